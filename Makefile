@@ -1,0 +1,52 @@
+# Each target sets up what it needs in .venv; running it again installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_DATA := data/demo
+
+.PHONY: help demo test test-all check clean
+help:
+	@echo "make demo      render synthetic castings, train, test (about 3 minutes after installing)"
+	@echo "make test      the fast tests"
+	@echo "make test-all  all tests; those on the real images need CASTING_DATA"
+	@echo "make check     lint and format"
+	@echo "make clean     remove .venv, caches and the demo"
+
+demo: .venv/run.installed
+	rm -rf $(DEMO_DATA)
+	$(BIN)/python synthetic.py --out $(DEMO_DATA) --sizes medium large
+	$(BIN)/python train.py --data $(DEMO_DATA) --out checkpoints/demo --overwrite --weights none \
+	  --image-size 64 --epochs 10 --batch-size 32 --augment flip
+	$(BIN)/python test.py --data $(DEMO_DATA) --checkpoint checkpoints/demo/best.pth --out results/demo
+	@echo "pictures: results/demo/*.png and checkpoints/demo/curves.png; castings: $(DEMO_DATA)"
+
+test: .venv/dev.installed
+	$(BIN)/python -m pytest
+
+test-all: .venv/dev.installed
+	$(BIN)/python -m pytest -m "slow or real or not slow"
+
+check: .venv/dev.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis $(DEMO_DATA) checkpoints/demo results/demo
+
+.venv/run.installed: requirements.txt
+	@$(MAKE) --no-print-directory .venv/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev.installed: requirements.txt requirements-dev.txt
+	@$(MAKE) --no-print-directory .venv/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/run.installed
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing; on Debian or Ubuntu: apt install python3-venv"; exit 2; }
+	@test -x $(BIN)/python || { echo "installing into .venv (torch is a large download)"; \
+	  $(PYTHON) -m venv .venv; }
+	@touch $@

@@ -1,0 +1,131 @@
+"""What every script shares: errors a person can act on, files never half-written, paths."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CHECKPOINTS = Path("checkpoints")
+
+# Exit codes, the same for every script.
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_GATE, EXIT_UNREADABLE = 0, 1, 2, 3, 4
+
+
+class UserError(Exception):
+    """A failure that a person can act on: what, where, what to do, in one line."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_USAGE):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised like KeyboardInterrupt so that `finally` blocks run."""
+
+
+def run_script(main: Callable[[], int]) -> None:
+    """Call `main` and leave the process with its exit code; a UserError becomes one line on stderr.
+
+    SIGTERM leaves with 143 and Ctrl-C with 130; a reader that closes the pipe early is no error.
+    """
+
+    def raise_terminated(signum, frame):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        code = main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        code = 143
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_OK
+    sys.exit(code)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
+
+    Raises:
+        UserError: the folder or disk refuses (exit code 1); the previous file is intact.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            pass  # the first error is the one worth telling
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}", EXIT_FAILURE) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
+    """Write a header and rows as CSV with plain line feeds, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def usable_folder(path: Path) -> Path:
+    """Create a folder if need be and prove that it takes files, before hours of work depend on it.
+
+    Raises:
+        UserError: a file stands in its place, or it cannot be written to.
+    """
+    path = Path(path)
+    probe = path / f"probe.{os.getpid()}.tmp"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot use {path} as output folder: {error.strerror}; choose another with --out"
+        ) from error
+    return path
+
+
+def is_defect(label: str) -> bool:
+    """Whether a class folder holds defective parts: all but those that begin with 'ok' do."""
+    return not label.lower().startswith("ok")
+
+
+def count_of(number: int, noun: str) -> str:
+    """'1 image', '7,348 images'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
