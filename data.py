@@ -1,0 +1,276 @@
+"""From files to batches: every image decoded once into a uint8 store, augmented on the device.
+
+All images at 224 px are 369 MB as grey bytes, so they are decoded once, kept, and shared by every
+split, fold and run with that size. Batches are cut from the store by index; augmentation and
+normalisation work on whole batches, on the device.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from common import ROOT, UserError, count_of, write_json
+from data_split import ImageRow
+from images import UnreadableImageError, in_threads, read_resized, refuse_unreadable
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+AUGMENTATIONS = ("none", "flip", "full")
+STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
+DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+def open_store(
+    root: Path, rows: Sequence[ImageRow], size_px: int, *, cache: bool = True
+) -> np.ndarray:
+    """All images of `rows` as one memory-mapped uint8 array (N, S, S), in the order of `rows`.
+
+    The cache file's name is a hash of the files' contents, the size and the decoder's version, so
+    a changed image or another Pillow makes a new store; a damaged one is noticed and made anew.
+    Without `cache` the array lives in a temporary file that goes with the process.
+
+    Raises:
+        UserError: unreadable images, all of them listed.
+    """
+    shape = (len(rows), size_px, size_px)
+    if not cache:
+        with TemporaryFile() as file:
+            store = np.memmap(file, np.uint8, "w+", shape=shape)
+            _decode_into(store, root, rows)
+        return store
+    path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"
+    if not _is_sound(path, shape):
+        _build_store(path, root, rows, shape)
+    return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: CASTING_CACHE, else .cache here; may be deleted."""
+    return Path(os.environ.get("CASTING_CACHE") or ROOT / ".cache")
+
+
+def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
+    text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {size_px}", *(r.sha256 for r in rows)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store = np.memmap(temporary, np.uint8, "w+", shape=shape)
+        _decode_into(store, root, rows)
+        store.flush()
+        os.replace(temporary, path)
+        write_json(_checksum_path(path), {"crc32": _crc32(path)})
+    except OSError as error:
+        raise UserError(
+            f"cannot write the image cache {path}: {error.strerror}; "
+            "point CASTING_CACHE elsewhere or use --no-cache"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
+    def decode(index: int) -> tuple[str, str] | None:
+        try:
+            store[index] = read_resized(root / rows[index].path, store.shape[1])
+        except UnreadableImageError as error:
+            return rows[index].path, str(error)
+        return None
+
+    problems = in_threads(decode, range(len(rows)), f"decoding to {store.shape[1]} px")
+    refuse_unreadable(filter(None, problems), root)
+
+
+def _is_sound(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        expected = json.loads(_checksum_path(path).read_text())["crc32"]
+        return path.stat().st_size == int(np.prod(shape)) and _crc32(path) == expected
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _crc32(path: Path) -> int:
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            value = zlib.crc32(block, value)
+    return value
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Batches:
+    """Cuts batches out of a store, in an order that depends on seed and epoch alone.
+
+    All randomness comes from generators seeded by (seed, epoch, step), so that a run continued in
+    the middle of an epoch sees the very same batches as one that was never interrupted.
+    """
+
+    pixels: Tensor  # uint8 (N, S, S), on the device when it fits there
+    targets: Tensor  # int64 (N,), class indices, on the device
+    batch_size: int
+    device: torch.device
+    augment: str = "none"
+    shuffle: bool = False
+    seed: int = 0
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(images (B, 3, S, S) float32 normalised, targets (B,))` from `first_step` on."""
+        order = torch.arange(len(self.targets))
+        if self.shuffle:
+            order = torch.randperm(len(order), generator=seeded(self.seed, epoch))
+        for step in range(first_step, len(self)):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            # (B, S, S) bytes travel, not floats: a quarter of the traffic
+            grey = self.pixels[indices.to(self.pixels.device)].to(self.device)
+            images = grey.unsqueeze(1).float() / 255  # (B, 1, S, S)
+            if self.augment != "none":
+                images = augmented(images, self.augment, seeded(self.seed, epoch, step + 1))
+            yield normalised(images, self.mean, self.std), self.targets[indices.to(self.device)]
+
+
+def make_batches(
+    store: np.ndarray,
+    rows: Sequence[ImageRow],
+    split: str,
+    class_names: Sequence[str],
+    device: torch.device,
+    **options,
+) -> Batches:
+    """Batches of one split; the store goes to a GPU as a whole when it fits, else batch by batch.
+
+    Raises:
+        UserError: the split is empty.
+    """
+    indices = [i for i, row in enumerate(rows) if row.split == split]
+    if not indices:
+        raise UserError(f"the split '{split}' holds no image; look at split.csv")
+    targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
+    if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
+        pixels = torch.from_numpy(store[indices]).to(device)
+        return Batches(pixels, targets, device=device, **options)
+    return Batches(_Selection(store, np.asarray(indices)), targets, device=device, **options)
+
+
+class _Selection:
+    """Rows of a memory-mapped store, read from disk when a batch asks for them."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, store: np.ndarray, indices: np.ndarray):
+        self.store, self.indices = store, indices
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return torch.from_numpy(self.store[self.indices[index.numpy()]])
+
+
+def _fits(size_bytes: int, device: torch.device) -> bool:
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return size_bytes < DEVICE_SHARE * free_bytes
+
+
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Grey (B, 1, S, S) in 0..1 as three channels (B, 3, S, S), each normalised by its own mean."""
+    shape = (1, len(mean), 1, 1)
+    mean_c = torch.tensor(mean, device=images.device).view(shape)
+    std_c = torch.tensor(std, device=images.device).view(shape)
+    return (images - mean_c) / std_c
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator on the CPU, so that every device sees the same numbers."""
+    # SeedSequence mixes neighbouring (seed, epoch, step) into unrelated streams
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(seed & (2**63 - 1))
+
+
+# --- augmentation of training batches ------------------------------------------------------------
+
+
+def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Augment (B, 1, S, S) in 0..1, each image in its own way.
+
+    'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
+    invent none; 'full' rotates by any angle, mirrors, shifts, zooms, relights and adds noise.
+    """
+    if kind == "flip":
+        return _square_symmetry(images, generator)
+    return _relit(_moved(images, generator), generator)
+
+
+def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
+    kinds = torch.randint(8, (len(images),), generator=generator).to(images.device)
+    turned = torch.stack([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
+    picked = turned[kinds % 4, torch.arange(len(images), device=images.device)]
+    return torch.where((kinds >= 4).view(-1, 1, 1, 1), picked.flip(3), picked)
+
+
+def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotation by any angle, mirror, zoom 0.9 to 1.1 and shift by up to 5 % of the side."""
+    n = len(images)
+    angle = _uniform(n, -np.pi, np.pi, generator)
+    zoom = _uniform(n, 0.9, 1.1, generator)
+    mirror = torch.randint(2, (n,), generator=generator) * 2 - 1
+    shift_x, shift_y = (_uniform(n, -0.1, 0.1, generator) for _ in range(2))  # of the half side
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    rows = [mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y]
+    theta = torch.stack(rows, dim=1).view(n, 2, 3).to(images.device)
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    # 'reflection' goes on with the background; zeros would be black corners that tell the angle
+    return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Gamma 0.7 to 1.4, contrast and brightness +-20 %, and sensor noise of up to 2 %."""
+    shape = (len(images), 1, 1, 1)
+
+    def draw(low: float, high: float) -> Tensor:
+        return _uniform(len(images), low, high, generator).view(shape).to(images.device)
+
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    gamma, contrast, brightness, noise = (
+        draw(0.7, 1.4),
+        draw(0.8, 1.2),
+        draw(0.8, 1.2),
+        draw(0, 0.02),
+    )
+    images = ((images - mean) * contrast + mean).clamp(0, 1) ** gamma * brightness
+    grain = torch.randn(images.shape, generator=generator).to(images.device)
+    return (images + noise * grain).clamp(0, 1)
+
+
+def describe_store(store: np.ndarray) -> str:
+    """'7,348 images at 112 px, 92 MB'."""
+    return f"{count_of(len(store), 'image')} at {store.shape[1]} px, {store.nbytes / 1e6:.0f} MB"

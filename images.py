@@ -1,0 +1,119 @@
+"""Read one photograph: a complete 8-bit grey picture, or a reason why it must not be judged."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from common import UserError, count_of
+
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
+MAX_PIXELS = 64_000_000
+
+# A disk or a transfer that lost a block leaves zeros in the middle of a JPEG, which libjpeg
+# decodes to a grey smear without an error. Photographs compress to nothing like such a run.
+JPEG_HOLE = b"\0" * 128
+JPEG_START_OF_SCAN = b"\xff\xda"
+
+
+class UnreadableImageError(ValueError):
+    """A file that must not be judged; the message says why in a few words."""
+
+
+def read_grey_image(path: Path) -> Image.Image:
+    """Decode a file completely to an 8-bit grey picture (PIL mode 'L'), upright by its EXIF tag.
+
+    16-bit pictures are scaled, not clipped. Refused, because a verdict on them would be a guess:
+    damaged files, floating-point pixels, transparency, several pictures in one, over 64 megapixels.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            _refuse_by_header(path, image)
+            image.load()
+            return ImageOps.exif_transpose(to_grey(image))
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError:
+        reason = "not an image" if path.stat().st_size else "empty file"
+        raise UnreadableImageError(reason) from None
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from error
+    except Exception as error:  # Pillow's plugins raise many types on damaged files
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def read_resized(path: Path, size_px: int) -> np.ndarray:
+    """A file as the network's input before normalisation: uint8 (S, S), S = `size_px`.
+
+    Equal to torchvision's `Resize((S, S))` on a PIL image: bilinear with antialiasing.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    return resized(read_grey_image(path), size_px)
+
+
+def resized(image: Image.Image, size_px: int) -> np.ndarray:
+    """A picture of any size and mode as uint8 (S, S)."""
+    return np.asarray(to_grey(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
+
+
+def to_grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of a picture in any mode whose grey values are certain.
+
+    Raises:
+        UnreadableImageError: floating-point, 32-bit or transparent pixels.
+    """
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnreadableImageError("32-bit pixels; save it with 8 or 16 bits")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise UnreadableImageError("transparent pixels; save it without transparency")
+    return image.convert("L")
+
+
+def _refuse_by_header(path: Path, image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
+    if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
+        data = path.read_bytes()
+        if data.find(JPEG_HOLE, data.find(JPEG_START_OF_SCAN)) >= 0:
+            raise UnreadableImageError("damaged: a run of zero bytes in the compressed data")
+    elif getattr(image, "n_frames", 1) > 1:
+        raise UnreadableImageError(f"holds {image.n_frames} pictures, one expected")
+
+
+def in_threads(work: Callable, items: Sequence, description: str) -> list:
+    """`[work(item) for item in items]` on all cores, with a progress bar.
+
+    Threads do, because Pillow's decoders and hashlib release the interpreter lock.
+    """
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = pool.map(work, items)
+        return list(tqdm(results, desc=description, total=len(items), unit="img", disable=None))
+
+
+def refuse_unreadable(problems: Iterable[tuple[str, str]], root: Path) -> None:
+    """Report all `(path, reason)` at once; silent when there are none.
+
+    Raises:
+        UserError: names every bad file.
+    """
+    bad = [f"  {path}: {reason}" for path, reason in problems]
+    if bad:
+        head = f"{count_of(len(bad), 'unreadable image')} in {root}; repair or remove:"
+        raise UserError("\n".join([head, *bad]))
