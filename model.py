@@ -1,0 +1,253 @@
+"""The network, its weights and its checkpoint file.
+
+A checkpoint is one file of tensors and plain values that loads with `weights_only=True`, so that
+no file can run code, and a readable JSON beside it. Whatever a verdict depends on (preprocessing,
+class order, threshold) is stored in it once and read from it everywhere.
+"""
+
+import hashlib
+import io
+import urllib.error
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights, resnet18
+
+from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
+
+ARCHITECTURE = "resnet18"
+HEADS = ("softmax", "sigmoid")
+CHECKPOINT_FORMAT = 1
+WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
+
+
+def build_model(num_classes: int, weights: str = "imagenet", head: str = "softmax") -> nn.Module:
+    """ResNet-18 for images (B, 3, S, S); returns logits (B, num_classes), or (B, 1) for 'sigmoid'.
+
+    Args:
+        num_classes: classes in the data; 'sigmoid' takes two only.
+        weights: 'imagenet' (torchvision's, from its cache or the network), 'none' (random), or a
+            file: a state dict under torchvision's names, or one of our checkpoints.
+        head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
+
+    Raises:
+        UserError: weights that cannot be had, or do not fit.
+    """
+    if head not in HEADS:
+        raise UserError(f"unknown head '{head}'; choose from {', '.join(HEADS)}")
+    if head == "sigmoid" and num_classes != 2:
+        raise UserError(f"--head sigmoid tells two classes apart, the data has {num_classes}")
+    model = resnet18(weights=None)
+    if weights == "imagenet":
+        model.load_state_dict(_imagenet_weights())
+    elif weights != "none":
+        _load_backbone(model, Path(weights))
+    model.fc = nn.Linear(model.fc.in_features, 1 if head == "sigmoid" else num_classes)
+    return model
+
+
+def _imagenet_weights() -> dict[str, Tensor]:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        return ResNet18_Weights.DEFAULT.get_state_dict(
+            progress=True, check_hash=True, weights_only=True
+        )
+    except (urllib.error.URLError, OSError) as error:
+        raise UserError(
+            f"the ImageNet weights cannot be downloaded ({error}); put {WEIGHTS_FILE} into {folder}"
+            ", or train from random weights with --weights none"
+        ) from error
+    except Exception as error:  # a damaged or foreign file in the cache
+        raise UserError(
+            f"{folder / WEIGHTS_FILE} is not a weights file ({type(error).__name__}); remove it"
+        ) from error
+
+
+def _load_backbone(model: nn.Module, path: Path) -> None:
+    """Everything but the last layer, whose classes may be others."""
+    content = load_tensors(path)
+    state = content.get("weights", content)
+    wanted = {name for name in model.state_dict() if not name.startswith("fc.")}
+    missing = sorted(wanted - set(state))
+    if missing:
+        raise UserError(
+            f"{path} holds no ResNet-18: {missing[0]} and {len(missing) - 1} more missing"
+        )
+    try:
+        kept = {name: state[name] for name in wanted}
+        model.load_state_dict(kept | {f"fc.{k}": v for k, v in model.fc.state_dict().items()})
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} holds no ResNet-18: {str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
+def loss_function(head: str, class_names: Sequence[str]) -> nn.Module:
+    """Mean loss over `(logits (B, C), class indices (B,))`, for either head."""
+    return nn.CrossEntropyLoss() if head == "softmax" else DefectBCELoss(class_names)
+
+
+class DefectBCELoss(nn.Module):
+    """BCEWithLogitsLoss on the single logit (B, 1) of 'is a defect', from class indices (B,)."""
+
+    def __init__(self, class_names: Sequence[str]):
+        super().__init__()
+        self.register_buffer("defect", defect_flags(class_names).float())
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        wanted = self.defect.to(logits.device)[targets]
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)
+
+
+def class_probabilities(
+    logits: Tensor, class_names: Sequence[str], temperature: float = 1.0
+) -> Tensor:
+    """Probabilities (B, C) in the order of `class_names`, from either head's logits, in float32."""
+    logits = logits.float() / temperature
+    if logits.shape[1] > 1:
+        return logits.softmax(dim=1)
+    defect = logits.sigmoid()  # (B, 1)
+    return torch.where(defect_flags(class_names).to(logits.device), defect, 1 - defect)
+
+
+def defect_probability(probabilities: Tensor, class_names: Sequence[str]) -> Tensor:
+    """Sum over the defect classes: (B, C) -> (B,)."""
+    return probabilities[:, defect_flags(class_names).to(probabilities.device)].sum(dim=1)
+
+
+def defect_flags(class_names: Sequence[str]) -> Tensor:
+    """Bool (C,): which classes are defects."""
+    return torch.tensor([is_defect(name) for name in class_names])
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The named device, else CUDA when there is one, else the CPU.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's two ways to say no
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot use device '{name}': {reason}") from error
+    return device
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Checkpoint:
+    """A trained model and everything that its verdicts depend on."""
+
+    weights: dict[str, Tensor] = field(repr=False)
+    head: str
+    class_names: list[str]
+    image_size_px: int
+    mean: list[float]
+    std: list[float]
+    threshold: float  # a part is rejected when its defect probability is at least this
+    temperature: float
+    protocol: str
+    fold: int | None
+    epoch: int  # counted from 1
+    validation: dict[str, float]
+    training: dict  # the resolved options of train.py
+    data: str  # what reports call the data, e.g. 'synthetic castings'
+    split_sha256: str
+    torch_version: str
+    architecture: str = ARCHITECTURE
+    format: int = CHECKPOINT_FORMAT
+
+    def description(self) -> dict:
+        """All but the tensors, as plain values for JSON."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+
+    def model(self) -> nn.Module:
+        """The network with these weights, in evaluation mode."""
+        model = build_model(len(self.class_names), "none", self.head)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def to_bytes(content: dict) -> bytes:
+    """A dictionary of tensors and plain values as torch.save writes it."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint and, beside it, its description as JSON; each atomically."""
+    content = asdict(checkpoint)
+    data = to_bytes(content)
+    write_atomic(path, data)
+    identity = {"sha256": hashlib.sha256(data).hexdigest()}
+    write_json(path.with_suffix(".json"), checkpoint.description() | identity)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of this repository; nothing in the file is ever executed.
+
+    Raises:
+        UserError: missing, truncated, malicious or foreign file.
+    """
+    content = load_tensors(path)
+    expected = {f.name for f in fields(Checkpoint)}
+    if not expected <= set(content):
+        raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
+    checkpoint = Checkpoint(**{name: content[name] for name in expected})
+    if checkpoint.format != CHECKPOINT_FORMAT or checkpoint.architecture != ARCHITECTURE:
+        raise UserError(
+            f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; "
+            f"this version reads {ARCHITECTURE}, format {CHECKPOINT_FORMAT}"
+        )
+    try:
+        checkpoint.model()
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} does not fit its own description: {error}".split("\n")[0]
+        ) from error
+    return checkpoint
+
+
+def load_tensors(path: Path) -> dict:
+    """A file of tensors and plain values; refuses whatever could run code.
+
+    Raises:
+        UserError: missing, damaged, unsafe, or not a dictionary.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # unpickling fails in many ways
+        raise UserError(
+            f"{path} is not a checkpoint, damaged, or unsafe to load ({type(error).__name__})"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a checkpoint of this repository: {type(content).__name__}")
+    return content
+
+
+def find_checkpoint(argument: Path | None = None) -> Path:
+    """The checkpoint to use: `argument`, else the latest training's, the released, the demo's.
+
+    Raises:
+        UserError: there is none; the message says how to make one.
+    """
+    if argument is not None:
+        if not argument.is_file():
+            raise UserError(f"no such checkpoint: {argument}")
+        return argument
+    for name in ("best.pth", "released.pth", "demo/best.pth"):
+        if (CHECKPOINTS / name).is_file():
+            return CHECKPOINTS / name
+    raise UserError(f"no checkpoint in {CHECKPOINTS}; make one with: python train.py, or make demo")

@@ -1,0 +1,134 @@
+"""What lets a training run survive: a folder of its own, a saved state, a way to stop."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+from common import EXIT_FAILURE, Terminated, UserError
+from model import load_tensors
+
+
+@dataclass
+class Progress:
+    """Where a run stands. It is saved in last.pth, so that a run can go on from any batch."""
+
+    epoch: int = 0  # finished ones
+    step: int = 0  # batches done in the present epoch, and what they gave so far:
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    history: list[dict] = field(default_factory=list)
+
+    def begin_next_epoch(self) -> None:
+        self.epoch += 1
+        self.step, self.loss_sum, self.right, self.seen, self.seconds = 0, 0.0, 0, 0, 0.0
+
+
+class StopSignal:
+    """Turns the first Ctrl-C or SIGTERM into a request; a second one leaves at once."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+
+    def __enter__(self) -> "StopSignal":
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self.previous = {number: signal.signal(number, self.receive) for number in numbers}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def receive(self, signum, frame) -> None:
+        if self.signum:
+            os._exit(128 + signum)
+        self.signum = signum
+
+    def leave(self) -> None:
+        raise KeyboardInterrupt if self.signum == signal.SIGINT else Terminated
+
+
+@contextmanager
+def sole_use_of(out: Path) -> Iterator[None]:
+    """Lock the output folder for this process; the lock goes when the process does.
+
+    Raises:
+        UserError: another run is writing there.
+    """
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"another run is writing into {out}; choose another folder with --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Remove what an interrupted write left and, with `overwrite`, the previous run.
+
+    Raises:
+        UserError: there is a run, and neither `resume` nor `overwrite` says what to do with it.
+    """
+    for leftover in out.glob("*.tmp"):
+        leftover.unlink(missing_ok=True)
+    names = ("last.pth", "best.pth", "best.json", "history.csv", "curves.png")
+    previous = [out / name for name in names if (out / name).exists()]
+    if overwrite and not resume:
+        for path in previous:
+            path.unlink()
+    elif previous and not resume:
+        raise UserError(f"{out} holds a run; go on with --resume, or replace it with --overwrite")
+
+
+def load_last(out: Path) -> dict:
+    """The content of last.pth.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    content = load_tensors(out / "last.pth")
+    if not {"checkpoint", "optimizer", "progress", "rng"} <= set(content):
+        raise UserError(f"{out / 'last.pth'} was not written by train.py; start anew")
+    return content
+
+
+def refuse_differences(out: Path, now: dict, then: dict) -> None:
+    lines = [
+        f"{key}: {then[key]} in {out / 'last.pth'}, {now[key]} now"
+        for key in now
+        if now[key] != then.get(key)
+    ]
+    if lines:
+        raise UserError(f"cannot go on with another model or data; {'; '.join(lines)}")
+
+
+def raise_out_of_memory(error: Exception, batch_size: int) -> None:
+    """Turn the three ways of running out of memory into one line; raise anything else again."""
+    if isinstance(error, RuntimeError) and "memory" not in str(error):
+        raise error
+    raise UserError(
+        f"out of memory; try --batch-size {max(1, batch_size // 2)} (now {batch_size}) or a "
+        "smaller --image-size; last.pth holds the last finished epoch",
+        EXIT_FAILURE,
+    ) from error
+
+
+def format_duration(seconds: float) -> str:
+    """'45 s', '12 min', '3 h 05 min'."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

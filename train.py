@@ -1,0 +1,460 @@
+"""Train a casting inspector: ResNet-18 on the training images, the best epoch by validation loss.
+
+    python train.py                               the reference recipe (ImageNet weights, 224 px)
+    python train.py --weights none --image-size 112 --augment flip --epochs 12
+    python train.py --resume                      go on where an interrupted run stopped
+
+Writes into --out: best.pth and best.json (the epoch with the lowest validation loss), last.pth
+(everything to go on bit-exactly), history.csv, curves.png and split.csv. Ctrl-C writes last.pth and
+leaves. With the reference recipe at 224 px two CPU cores need about 13 minutes an epoch.
+"""
+
+import argparse
+from pathlib import Path
+
+from common import CHECKPOINTS, run_script
+from data_split import add_data_arguments
+
+RECIPES = {
+    # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
+    "reference": {
+        "weights": "imagenet",
+        "head": "softmax",
+        "image_size": 224,
+        "epochs": 100,
+        "patience": 10,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "weight_decay": 1e-4,
+        "augment": "none",
+        "seed": 42,
+    },
+}
+# A run that goes on may only change these.
+CHANGEABLE_ON_RESUME = ("epochs", "patience", "device", "data")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    default = RECIPES["reference"]
+    add_data_arguments(parser)
+    recipe = parser.add_argument_group("recipe (explicit values win over --recipe)")
+    recipe.add_argument("--recipe", choices=sorted(RECIPES), help="default: reference")
+    add = recipe.add_argument
+    add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
+    add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
+    add("--image-size", type=positive, metavar="PX", help=f"default {default['image_size']}")
+    add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
+    add("--patience", type=positive, metavar="N", help="stop after N epochs without a better one")
+    add("--batch-size", type=positive, metavar="N", help=f"default {default['batch_size']}")
+    add("--lr", type=float, metavar="X", help=f"Adam's learning rate; default {default['lr']}")
+    add("--weight-decay", type=float, metavar="X", help=f"default {default['weight_decay']}")
+    add(
+        "--augment",
+        choices=("none", "flip", "full"),
+        help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
+        "mirror, shift, zoom, light, noise",
+    )
+    add("--seed", type=int, metavar="N", help=f"default {default['seed']}")
+    run = parser.add_argument_group("run")
+    run.add_argument("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
+    run.add_argument(
+        "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: off)"
+    )
+    run.add_argument("--deterministic", action="store_true", help="same bits on every CUDA run")
+    run.add_argument("--no-cache", action="store_true", help="do not keep decoded images on disk")
+    run.add_argument("--out", type=Path, default=CHECKPOINTS, help="default: checkpoints")
+    run.add_argument("--resume", action="store_true", help="go on from last.pth in --out")
+    run.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+if __name__ == "__main__":
+    # Help and typing errors are answered here, before the seconds that importing torch takes.
+    build_parser().parse_args()
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_csv
+from data import IMAGENET_MEAN, IMAGENET_STD, Batches, describe_store, make_batches, open_store
+from data_split import (
+    data_name,
+    find_data,
+    load_split,
+    report_notes,
+    split_sha256,
+    split_table,
+    write_split,
+)
+from metrics import count_decisions
+from model import (
+    Checkpoint,
+    build_model,
+    choose_device,
+    class_probabilities,
+    defect_flags,
+    defect_probability,
+    loss_function,
+    save_checkpoint,
+    to_bytes,
+)
+from plots import plot_curves
+from run_state import (
+    Progress,
+    StopSignal,
+    clear_folder,
+    format_duration,
+    load_last,
+    raise_out_of_memory,
+    refuse_differences,
+    sole_use_of,
+)
+
+HISTORY_COLUMNS = [
+    "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_missed",
+    "val_false_alarms", "learning_rate", "seconds",
+]  # fmt: skip
+STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
+
+
+@dataclass
+class Run:
+    """The parts of a training run that stay the same from its first epoch to its last."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: nn.Module
+    train_batches: Batches
+    val_batches: Batches
+    class_names: list[str]
+    settings: dict
+    split_sha256: str
+    data: str
+    device: torch.device
+    out: Path
+
+    def autocast(self):
+        """One code path with and without AMP; bfloat16 needs no gradient scaler."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["amp"])
+
+    def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
+        return Checkpoint(
+            weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            head=self.settings["head"],
+            class_names=self.class_names,
+            image_size_px=self.settings["image_size"],
+            mean=list(IMAGENET_MEAN),
+            std=list(IMAGENET_STD),
+            threshold=0.5,
+            temperature=1.0,
+            protocol=self.settings["protocol"],
+            fold=None,
+            epoch=epoch,
+            validation=validation,
+            training=self.settings,
+            data=self.data,
+            split_sha256=self.split_sha256,
+            torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
+        )
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
+    """Train to the last epoch or until validation loss has not improved for `patience` epochs."""
+    while not is_finished(progress, run.settings):
+        started = time.perf_counter()
+        train_one_epoch(run, progress, stop)
+        progress.seconds += time.perf_counter() - started
+        if stop.signum:
+            save_last(run, progress)
+            print(
+                f"stopped in epoch {progress.epoch + 1} after batch {progress.step} of "
+                f"{len(run.train_batches)}; go on with: python train.py --resume --out {run.out}"
+            )
+            stop.leave()
+        started = time.perf_counter()
+        figures = evaluate(run, progress.epoch + 1)
+        progress.seconds += time.perf_counter() - started
+        finish_epoch(run, progress, figures)
+
+
+def is_finished(progress: Progress, settings: dict) -> bool:
+    waited = progress.epoch - progress.best_epoch
+    return progress.epoch >= settings["epochs"] or waited >= settings["patience"]
+
+
+def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
+    """The rest of an epoch, from batch `progress.step` on; returns early when asked to stop."""
+    run.model.train()
+    unread = []  # (loss, images right, images) of the last batches, still on the device
+    batches = run.train_batches.epoch(progress.epoch, progress.step)
+    size = len(run.train_batches.targets)
+    title = f"epoch {progress.epoch + 1}/{run.settings['epochs']}"
+    with tqdm(
+        total=size, initial=progress.seen, desc=title, unit="img", leave=False, disable=None
+    ) as bar:
+        for images, targets in batches:
+            with run.autocast():
+                logits = run.model(images)
+            loss = run.loss(logits.float(), targets)
+            run.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            run.optimizer.step()
+            progress.step += 1
+            unread.append((loss.detach(), count_right(run, logits, targets), len(targets)))
+            if len(unread) == STEPS_BETWEEN_READS or stop.signum or run.device.type == "cpu":
+                read_losses(unread, progress)
+                bar.set_postfix(loss=f"{progress.loss_sum / progress.seen:.4f}", refresh=False)
+            bar.update(len(targets))
+            if stop.signum:
+                return
+        read_losses(unread, progress)
+
+
+def read_losses(unread: list[tuple[Tensor, Tensor, int]], progress: Progress) -> None:
+    """Add the batches' losses to the epoch's sums and empty the list.
+
+    Raises:
+        UserError: a loss is not finite; nothing has been saved since.
+    """
+    if not unread:
+        return
+    losses, right, sizes = zip(*unread, strict=True)
+    losses = torch.stack(losses).tolist()
+    first_step = progress.step - len(losses)
+    for offset, (loss, size) in enumerate(zip(losses, sizes, strict=True)):
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} in epoch {progress.epoch + 1}, batch "
+                f"{first_step + offset + 1}; best.pth and last.pth are as they were; "
+                "try a lower --lr",
+                EXIT_FAILURE,
+            )
+        progress.loss_sum += loss * size
+    progress.right += int(torch.stack(right).sum())
+    progress.seen += sum(sizes)
+    unread.clear()
+
+
+def count_right(run: Run, logits: Tensor, targets: Tensor) -> Tensor:
+    predicted = class_probabilities(logits.detach(), run.class_names).argmax(dim=1)
+    return (predicted == targets).sum()
+
+
+@torch.inference_mode()
+def evaluate(run: Run, epoch: int) -> dict:
+    """Loss, accuracy, missed defects and false alarms on the validation images."""
+    run.model.eval()
+    logits, targets = [], []
+    for images, batch_targets in run.val_batches.epoch():
+        with run.autocast():
+            logits.append(run.model(images).float())
+        targets.append(batch_targets)
+    logits, targets = torch.cat(logits), torch.cat(targets)
+    loss = float(run.loss(logits, targets))
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the validation loss is {loss} in epoch {epoch}; try a lower --lr", EXIT_FAILURE
+        )
+    probabilities = class_probabilities(logits, run.class_names)
+    is_defect = defect_flags(run.class_names).to(targets.device)[targets]
+    counts = count_decisions(
+        is_defect.cpu().numpy(),
+        defect_probability(probabilities, run.class_names).cpu().numpy(),
+        threshold=0.5,
+    )
+    right = int((probabilities.argmax(dim=1) == targets).sum())
+    return {
+        "loss": loss,
+        "accuracy": right / len(targets),
+        "missed": counts.missed,
+        "defects": counts.defects,
+        "false_alarms": counts.false_alarms,
+        "good": counts.good,
+    }
+
+
+def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
+    """Record, save, tell. best.pth goes first: a crash in between repeats the epoch, exactly."""
+    row = {
+        "epoch": progress.epoch + 1,
+        "train_loss": progress.loss_sum / progress.seen,
+        "train_accuracy": progress.right / progress.seen,
+        "val_loss": validation["loss"],
+        "val_accuracy": validation["accuracy"],
+        "val_missed": validation["missed"],
+        "val_false_alarms": validation["false_alarms"],
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "seconds": round(progress.seconds, 2),
+    }
+    progress.history.append(row)
+    progress.begin_next_epoch()
+    is_best = validation["loss"] < progress.best_loss
+    if is_best:
+        progress.best_loss, progress.best_epoch = validation["loss"], progress.epoch
+        save_checkpoint(run.out / "best.pth", run.checkpoint(progress.epoch, validation))
+    save_last(run, progress)
+    write_history(run, progress)
+    print(epoch_line(row, validation, run.settings["epochs"], is_best), flush=True)
+
+
+def write_history(run: Run, progress: Progress) -> None:
+    rows = ([row[name] for name in HISTORY_COLUMNS] for row in progress.history)
+    write_csv(run.out / "history.csv", HISTORY_COLUMNS, rows)
+    title = f"Training on {run.data}, protocol {run.settings['protocol']}"
+    plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
+
+
+def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
+    left = format_duration(row["seconds"] * (epochs - row["epoch"]))
+    return (
+        f"epoch {row['epoch']:3d}/{epochs}  "
+        f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.2%}  "
+        f"val loss {row['val_loss']:.4f} accuracy {row['val_accuracy']:.2%}  "
+        f"missed {validation['missed']}/{validation['defects']}  "
+        f"false alarms {validation['false_alarms']}/{validation['good']}  "
+        f"{row['seconds']:.0f} s (at most {left} left){'  * best' if is_best else ''}"
+    )
+
+
+# --- saving and going on -------------------------------------------------------------------------
+
+
+def save_last(run: Run, progress: Progress) -> None:
+    """Everything that the next batch depends on."""
+    content = {
+        "checkpoint": asdict(run.checkpoint(progress.epoch, {})),
+        "optimizer": run.optimizer.state_dict(),
+        "progress": asdict(progress),
+        "rng": torch.get_rng_state(),
+    }
+    write_atomic(run.out / "last.pth", to_bytes(content))
+
+
+def restore(run: Run, content: dict) -> Progress:
+    """Put a run where last.pth left it.
+
+    Raises:
+        UserError: it was another model or other images; every difference is listed.
+    """
+    stored = content["checkpoint"]
+    now = {"classes": run.class_names, "images and split": run.split_sha256}
+    then = {"classes": stored["class_names"], "images and split": stored["split_sha256"]}
+    refuse_differences(run.out, now, then)
+    run.model.load_state_dict(stored["weights"])
+    run.optimizer.load_state_dict(content["optimizer"])
+    torch.set_rng_state(content["rng"])
+    return Progress(**content["progress"])
+
+
+def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
+    """Explicit options, over those of the run that goes on, over the recipe's.
+
+    Raises:
+        UserError: an explicit option contradicts the run that goes on.
+    """
+    values = vars(args)
+    name = args.recipe or (stored or {}).get("recipe", "reference")
+    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "amp": False}
+    explicit = {name: values[name] for name in defaults if values[name] is not None}
+    if stored is not None:
+        fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
+        refuse_differences(args.out, fixed, stored)
+    return defaults | (stored or {}) | explicit
+
+
+# --- setting up ----------------------------------------------------------------------------------
+
+
+def set_up(args: argparse.Namespace, settings: dict) -> Run:
+    """Find the data, build the batches and the network; print the plan."""
+    device = choose_device(args.device)
+    if args.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    root = find_data(args.data)
+    rows, notes = load_split(root, settings["protocol"])
+    report_notes(notes)
+    class_names = sorted({row.label for row in rows})
+    torch.manual_seed(settings["seed"])
+    model = build_model(len(class_names), settings["weights"], settings["head"]).to(device)
+    store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
+    batch = {"batch_size": settings["batch_size"]}
+    train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
+    print_plan(device, root, rows, store, settings)
+    write_split(args.out / "split.csv", rows)
+    return Run(
+        model=model,
+        optimizer=torch.optim.Adam(
+            model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"]
+        ),
+        loss=loss_function(settings["head"], class_names),
+        train_batches=make_batches(
+            store, rows, "train", class_names, device, **batch, **train_options
+        ),
+        val_batches=make_batches(store, rows, "val", class_names, device, **batch),
+        class_names=class_names,
+        settings=settings,
+        split_sha256=split_sha256(rows),
+        data=data_name(root),
+        device=device,
+        out=args.out,
+    )
+
+
+def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    print(f"device   {device} ({name}{threads})")
+    print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
+    print(split_table(rows))
+    print("recipe   " + ", ".join(f"{key} {value}" for key, value in settings.items()), flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    usable_folder(args.out)
+    with sole_use_of(args.out):
+        clear_folder(args.out, args.resume, args.overwrite)
+        last = load_last(args.out) if args.resume else None
+        settings = resolve_settings(args, last and last["checkpoint"]["training"])
+        run = set_up(args, settings)
+        progress = restore(run, last) if last else Progress()
+        with StopSignal() as stop:
+            if not last:
+                save_last(run, progress)
+            try:
+                fit(run, progress, stop)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                raise_out_of_memory(error, settings["batch_size"])
+    print(
+        f"best epoch {progress.best_epoch} of {progress.epoch}: validation loss "
+        f"{progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
+    )
+    print(f"next: python test.py --checkpoint {args.out / 'best.pth'}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
