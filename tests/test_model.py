@@ -1,0 +1,200 @@
+"""The network's heads, its weights, and checkpoint files that are damaged, foreign or malicious."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import ResNet18_Weights, resnet18
+
+from common import UserError
+from model import (
+    WEIGHTS_FILE,
+    build_model,
+    class_probabilities,
+    defect_probability,
+    find_checkpoint,
+    load_checkpoint,
+    loss_function,
+    save_checkpoint,
+)
+
+TWO = ["def_front", "ok_front"]
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("softmax", 2), ("sigmoid", 1)])
+def test_each_head_has_its_number_of_outputs(head, outputs):
+    logits = build_model(2, "none", head).eval()(torch.zeros(3, 3, 32, 32))
+    assert logits.shape == (3, outputs)
+
+
+def test_sigmoid_refuses_more_than_two_classes():
+    with pytest.raises(UserError, match="two classes"):
+        build_model(3, "none", "sigmoid")
+
+
+def test_both_heads_agree_on_probabilities_and_loss():
+    # softmax over (z, 0) is the sigmoid of z
+    z = torch.tensor([[2.0], [-1.0], [0.3]])
+    both = torch.cat([z, torch.zeros_like(z)], dim=1)
+    for names in (TWO, ["ok_a", "scratch"]):  # the defect class first, and last
+        two_logits = both if names == TWO else both.flip(1)
+        single, double = class_probabilities(z, names), class_probabilities(two_logits, names)
+        torch.testing.assert_close(single, double)
+        targets = torch.tensor([0, 1, 1])
+        losses = [loss_function("sigmoid", names)(z, targets)]
+        losses.append(loss_function("softmax", names)(two_logits, targets))
+        torch.testing.assert_close(*losses)
+
+
+def test_defect_probability_sums_the_defect_classes():
+    probabilities = torch.tensor([[0.2, 0.5, 0.3]])
+    assert defect_probability(probabilities, ["burr", "ok_front", "scratch"]).item() == (
+        pytest.approx(0.5)
+    )
+
+
+def test_imagenet_weights_come_from_torchvisions_cache_folder():
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    stand_in = resnet18(weights=None)
+    torch.save(stand_in.state_dict(), folder / WEIGHTS_FILE)
+    try:
+        model = build_model(2, "imagenet")
+    finally:
+        (folder / WEIGHTS_FILE).unlink()
+    assert ResNet18_Weights.DEFAULT.url.endswith(WEIGHTS_FILE)
+    assert torch.equal(model.conv1.weight, stand_in.conv1.weight)
+    assert model.fc.out_features == 2
+
+
+def test_a_failed_download_names_file_folder_and_the_way_out(monkeypatch):
+    import urllib.error
+
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    with pytest.raises(UserError) as failure:
+        build_model(2, "imagenet")
+    for part in (WEIGHTS_FILE, str(Path(torch.hub.get_dir()) / "checkpoints"), "--weights none"):
+        assert part in str(failure.value)
+
+
+def test_weights_from_a_file_keep_the_new_last_layer(tmp_path, trained):
+    source = resnet18(weights=None, num_classes=7)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    model = build_model(2, str(tmp_path / "weights.pth"))
+    assert torch.equal(model.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    ours = build_model(3, str(trained / "best.pth"))
+    expected = load_checkpoint(trained / "best.pth").weights["conv1.weight"]
+    assert torch.equal(ours.conv1.weight, expected)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="holds no ResNet-18"):
+        build_model(2, str(tmp_path / "weights.pth"))
+
+
+def test_a_checkpoint_survives_saving_and_loading(tmp_path, trained):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    save_checkpoint(tmp_path / "copy.pth", checkpoint)
+    copy = load_checkpoint(tmp_path / "copy.pth")
+    assert copy.description() == checkpoint.description()
+    for name, tensor in checkpoint.weights.items():
+        assert torch.equal(copy.weights[name], tensor)
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(copy.model()(image), checkpoint.model()(image))
+
+
+def test_the_json_beside_a_checkpoint_holds_everything_but_tensors(trained):
+    described = json.loads((trained / "best.json").read_text())
+    description = load_checkpoint(trained / "best.pth").description()
+    assert {k: v for k, v in described.items() if k != "sha256"} == description
+    wanted = {"head", "class_names", "image_size_px", "mean", "std", "threshold", "temperature"}
+    wanted |= {"protocol", "fold", "epoch", "validation", "training", "split_sha256"}
+    assert wanted <= set(described)
+
+
+class Malicious:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.marker),)
+
+
+def write_legacy_pickle(path, marker):
+    path.write_bytes(pickle.dumps({"weights": Malicious(str(marker))}, protocol=2))
+
+
+def write_zip_pickle(path, marker):
+    torch.save({"weights": Malicious(str(marker))}, path)
+
+
+@pytest.mark.parametrize("write", [write_legacy_pickle, write_zip_pickle])
+def test_a_malicious_file_is_refused_and_runs_nothing(tmp_path, write):
+    marker = tmp_path / "marker"
+    write(tmp_path / "evil.pth", marker)
+    with pytest.raises(UserError) as failure:
+        load_checkpoint(tmp_path / "evil.pth")
+    assert not marker.exists()
+    assert "\n" not in str(failure.value)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def replace_by_text(path):
+    path.write_text("<html>not found</html>")
+
+
+def replace_by_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no model")
+
+
+def drop_a_field(path):
+    content = torch.load(path, weights_only=True)
+    del content["threshold"]
+    torch.save(content, path)
+
+
+def drop_a_tensor(path):
+    content = torch.load(path, weights_only=True)
+    del content["weights"]["fc.bias"]
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, empty, replace_by_text, replace_by_zip, drop_a_field, drop_a_tensor]
+)
+def test_a_damaged_checkpoint_gives_one_line_with_its_path(tmp_path, trained, damage):
+    path = tmp_path / "best.pth"
+    path.write_bytes((trained / "best.pth").read_bytes())
+    damage(path)
+    with pytest.raises(UserError) as failure:
+        load_checkpoint(path)
+    assert str(path) in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"make one with: python train\.py"):
+        find_checkpoint()
+    for name in ("demo/best.pth", "released.pth", "best.pth"):
+        path = Path("checkpoints") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert find_checkpoint() == path
+    with pytest.raises(UserError, match="no such checkpoint"):
+        find_checkpoint(Path("elsewhere.pth"))
