@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -72,7 +73,9 @@ def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store = np.memmap(temporary, np.uint8, "w+", shape=shape)
+        with open(temporary, "wb") as file:  # a full disk is an error here, later a SIGBUS
+            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
+        store = np.memmap(temporary, np.uint8, "r+", shape=shape)
         _decode_into(store, root, rows)
         store.flush()
         os.replace(temporary, path)
@@ -83,7 +86,8 @@ def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple)
             "point CASTING_CACHE elsewhere or use --no-cache"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
@@ -248,8 +252,8 @@ def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
     rows = [mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y]
     theta = torch.stack(rows, dim=1).view(n, 2, 3).to(images.device)
     grid = affine_grid(theta, list(images.shape), align_corners=False)
-    # 'reflection' goes on with the background; zeros would be black corners that tell the angle
-    return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    # 'border' goes on with the background; zeros would be black corners that tell the angle
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _relit(images: Tensor, generator: torch.Generator) -> Tensor:

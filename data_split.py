@@ -179,6 +179,9 @@ def list_images(root: Path, parts: Sequence[str] = PARTS) -> tuple[list[ImageRow
         for name in classes
         for file in images[part, name]
     ]
+    for row in rows:
+        if not row.path.isprintable():
+            raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
     return sorted(rows, key=lambda row: row.path), notes
 
 

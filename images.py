@@ -11,13 +11,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from common import UserError, count_of
 
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
-PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
+PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
 MAX_PIXELS = 64_000_000
 
 # A disk or a transfer that lost a block leaves zeros in the middle of a JPEG, which libjpeg
 # decodes to a grey smear without an error. Photographs compress to nothing like such a run.
 JPEG_HOLE = b"\0" * 128
-JPEG_START_OF_SCAN = b"\xff\xda"
+JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 class UnreadableImageError(ValueError):
@@ -35,10 +35,11 @@ def read_grey_image(path: Path) -> Image.Image:
     """
     path = Path(path)
     try:
-        with Image.open(path, formats=PILLOW_FORMATS) as image:
+        # Given a name, Pillow maps an uncompressed TIFF into memory and scrambles a rotated one.
+        with open(path, "rb") as file, Image.open(file, formats=PILLOW_FORMATS) as image:
             _refuse_by_header(path, image)
             image.load()
-            return ImageOps.exif_transpose(to_grey(image))
+            return to_grey(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -74,13 +75,15 @@ def to_grey(image: Image.Image) -> Image.Image:
     """
     if image.mode == "F":
         raise UnreadableImageError("floating-point pixels; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
+    if image.mode == "I":
+        raise UnreadableImageError("32-bit pixels; save it with 8 or 16 bits")
+    if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImageError("32-bit pixels; save it with 8 or 16 bits")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
-        raise UnreadableImageError("transparent pixels; save it without transparency")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise UnreadableImageError("transparent pixels; save it without transparency")
     return image.convert("L")
 
 
@@ -88,11 +91,22 @@ def _refuse_by_header(path: Path, image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
     if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
-        data = path.read_bytes()
-        if data.find(JPEG_HOLE, data.find(JPEG_START_OF_SCAN)) >= 0:
+        if JPEG_HOLE in _compressed_part(path.read_bytes()):
             raise UnreadableImageError("damaged: a run of zero bytes in the compressed data")
     elif getattr(image, "n_frames", 1) > 1:
         raise UnreadableImageError(f"holds {image.n_frames} pictures, one expected")
+
+
+def _compressed_part(data: bytes) -> bytes:
+    # From the first start of scan behind the header segments (a preview in one has its own) to the
+    # end marker; behind that, cameras pad with zeros or append further pictures.
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] != JPEG_START_OF_SCAN[1]:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    if at >= len(data):
+        return data  # a broken header must not hide a hole
+    end = data.find(JPEG_END, at)
+    return data[at : end if end >= 0 else None]
 
 
 def in_threads(work: Callable, items: Sequence, description: str) -> list:

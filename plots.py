@@ -12,6 +12,7 @@ matplotlib.use("Agg")  # no screen needed
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from common import write_atomic
 
@@ -22,7 +23,7 @@ RIGHT_COLOUR, WRONG_COLOUR = GOOD_COLOUR, DEFECT_COLOUR
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically, and free it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
     write_atomic(path, buffer.getvalue())
 
@@ -94,7 +95,7 @@ def plot_roc_pr(
     for axis in (left, right):
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right" if axis is left else "lower left")
+        axis.legend(loc="lower right" if axis is left else "lower center")
     figure.suptitle(title)
     save(figure, path)
 
@@ -113,8 +114,9 @@ def plot_score_histogram(
         )  # fmt: skip
     axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
     axis.set_yscale("symlog", linthresh=1)
+    axis.yaxis.set_major_formatter(ScalarFormatter())
     axis.set(xlabel="defect probability", ylabel="images", title=title, ylim=(0, None))
-    axis.legend()
+    axis.legend(loc="upper center")
     save(figure, path)
 
 

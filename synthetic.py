@@ -12,8 +12,8 @@ synthetic_casting.py draws the parts.
 
 import argparse
 import csv
+import io
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common import UserError, run_script, usable_folder, write_csv
+from common import UserError, count_of, run_script, usable_folder, write_atomic, write_csv
 from synthetic_casting import (
     COPY,
     DEFECT,
@@ -34,7 +34,8 @@ from synthetic_casting import (
 )
 
 TRUTH_COLUMNS = ["path", "casting", "photo", "defects"]
-PARTS = ("train", "test", "unseen", "masks", "truth.csv")
+SHEET = "castings.png"
+PARTS = ("train", "test", "unseen", "masks", SHEET, "truth.csv")
 UNFINISHED = ".rendering"
 
 
@@ -214,7 +215,7 @@ def check_folder(out: Path) -> None:
     present = {name for name in present if not name.startswith(UNFINISHED)}
     if not present:
         return
-    known: set[str] = {"truth.csv"}
+    known: set[str] = {"truth.csv", SHEET}
     if "truth.csv" in present:
         with open(out / "truth.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
@@ -287,7 +288,37 @@ def render_dataset(out: Path, options: RenderOptions, *, progress: bool = True) 
         [path, copy.casting.name, f"{copy.casting.name}-{copy.photo}", "+".join(copy.casting.types)]
         for path, copy in zip(paths, copies, strict=True)
     ]
+    draw_sheet(out, rows)
     write_csv(out / "truth.csv", TRUTH_COLUMNS, sorted(rows))
+
+
+def draw_sheet(out: Path, rows: list[list[str]]) -> None:
+    """castings.png: good castings above, defective ones below, one image of each casting."""
+    by_casting = {row[1]: row for row in rows}.values()
+    good = [row[0] for row in by_casting if not row[3]]
+    defective = [row[0] for row in by_casting if row[3]]
+    size, space, columns = 200, 4, 6
+    sheet = Image.new("L", (columns * (size + space) - space, 4 * (size + space) - space), 255)
+    for line, paths in enumerate((good[:6], good[6:12], defective[:6], defective[6:12])):
+        for column, path in enumerate(paths):
+            with Image.open(out / path) as image:
+                tile = image.resize((size, size), Image.Resampling.LANCZOS)
+            sheet.paste(tile, (column * (size + space), line * (size + space)))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="png")
+    write_atomic(out / SHEET, buffer.getvalue())
+
+
+def describe(out: Path, options: RenderOptions) -> str:
+    """One line for people: what was rendered, and where to look."""
+    count = options.castings * options.copies + options.unseen_castings * options.unseen_copies
+    low, high = SIZE_RANGES_PX[options.sizes[0]][0], SIZE_RANGES_PX[options.sizes[-1]][1]
+    return (
+        f"rendered {count_of(count, 'image')} of {options.castings} castings and "
+        f"{options.unseen_castings} unseen ones at {options.image_size_px} px, "
+        f"{' and '.join(options.sizes)} defects ({low:g} to {high:g} px of 300), "
+        f"into {out}; see {out / SHEET}"
+    )
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -342,7 +373,7 @@ def main(argv: list[str] | None = None) -> int:
     values = {field.name: getattr(arguments, field.name) for field in fields(RenderOptions)}
     options = RenderOptions(**{**values, "sizes": tuple(arguments.sizes)})
     render_dataset(arguments.out, options)
-    print(f"rendered {arguments.out}: see truth.csv", file=sys.stderr)
+    print(describe(arguments.out, options))
     return 0
 
 

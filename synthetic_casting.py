@@ -15,7 +15,7 @@ from scipy import ndimage
 DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
 # Size s in px at 300 px: the diameter of a blow hole or shrinkage cavity, the width of a chip (half
 # as deep). A burr runs 2 s along its edge, pinholes cluster over 2 s, a scratch is 3 s long.
-SIZE_RANGES_PX = {"small": (3.0, 6.0), "medium": (7.0, 14.0), "large": (15.0, 30.0)}
+SIZE_RANGES_PX = {"small": (3.0, 12.0), "medium": (16.0, 26.0), "large": (28.0, 44.0)}
 DEFECT_SIZES = tuple(SIZE_RANGES_PX)
 # Edges of the part, from the axis outwards, measured on the real photographs.
 RADII_PX = {"bore": 28.0, "hub": 36.0, "eye": 69.0, "rim": 77.0, "groove": 80.0, "outer": 122.0}
@@ -259,7 +259,7 @@ def blow_hole(patch: Patch, size: float, random: np.random.Generator) -> None:
 def pinholes(patch: Patch, size: float, random: np.random.Generator) -> None:
     """A loose cluster of pores."""
     count = int(random.integers(7, 10) + size / 3)
-    pore = random.uniform(0.6, 1.0, count) ** 2 * np.clip(0.14 * size, 0.9, 2.4)
+    pore = random.uniform(0.6, 1.0, count) ** 2 * np.clip(0.12 * size, 0.9, 3.8)
     away, angle = np.sqrt(random.uniform(0, 1, count)), random.uniform(0, 2 * np.pi, count)
     x = patch.x[..., None] - away * np.cos(angle) * (min(size, 16) - pore)  # stays on the face
     y = patch.y[..., None] - away * np.sin(angle) * (size - pore)
@@ -311,7 +311,7 @@ def scratch(patch: Patch, size: float, random: np.random.Generator) -> None:
     along = patch.x * np.cos(angle) + patch.y * np.sin(angle)
     across = patch.y * np.cos(angle) - patch.x * np.sin(angle)
     across = across - bend * along**2 / length
-    width = max(0.9, patch.soft / 2.4) * min(1.5, 0.8 + 0.04 * size)
+    width = max(0.9, patch.soft / 2.4) * min(2.4, 0.8 + 0.05 * size)
     depth = np.clip((length / 2 - np.abs(along)) * 6 / length, 0, 1)  # it fades at its ends
     depth *= 0.8 + 0.2 * np.sin(along * 0.35 + angle * 7)
     depth *= patch.inside(patch.r - patch.edges["outer"] + 3)

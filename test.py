@@ -177,6 +177,7 @@ def report(judged: Judged, unseen: Judged | None, predictor: Predictor, path: Pa
         "checkpoint_epoch": checkpoint.epoch,
         "split_sha256": checkpoint.split_sha256,
         "weights": checkpoint.training["weights"],
+        "head": checkpoint.head,
         "image_size_px": checkpoint.image_size_px,
     }
     return result | ({"unseen": summary(unseen)} if unseen else {})

@@ -1,0 +1,368 @@
+"""The store holds the right pixels whatever happens to its cache; batches repeat bit for bit."""
+
+import os
+import resource
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+import data
+from common import UserError
+from data import Batches, augmented, describe_store, make_batches, normalised, open_store, seeded
+from data_split import ImageRow, hashed, load_split
+
+CPU = torch.device("cpu")
+SIZE_PX = 16
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, standard deviation
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty folder for the store's files."""
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Folder and rows of six pictures with a value of their own each."""
+    root = tmp_path / "pictures"
+    rows = []
+    for n in range(6):
+        path = f"train/{'ok' if n % 2 else 'def'}/{n}.png"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20), 40 * n + 10, np.uint8)).save(root / path)
+        rows.append(ImageRow(path, path.split("/")[1], "val" if n > 3 else "train"))
+    return root, hashed(root, rows)
+
+
+def no_decoding(monkeypatch):
+    def fail(path, size_px):
+        raise AssertionError(f"{path} is decoded again")
+
+    monkeypatch.setattr(data, "read_resized", fail)
+
+
+def values(store):
+    return [int(image[0, 0]) for image in store]
+
+
+def store_file(cache):
+    return next(cache.glob("*.u8"))
+
+
+def random_batches(n=22, **options):
+    """Batches of 4 of random pixels; each target is the number of its image."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, 12, 12), np.uint8))
+    defaults = {"batch_size": 4, "device": CPU, "shuffle": True}
+    return Batches(pixels, torch.arange(n), **(defaults | options))
+
+
+def order_of(batches, epoch):
+    return torch.cat([targets for _, targets in batches.epoch(epoch)]).tolist()
+
+
+def same(first, second):
+    return len(first) == len(second) and all(
+        torch.equal(a, b)
+        for pair in zip(first, second, strict=True)
+        for a, b in zip(*pair, strict=True)
+    )
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_px", [32, 61, 100])
+def test_store_holds_what_torchvision_resizes(castings, size_px):
+    rows, _ = load_split(castings)
+    rows = rows[::8]
+    store = open_store(castings, rows, size_px, cache=False)
+    assert (store.shape, store.dtype) == ((len(rows), size_px, size_px), np.uint8)
+    resize = transforms.Resize((size_px, size_px))
+    for row, pixels in zip(rows, store, strict=True):
+        with Image.open(castings / row.path) as image:
+            expected = np.asarray(resize(image.convert("RGB"))).astype(int)
+        assert np.abs(expected - pixels[..., None]).max() <= 1, row.path
+
+
+def test_store_follows_the_order_of_rows(pictures, cache):
+    root, rows = pictures
+    assert values(open_store(root, rows, SIZE_PX)) == [10, 50, 90, 130, 170, 210]
+    assert values(open_store(root, rows[::-1], SIZE_PX)) == [210, 170, 130, 90, 50, 10]
+    assert values(open_store(root, rows[2:4], SIZE_PX)) == [90, 130]
+
+
+def test_second_opening_reads_the_cache(pictures, cache, monkeypatch):
+    root, rows = pictures
+    first = np.array(open_store(root, rows, SIZE_PX))
+    no_decoding(monkeypatch)
+    assert np.array_equal(open_store(root, rows, SIZE_PX), first)
+    with pytest.raises(AssertionError, match="decoded again"):  # another size is another store
+        open_store(root, rows, SIZE_PX + 1)
+
+
+def test_cached_store_cannot_be_written_to_by_accident(pictures, cache):
+    store = open_store(*pictures, SIZE_PX)
+    with pytest.raises(ValueError, match="read-only"):
+        store[0] = 0
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.unlink(),
+        lambda file: file.with_suffix(".json").unlink(),
+        lambda file: file.with_suffix(".json").write_text('{"crc'),
+        lambda file: file.with_suffix(".json").write_text("[1]"),
+    ],
+    ids=["bit flipped", "truncated", "empty", "gone", "no sum", "half a sum", "other sum"],
+)
+def test_damaged_cache_is_made_anew(pictures, cache, monkeypatch, damage):
+    expected = np.array(open_store(*pictures, SIZE_PX))
+    damage(store_file(cache))
+    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+    no_decoding(monkeypatch)
+    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+
+
+def test_changed_image_is_noticed(pictures, cache):
+    root, rows = pictures
+    open_store(root, rows, SIZE_PX)
+    Image.fromarray(np.full((20, 20), 99, np.uint8)).save(root / rows[3].path)
+    assert values(open_store(root, hashed(root, rows), SIZE_PX)) == [10, 50, 90, 99, 170, 210]
+
+
+def test_store_without_cache_leaves_no_file(pictures, cache):
+    store = open_store(*pictures, SIZE_PX, cache=False)
+    assert values(store) == [10, 50, 90, 130, 170, 210]
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_all_unreadable_images_are_listed_and_nothing_is_kept(pictures, cache, use_cache):
+    root, rows = pictures
+    for n in (1, 4):
+        (root / rows[n].path).write_bytes(b"<html>")
+    with pytest.raises(UserError, match="2 unreadable images") as caught:
+        open_store(root, rows, SIZE_PX, cache=use_cache)
+    assert all(f"{rows[n].path}: not an image" in str(caught.value) for n in (1, 4))
+    assert not cache.exists() or os.listdir(cache) == []
+
+
+def test_cache_folder_that_cannot_be_used_is_named_with_what_to_do(pictures, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"cannot write .*file/images.*--no-cache"):
+        open_store(*pictures, SIZE_PX)
+
+
+def test_full_disk_is_a_user_error_that_leaves_nothing_behind(pictures, cache):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*images.*File too large.*--no-cache"):
+            open_store(*pictures, SIZE_PX)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(cache) == []
+
+
+def test_store_is_described_for_people():
+    text = describe_store(np.zeros((1250, 40, 40), np.uint8))
+    assert text == "1,250 images at 40 px, 2 MB"
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_every_image_comes_once_an_epoch_with_its_own_target():
+    batches = random_batches(mean=(0, 0, 0), std=(1, 1, 1))
+    found = list(batches.epoch(3))
+    assert [len(targets) for _, targets in found] == [4, 4, 4, 4, 4, 2]
+    assert len(batches) == 6
+    assert sorted(order_of(batches, 3)) == list(range(22))
+    for images, targets in found:
+        assert (images.shape[1:], images.dtype) == ((3, 12, 12), torch.float32)
+        expected = batches.pixels[targets].unsqueeze(1) / 255
+        assert torch.equal(images, expected.expand_as(images))
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    expected = order_of(random_batches(seed=5), 2)
+    torch.manual_seed(123)
+    batches = random_batches(seed=5)
+    order_of(batches, 0)
+    assert order_of(batches, 2) == expected
+    others = [order_of(random_batches(seed=s), e) for s, e in ((5, 1), (4, 2), (2, 5))]
+    assert expected not in others
+
+
+def test_without_shuffling_images_come_in_their_order():
+    assert order_of(random_batches(shuffle=False), 7) == list(range(22))
+
+
+def test_batches_leave_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    list(random_batches(augment="full").epoch())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", data.AUGMENTATIONS)
+def test_epoch_continued_in_the_middle_is_the_tail_bit_for_bit(kind):
+    whole = list(random_batches(augment=kind).epoch(4))
+    for done in range(len(whole) + 1):
+        tail = list(random_batches(augment=kind).epoch(4, first_step=done))
+        assert same(tail, whole[done:])
+
+
+@pytest.mark.parametrize("kind", ["flip", "full"])
+def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
+    n = 8
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
+    batches = Batches(pixels.repeat(n, 1, 1), torch.arange(n), 4, CPU, augment=kind)
+    first, second = (torch.stack([images for images, _ in batches.epoch(e)]) for e in (0, 1))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_normalisation_is_that_of_imagenet():
+    images = normalised(torch.tensor([0.0, 128 / 255, 1.0]).view(3, 1, 1, 1), *IMAGENET)
+    expected = [
+        [-2.117904, -2.035714, -1.804444],  # (0 - 0.485) / 0.229 and so on
+        [0.074065, 0.205182, 0.426492],
+        [2.248908, 2.428571, 2.640000],
+    ]
+    assert images.shape == (3, 3, 1, 1)
+    assert torch.allclose(images.view(3, 3), torch.tensor(expected), atol=1e-5)
+
+
+def test_batches_use_the_normalisation_they_are_given():
+    plain, imagenet_images, other = (
+        next(iter(random_batches(**options).epoch()))[0]
+        for options in (
+            {"mean": (0, 0, 0), "std": (1, 1, 1)},
+            {},
+            {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 2)},
+        )
+    )
+    assert torch.allclose(imagenet_images, normalised(plain[:, :1], *IMAGENET))
+    expected = [(plain[:, 0] - 0.1) * 2, (plain[:, 1] - 0.2) * 4, (plain[:, 2] - 0.3) / 2]
+    assert torch.allclose(other, torch.stack(expected, dim=1), atol=1e-6)
+
+
+# --- batches of one split ------------------------------------------------------------------------
+
+
+def test_split_has_its_own_images_and_class_indices(pictures, cache):
+    root, rows = pictures
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 3, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    for split, numbers in (("train", [0, 1, 2, 3]), ("val", [4, 5])):
+        for names in (["def", "ok"], ["ok", "def"]):
+            found = list(make_batches(store, rows, split, names, CPU, **options).epoch())
+            images = torch.cat([images for images, _ in found])
+            greys = (images[:, 0, 0, 0] * 255).round().int().tolist()
+            assert greys == [40 * n + 10 for n in numbers]
+            targets = torch.cat([targets for _, targets in found]).tolist()
+            assert [names[t] for t in targets] == [rows[n].label for n in numbers]
+
+
+def test_store_on_disk_and_tensor_in_memory_give_the_same_batches(pictures, cache):
+    root, rows = pictures
+    rows = [replace(row, split="train") for row in rows]
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 4, "shuffle": True, "augment": "full", "seed": 3}
+    on_disk = make_batches(store, rows, "train", ["def", "ok"], CPU, **options)
+    pixels = torch.from_numpy(np.array(store))
+    in_memory = Batches(pixels, on_disk.targets, device=CPU, **options)
+    assert same(list(on_disk.epoch(1)), list(in_memory.epoch(1)))
+
+
+def test_empty_split_is_refused_by_name(pictures, cache):
+    store = open_store(*pictures, SIZE_PX)
+    with pytest.raises(UserError, match="'test' holds no image"):
+        make_batches(store, pictures[1], "test", ["def", "ok"], CPU, batch_size=2)
+
+
+# --- augmentation --------------------------------------------------------------------------------
+
+
+def test_flip_gives_the_eight_symmetries_of_the_square_and_nothing_else():
+    image = torch.from_numpy(np.random.default_rng(1).random((1, 1, 9, 9), np.float32))
+    turned = [torch.rot90(image, k, (2, 3)) for k in range(4)]
+    symmetries = torch.cat(turned + [t.transpose(2, 3) for t in turned])  # (8, 1, 9, 9)
+    found = augmented(image.repeat(400, 1, 1, 1), "flip", seeded(0))
+    matches = (found[:, None] == symmetries[None]).flatten(2).all(2)  # (400, 8)
+    assert (matches.sum(1) == 1).all()
+    assert (matches.sum(0) > 25).all()  # 50 expected of each; 25 is four standard deviations off
+
+
+def test_full_keeps_shape_and_range():
+    images = torch.from_numpy(np.random.default_rng(1).random((64, 1, 17, 17), np.float32))
+    images[:2] = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    found = augmented(images, "full", seeded(0))
+    assert (found.shape, found.dtype) == (images.shape, images.dtype)
+    assert torch.isfinite(found).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_full_leaves_no_black_corners_and_changes_the_light():
+    found = augmented(torch.full((200, 1, 24, 24), 0.8), "full", seeded(0))
+    means = found.mean(dim=(1, 2, 3))
+    corners = found[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners - means[:, None]).abs().max() < 0.12  # six times the strongest noise
+    assert means.std() > 0.05
+    assert means.max() - means.min() > 0.2
+
+
+def test_full_turns_by_any_angle():
+    half = torch.zeros(300, 1, 32, 32)
+    half[:, :, :, 16:] = 1  # bright on the right: the direction of its centroid is the angle
+    found = augmented(half, "full", seeded(0))
+    place = torch.linspace(-1, 1, 32)
+    x, y = (found * place).mean(dim=(1, 2, 3)), (found * place[:, None]).mean(dim=(1, 2, 3))
+    sectors = torch.histc(torch.atan2(y, x), bins=12, min=-np.pi, max=np.pi)
+    assert (sectors > 7).all()  # 25 expected in each
+
+
+def test_full_keeps_a_disc_round_and_near_its_place_and_size():
+    axis = torch.arange(96.0) - 47.5
+    disc = (axis**2 + axis[:, None] ** 2 < 10**2).float()  # so small that no corner reflects it
+    found = augmented(disc.repeat(100, 1, 1, 1), "full", seeded(0))[:, 0]
+    shape = (found > found.amax((1, 2), keepdim=True) / 2).float()
+    area = shape.sum((1, 2))
+    x, y = ((shape * place).sum((1, 2)) / area for place in (axis, axis[:, None]))
+    assert ((area / disc.sum() > 0.75) & (area / disc.sum() < 1.3)).all()  # zoom 0.9 to 1.1
+    assert torch.hypot(x, y).max() < 0.09 * 96  # both shifts at 5 %, zoomed by 1.1, are 7.8 %
+    radius = torch.hypot(axis - x[:, None, None], (axis - y[:, None])[:, :, None])
+    assert ((radius * shape).amax((1, 2)) < 1.15 * (area / np.pi).sqrt()).all()
+
+
+def test_full_mirrors_half_of_the_images():
+    image = torch.zeros(48, 48)
+    image[14:34, 16:20] = image[30:34, 16:28] = 1  # an L, which turning alone never mirrors
+    found = augmented(image.repeat(200, 1, 1, 1), "full", seeded(0))[:, 0]
+    shape = (found > found.amax((1, 2), keepdim=True) / 2).double()
+    axis = torch.arange(48, dtype=torch.float64)
+    z = torch.complex(axis.expand(48, 48), axis[:, None].expand(48, 48)).expand(200, 48, 48)
+    z = z - ((z * shape).sum((1, 2)) / shape.sum((1, 2)))[:, None, None]
+    # Of the moments z z and z z conj(z), turning by a turns one by 2a and the other by a, so that
+    # this product stays; mirroring conjugates it.
+    second, third = ((m * shape).sum((1, 2)) for m in (z * z, z * z * z.conj()))
+    left_handed = (second * third.conj() ** 2).imag > 0
+    assert 70 < int(left_handed.sum()) < 130  # 100 expected, four standard deviations

@@ -1,0 +1,116 @@
+"""The repository keeps to its own layout, and its pages name only what exists."""
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from common import ROOT
+from results import README_BEGIN, README_END, results_table
+
+SCRIPTS = ("data_split.py", "synthetic.py", "train.py", "test.py", "predict.py", "results.py")
+# Who may import whom; everybody may import common.
+ALLOWED = {
+    "common": set(),
+    "images": set(),
+    "synthetic_casting": set(),
+    "synthetic": {"synthetic_casting"},
+    "metrics": set(),
+    "plots": set(),
+    "model": set(),
+    "run_state": {"model"},
+    "data_split": {"images", "synthetic"},
+    "data": {"data_split", "images"},
+    "train": {"data", "data_split", "metrics", "model", "plots", "run_state"},
+    "predict": {"data", "images", "model"},
+    "test": {"data", "data_split", "images", "metrics", "model", "plots", "predict"},
+    "results": set(),
+}
+
+
+def tracked_text_files() -> list[Path]:
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    paths = [ROOT / name for name in names if not name.endswith((".png", ".pth"))]
+    return [path for path in paths if path.is_file()]
+
+
+def local_imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    return found & set(ALLOWED) - {"common"}
+
+
+def test_imports_point_one_way():
+    modules = {path.stem for path in ROOT.glob("*.py")}
+    assert modules == set(ALLOWED)
+    for name, allowed in ALLOWED.items():
+        assert local_imports(ROOT / f"{name}.py") <= allowed, name
+
+
+def flags_of(script: str, capsys) -> set[str]:
+    module = importlib.import_module(script.removesuffix(".py"))
+    with pytest.raises(SystemExit) as leaving:
+        module.main(["--help"])
+    assert leaving.value.code == 0
+    return set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+
+
+def test_every_script_explains_itself_and_the_readme_names_only_real_flags(capsys):
+    flags = {script: flags_of(script, capsys) for script in SCRIPTS}
+    readme = (ROOT / "README.md").read_text()
+    for line in readme.splitlines():
+        for script in re.findall(r"(?<![\w/])(\w+\.py)", line):
+            assert (ROOT / script).is_file(), script
+    for command in re.findall(r"python (\w+\.py)([^\n`]*)", readme):
+        script, arguments = command
+        assert set(re.findall(r"--[a-z][a-z-]+", arguments)) <= flags[script], command
+    known = set().union(*flags.values())
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme)) <= known
+
+
+def test_every_file_that_the_readme_links_exists():
+    readme = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / target).exists(), target
+    listed = set(re.findall(r"^\| `([\w.]+\.py)`", readme, re.MULTILINE))
+    assert listed == {path.name for path in ROOT.glob("*.py")}
+
+
+def test_every_make_target_that_the_readme_names_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"`make ([a-z-]+)`", readme))
+    assert {"demo", "test", "test-all", "check"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readmes_table_is_the_published_figures():
+    readme = (ROOT / "README.md").read_text()
+    results = json.loads((ROOT / "docs" / "results.json").read_text())
+    between = readme.split(README_BEGIN)[1].split(README_END)[0]
+    assert between.strip() == results_table(results).strip()
+
+
+def test_unsafe_loading_and_machine_paths_appear_nowhere():
+    unsafe, machine = "weights_only=" + "False", re.compile(r"(?<![\w.])/(home|work|root)/\w")
+    for path in tracked_text_files():
+        text = path.read_text()
+        assert unsafe not in text, path
+        assert not machine.search(text), path
+
+
+def test_no_photograph_of_the_licensed_set_is_tracked():
+    for path in tracked_text_files():
+        assert not re.fullmatch(r"(cast_(def|ok)_0_|new__0_)\d+\.(jpe?g|png)", path.name)
+    assert not [p for p in tracked_text_files() if p.suffix in (".jpeg", ".jpg")]

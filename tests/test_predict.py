@@ -1,0 +1,151 @@
+"""The one inference path: same verdict whatever carries the image, no verdict without one."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import predict
+from common import EXIT_UNREADABLE, UserError, sha256_of_file
+from images import read_resized
+from model import load_checkpoint, save_checkpoint
+from predict import load_predictor
+
+COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error".split(",")
+
+
+@pytest.fixture(scope="module")
+def predictor(trained):
+    return load_predictor(trained / "best.pth", "cpu")
+
+
+@pytest.fixture(scope="module")
+def part(castings) -> Path:
+    return sorted((castings / "test").rglob("*.jpeg"))[0]
+
+
+def read_csv(path: Path) -> list[dict]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_path_text_picture_and_array_give_the_same_verdict(predictor, part):
+    with Image.open(part) as image:
+        picture = image.convert("RGB")
+    forms = [part, str(part), picture, picture.convert("L"), np.asarray(picture)]
+    first, *others = predictor.predict(forms)
+    assert first.status == "ok"
+    assert {p.prob_defect for p in others} == {first.prob_defect}
+
+
+def test_a_batch_gives_what_single_images_give(predictor, castings):
+    paths = sorted((castings / "test").rglob("*.jpeg"))[:5]
+    together = [p.prob_defect for p in predictor.predict(paths)]
+    alone = [predictor.predict([path])[0].prob_defect for path in paths]
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_preprocessing_is_the_stores(predictor, part):
+    grey = read_resized(part, predictor.checkpoint.image_size_px)
+    expected = predictor.judge(torch.tensor(grey[None]))[0]
+    assert predictor.predict([part])[0].prob_defect == expected.prob_defect
+
+
+@pytest.mark.parametrize("size", [(31, 47), (640, 480)])
+def test_any_image_size_is_judged(predictor, size):
+    assert predictor.predict([Image.new("L", size, 128)])[0].decision in ("ok", "defect")
+
+
+def test_probabilities_sum_to_one_and_decide(predictor, castings):
+    for p in predictor.predict(sorted((castings / "test").rglob("*.jpeg"))):
+        assert sum(p.probabilities) == pytest.approx(1, abs=1e-5)
+        assert p.decision == ("defect" if p.prob_defect >= p.threshold else "ok")
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_threshold_and_class_come_from_the_checkpoint(tmp_path, trained, part, threshold):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    checkpoint.threshold = threshold
+    save_checkpoint(tmp_path / "other.pth", checkpoint)
+    verdict = load_predictor(tmp_path / "other.pth", "cpu").predict([part])[0]
+    assert verdict.decision == ("defect" if threshold == 0 else "ok")
+    # The class never contradicts the decision
+    assert verdict.predicted_class == ("def_front" if threshold == 0 else "ok_front")
+
+
+def test_nothing_in_nothing_out(predictor):
+    assert predictor.predict([]) == []
+
+
+def test_unreadable_images_get_an_error_in_their_place(predictor, part, tmp_path):
+    (tmp_path / "broken.jpeg").write_bytes(part.read_bytes()[:300])
+    images = [part, tmp_path / "broken.jpeg", tmp_path / "gone.png", part]
+    verdicts = predictor.predict(images)
+    assert [v.status for v in verdicts] == ["ok", "error", "error", "ok"]
+    for verdict in verdicts[1:3]:
+        assert verdict.decision == ""
+        assert verdict.prob_defect is None
+        assert verdict.error
+
+
+def test_the_command_writes_a_row_an_image(trained, castings, tmp_path, capsys):
+    out = tmp_path / "inspections.csv"
+    arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]
+    assert predict.main([*arguments, "--out", str(out), "--device", "cpu"]) == 0
+    rows = read_csv(out)
+    assert list(rows[0]) == COLUMNS
+    assert len(rows) == 6
+    for row in rows:
+        assert row["sha256"] == sha256_of_file(Path(row["path"]))
+        assert row["decision"] in ("ok", "defect")
+        assert row["status"] == "ok"
+    printed = capsys.readouterr().out
+    assert str(trained / "best.pth") in printed
+    last = json.loads(printed.splitlines()[-1])
+    assert last["ok"] + last["defect"] == 6
+
+
+def test_an_unreadable_file_is_never_ok_and_gives_exit_code_4(trained, part, tmp_path, capsys):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    (folder / "good.jpeg").write_bytes(part.read_bytes())
+    (folder / "bad.jpeg").write_text("<html>gateway timeout</html>")
+    out = tmp_path / "inspections.csv"
+    arguments = [str(folder), "--checkpoint", str(trained / "best.pth"), "--out", str(out)]
+    assert predict.main(arguments) == EXIT_UNREADABLE
+    bad, good = read_csv(out)
+    assert (bad["status"], bad["decision"], bad["prob_defect"]) == ("error", "", "")
+    assert bad["error"] == "not an image"
+    assert good["status"] == "ok"
+    assert "bad.jpeg" in capsys.readouterr().err
+
+
+def test_what_was_judged_before_an_interruption_is_kept(trained, castings, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "BATCH_SIZE", 4)
+    original = predict.Predictor.predict
+    batches = []
+
+    def interrupt(self, images):
+        batches.append(images)
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return original(self, images)
+
+    monkeypatch.setattr(predict.Predictor, "predict", interrupt)
+    out = tmp_path / "inspections.csv"
+    arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]
+    with pytest.raises(KeyboardInterrupt):
+        predict.main([*arguments, "--out", str(out)])
+    assert len(read_csv(out)) == 4
+
+
+def test_missing_paths_and_empty_folders_are_refused(trained, tmp_path):
+    checkpoint = ["--checkpoint", str(trained / "best.pth")]
+    with pytest.raises(UserError, match="no such file or folder"):
+        predict.main([str(tmp_path / "gone"), *checkpoint])
+    with pytest.raises(UserError, match="no images in"):
+        predict.main([str(tmp_path), *checkpoint])
