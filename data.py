@@ -65,6 +65,7 @@ def cache_folder() -> Path:
 
 
 def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
+    assert all(row.sha256 for row in rows), "rows need hashes: two data sets would share a store"
     text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {size_px}", *(r.sha256 for r in rows)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -92,7 +92,9 @@ def _refuse_by_header(path: Path, image: Image.Image) -> None:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
     if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
         if JPEG_HOLE in _compressed_part(path.read_bytes()):
-            raise UnreadableImageError("damaged: a run of zero bytes in the compressed data")
+            raise UnreadableImageError(
+                "damaged: a run of zero bytes in the compressed data (whole? then save it as PNG)"
+            )
     elif getattr(image, "n_frames", 1) > 1:
         raise UnreadableImageError(f"holds {image.n_frames} pictures, one expected")
 

@@ -72,7 +72,10 @@ class Predictor:
         images = grey.to(self.device).unsqueeze(1).float() / 255
         logits = self.model(normalised(images, self.checkpoint.mean, self.checkpoint.std))
         names, temperature = self.checkpoint.class_names, self.checkpoint.temperature
-        return class_probabilities(logits, names, temperature).cpu()
+        probabilities = class_probabilities(logits, names, temperature).cpu()
+        if not probabilities.isfinite().all():  # NaN is below any threshold: it would pass as 'ok'
+            raise UserError("the network's output is not finite: damaged weights; train again")
+        return probabilities
 
     def judge(self, grey: Tensor, latencies_ms: Sequence[float] | None = None) -> list[Prediction]:
         """Verdicts on resized grey images uint8 (B, S, S); B may be 0.

@@ -77,6 +77,14 @@ def test_threshold_and_class_come_from_the_checkpoint(tmp_path, trained, part, t
     assert verdict.predicted_class == ("def_front" if threshold == 0 else "ok_front")
 
 
+def test_damaged_weights_never_pass_a_part(tmp_path, trained, part):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    checkpoint.weights["fc.bias"][:] = float("nan")
+    save_checkpoint(tmp_path / "nan.pth", checkpoint)
+    with pytest.raises(UserError, match="not finite"):
+        load_predictor(tmp_path / "nan.pth", "cpu").predict([part])
+
+
 def test_nothing_in_nothing_out(predictor):
     assert predictor.predict([]) == []
 

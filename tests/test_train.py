@@ -297,6 +297,16 @@ def test_bf16_autocast_uses_the_same_loop(tmp_path, train_options):
     assert load_checkpoint(tmp_path / "best.pth").training["amp"] is True
 
 
+def test_a_second_signal_leaves_at_once(monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with run_state.StopSignal():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not codes
+        os.kill(os.getpid(), signal.SIGINT)
+    assert codes == [130]
+
+
 # --- in processes of their own ---------------------------------------------------------------
 
 
