@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import PIL
@@ -50,8 +51,8 @@ def open_store(
     shape = (len(rows), size_px, size_px)
     if not cache:
         with TemporaryFile() as file:
-            store = np.memmap(file, np.uint8, "w+", shape=shape)
-            _decode_into(store, root, rows)
+            store = _reserve(file, shape)
+        _decode_into(store, root, rows)
         return store
     path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"
     if not _is_sound(path, shape):
@@ -74,9 +75,8 @@ def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:  # a full disk is an error here, later a SIGBUS
-            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
-        store = np.memmap(temporary, np.uint8, "r+", shape=shape)
+        with open(temporary, "w+b") as file:
+            store = _reserve(file, shape)
         _decode_into(store, root, rows)
         store.flush()
         os.replace(temporary, path)
@@ -89,6 +89,15 @@ def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _reserve(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """Map a file of this shape; written out first, since a disk that fills up later is a SIGBUS."""
+    remaining = int(np.prod(shape))
+    while remaining:
+        remaining -= file.write(bytes(min(remaining, 1 << 24)))
+    file.flush()
+    return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
