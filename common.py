@@ -32,7 +32,7 @@ class Terminated(BaseException):
 def run_script(main: Callable[[], int]) -> None:
     """Call `main` and leave the process with its exit code; a UserError becomes one line on stderr.
 
-    SIGTERM leaves with 143 and Ctrl-C with 130; a reader that closes the pipe early is no error.
+    SIGTERM leaves with 143, Ctrl-C with 130, and work cut short by a closed pipe with 141.
     """
 
     def raise_terminated(signum, frame):
@@ -41,7 +41,7 @@ def run_script(main: Callable[[], int]) -> None:
     signal.signal(signal.SIGTERM, raise_terminated)
     try:
         code = main()
-        sys.stdout.flush()
+        flush_stdout()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -51,10 +51,18 @@ def run_script(main: Callable[[], int]) -> None:
     except Terminated:
         print("terminated", file=sys.stderr)
         code = 143
+    except BrokenPipeError:  # the reader left early, and the work was cut short
+        code = 141
+    flush_stdout()
+    sys.exit(code)
+
+
+def flush_stdout() -> None:
+    """Flush; a reader that has left by now (`| head`) has what it wanted."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_OK
-    sys.exit(code)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO
 
 import numpy as np
@@ -50,8 +50,13 @@ def open_store(
     """
     shape = (len(rows), size_px, size_px)
     if not cache:
-        with TemporaryFile() as file:
-            store = _reserve(file, shape)
+        try:
+            with TemporaryFile() as file:
+                store = _reserve(file, shape)
+        except OSError as error:
+            raise UserError(
+                f"no room for decoded images in {gettempdir()}: {error.strerror}; set TMPDIR"
+            ) from error
         _decode_into(store, root, rows)
         return store
     path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"

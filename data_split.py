@@ -11,6 +11,7 @@ which needs file names only.
 """
 
 import argparse
+import csv
 import hashlib
 import os
 import sys
@@ -26,6 +27,7 @@ from common import (
     is_defect,
     run_script,
     sha256_of_file,
+    usable_folder,
     write_csv,
 )
 from images import (
@@ -85,6 +87,8 @@ def find_data(argument: str | None = None, download: bool = True) -> Path:
     """
     if argument == "synthetic":
         return _rendered()
+    if argument == "":
+        raise UserError(f"--data is empty; {_ways_to_data(download)}")
     given = argument or os.environ.get("CASTING_DATA")
     if given:
         return _root_below(Path(given).expanduser(), "--data" if argument else "CASTING_DATA")
@@ -92,7 +96,7 @@ def find_data(argument: str | None = None, download: bool = True) -> Path:
         return _root_below(KAGGLE_FOLDER, "data/casting_data")
     if download:
         return _downloaded()
-    raise UserError(f"no images found; {_ways_to_data()}")
+    raise UserError(f"no images found; {_ways_to_data(download)}")
 
 
 def _root_below(folder: Path, source: str) -> Path:
@@ -131,10 +135,11 @@ def _downloaded() -> Path:
     return _root_below(folder, "kagglehub")
 
 
-def _ways_to_data() -> str:
+def _ways_to_data(download: bool = True) -> str:
+    kaggle = "connect to the network for Kaggle, " if download else ""
     return (
         "give --data FOLDER, set CASTING_DATA=FOLDER, put the set into data/casting_data, "
-        "connect to the network for Kaggle, or use --data synthetic"
+        f"{kaggle}or use --data synthetic"
     )
 
 
@@ -165,7 +170,8 @@ def list_images(root: Path, parts: Sequence[str] = PARTS) -> tuple[list[ImageRow
         for name in classes:
             if name not in found[part]:
                 raise UserError(
-                    f"class folder {root / part / name} is missing; each class needs one in {parts}"
+                    f"class folder {root / part / name} is missing; "
+                    f"each class needs one in {' and '.join(parts)}"
                 )
             if not images[part, name]:
                 raise UserError(f"class folder {root / part / name} holds no image")
@@ -238,9 +244,22 @@ def load_split(root: Path, protocol: str = "kaggle") -> tuple[list[ImageRow], li
 
 
 def hashed(root: Path, rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """The rows with the SHA-256 of their files."""
-    digests = in_threads(lambda row: sha256_of_file(root / row.path), rows, "reading files")
-    return [replace(row, sha256=digest) for row, digest in zip(rows, digests, strict=True)]
+    """The rows with the SHA-256 of their files.
+
+    Raises:
+        UserError: lists all files that cannot be read.
+    """
+
+    def digest(row: ImageRow) -> tuple[str, str]:
+        try:
+            return sha256_of_file(root / row.path), ""
+        except OSError as error:
+            return "", error.strerror or str(error)
+
+    digests = in_threads(digest, rows, "reading files")
+    pairs = list(zip(rows, digests, strict=True))
+    refuse_unreadable(((row.path, reason) for row, (_, reason) in pairs if reason), root)
+    return [replace(row, sha256=sha256) for row, (sha256, _) in pairs]
 
 
 def split_sha256(rows: Iterable[ImageRow]) -> str:
@@ -262,6 +281,17 @@ def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
     """Write split.csv: `path,label,split,casting,sha256`, sorted by path, atomically."""
     columns = [field.name for field in fields(ImageRow)]
     write_csv(path, columns, (astuple(row) for row in sorted(rows, key=lambda row: row.path)))
+
+
+def warn_of_changed_contents(rows: Sequence[ImageRow], manifest: Path) -> None:
+    """Say how many images have the same name but other bytes than when the model was trained."""
+    if not manifest.is_file():
+        return
+    with open(manifest, newline="") as file:
+        before = {line["path"]: line["sha256"] for line in csv.DictReader(file)}
+    changed = sum(before.get(row.path, row.sha256) != row.sha256 for row in rows)
+    if changed:
+        print(f"warning: {count_of(changed, 'image')} changed since training", file=sys.stderr)
 
 
 def split_table(rows: Sequence[ImageRow]) -> str:
@@ -314,6 +344,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
+    usable_folder(args.out)
     root = find_data(args.data)
     protocol = args.protocol or PROTOCOLS[0]
     rows, notes = load_split(root, protocol)
@@ -331,7 +362,8 @@ def main(argv: list[str] | None = None) -> int:
         "of the validation and test images"
     )
     print(f"split hash {split_sha256(rows)}")
-    print(f"written: {args.out / 'split.csv'}; next: python train.py")
+    data = f" --data {args.data}" if args.data else ""
+    print(f"written: {args.out / 'split.csv'}; next: python train.py{data}")
     return 0
 
 

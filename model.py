@@ -7,6 +7,7 @@ class order, threshold) is stored in it once and read from it everywhere.
 
 import hashlib
 import io
+import math
 import urllib.error
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -70,6 +71,8 @@ def _load_backbone(model: nn.Module, path: Path) -> None:
     """Everything but the last layer, whose classes may be others."""
     content = load_tensors(path)
     state = content.get("weights", content)
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no ResNet-18")
     wanted = {name for name in model.state_dict() if not name.startswith("fc.")}
     missing = sorted(wanted - set(state))
     if missing:
@@ -79,7 +82,7 @@ def _load_backbone(model: nn.Module, path: Path) -> None:
     try:
         kept = {name: state[name] for name in wanted}
         model.load_state_dict(kept | {f"fc.{k}": v for k, v in model.fc.state_dict().items()})
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise UserError(
             f"{path} holds no ResNet-18: {str(error).splitlines()[-1].strip()}"
         ) from error
@@ -131,8 +134,8 @@ def choose_device(name: str | None) -> torch.device:
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch's two ways to say no
+        torch.zeros(1, device=device).tolist()  # 'meta' fails here only
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's ways to say no
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot use device '{name}': {reason}") from error
     return device
@@ -167,6 +170,18 @@ class Checkpoint:
     def description(self) -> dict:
         """All but the tensors, as plain values for JSON."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError unless every value is one that a verdict can rest on."""
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise TypeError("class names are not text")
+        if {is_defect(name) for name in self.class_names} != {True, False}:
+            raise ValueError("its classes are not good parts and defects")
+        if not (isinstance(self.image_size_px, int) and self.image_size_px > 0):
+            raise ValueError("its image size is no number of pixels")
+        numbers = [self.threshold, self.temperature, *self.mean, *self.std]
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)):
+            raise ValueError("threshold, temperature, mean or std is no finite number")
 
     def model(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
@@ -208,8 +223,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"this version reads {ARCHITECTURE}, format {CHECKPOINT_FORMAT}"
         )
     try:
+        checkpoint.check()
         checkpoint.model()
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} does not fit its own description: {error}".split("\n")[0]
         ) from error

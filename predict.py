@@ -18,11 +18,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from common import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, sha256_of_file, write_csv
+from common import (
+    EXIT_OK,
+    EXIT_UNREADABLE,
+    UserError,
+    count_of,
+    run_script,
+    sha256_of_file,
+    usable_folder,
+    write_csv,
+)
 from data import normalised
 from images import IMAGE_SUFFIXES, UnreadableImageError, read_resized, resized
 from model import (
@@ -127,8 +136,17 @@ class Predictor:
         size_px = self.checkpoint.image_size_px
         if isinstance(image, str | Path):
             return read_resized(Path(image), size_px)
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        return resized(picture, size_px)
+        if isinstance(image, np.ndarray):
+            grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+            if image.dtype != np.uint8 or not grey_or_colour or not image.size:
+                raise UnreadableImageError(f"{image.dtype} array {image.shape}: not an 8-bit image")
+            image = Image.fromarray(image)
+        if not isinstance(image, Image.Image):
+            raise UnreadableImageError(f"not an image: {type(image).__name__}")
+        try:
+            return resized(ImageOps.exif_transpose(image), size_px)
+        except OSError as error:  # a picture that Pillow has not decoded yet
+            raise UnreadableImageError(str(error)) from error
 
     def _failure(self, reason: str, started: float) -> Prediction:
         latency_ms = (time.perf_counter() - started) * 1000
@@ -157,8 +175,13 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}  # keeps the order
     for path in paths:
         if path.is_dir():
-            below = sorted(path.rglob("*"))
-            found |= dict.fromkeys(p for p in below if p.suffix.lower() in IMAGE_SUFFIXES)
+            below = [p for p in sorted(path.rglob("*")) if p.is_file()]
+            images = [p for p in below if p.suffix.lower() in IMAGE_SUFFIXES]
+            found |= dict.fromkeys(images)
+            if len(images) < len(below):
+                other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
+                count = count_of(len(below) - len(images), "file")
+                print(f"note: not judged in {path}: {count}, {other.name} first", file=sys.stderr)
         elif path.exists():
             found[path] = None
         else:
@@ -213,6 +236,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
     args = parser.parse_args(argv)
 
+    if args.out.is_dir():
+        raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
+    usable_folder(args.out.parent)
     paths = find_images(args.paths)
     checkpoint = find_checkpoint(args.checkpoint)
     predictor = load_predictor(checkpoint, args.device)
@@ -226,7 +252,8 @@ def main(argv: list[str] | None = None) -> int:
             if prediction.error:
                 print(f"unreadable: {path}: {prediction.error}", file=sys.stderr)
     finally:  # what was judged before an interruption is kept
-        write_csv(args.out, COLUMNS, rows)
+        if rows:
+            write_csv(args.out, COLUMNS, rows)
     seconds = time.perf_counter() - started
 
     counts = {name: decisions.count(name) for name in ("ok", "defect", "error")}

@@ -66,12 +66,17 @@ def table_row(name: str, figures: dict) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def renew_readme(results: dict) -> None:
-    """Put the table between README's two markers."""
+def renew_readme(table: str) -> None:
+    """Put the table between README's two markers.
+
+    Raises:
+        UserError: a marker is missing.
+    """
     text = README.read_text()
+    if README_BEGIN not in text or README_END not in text.split(README_BEGIN)[1]:
+        raise UserError(f"{README} lacks the lines '{README_BEGIN}' and '{README_END}'")
     before, _, rest = text.partition(README_BEGIN)
     _, _, after = rest.partition(README_END)
-    table = results_table(results)
     write_atomic(README, f"{before}{README_BEGIN}\n{table}{README_END}{after}")
 
 
@@ -91,9 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.metrics is not None:
         figures = read_json(args.metrics)
         results["runs"][args.name] = {key: figures[key] for key in KEPT if key in figures}
-        write_json(RESULTS, results)
-    renew_readme(results)
-    print(results_table(results), end="")
+    try:
+        table = results_table(results)
+    except KeyError as error:
+        raise UserError(f"{args.metrics or RESULTS}: no {error}; test.py writes it") from error
+    renew_readme(table)
+    write_json(RESULTS, results)
+    print(table, end="")
     return 0
 
 

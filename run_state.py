@@ -12,6 +12,8 @@ import filelock
 from common import EXIT_FAILURE, Terminated, UserError
 from model import load_tensors
 
+RUN_FILES = ("last.pth", "best.pth", "best.json", "history.csv", "curves.png", "split.csv")
+
 
 @dataclass
 class Progress:
@@ -76,21 +78,22 @@ def sole_use_of(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def clear_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    """Remove what an interrupted write left and, with `overwrite`, the previous run.
+def check_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Remove what an interrupted write left, and make sure that no run is replaced unasked.
 
     Raises:
         UserError: there is a run, and neither `resume` nor `overwrite` says what to do with it.
     """
-    for leftover in out.glob("*.tmp"):
-        leftover.unlink(missing_ok=True)
-    names = ("last.pth", "best.pth", "best.json", "history.csv", "curves.png")
-    previous = [out / name for name in names if (out / name).exists()]
-    if overwrite and not resume:
-        for path in previous:
-            path.unlink()
-    elif previous and not resume:
+    for name in RUN_FILES:
+        for leftover in out.glob(f"{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+    if previous_run(out) and not (resume or overwrite):
         raise UserError(f"{out} holds a run; go on with --resume, or replace it with --overwrite")
+
+
+def previous_run(out: Path) -> list[Path]:
+    """The files of a run in this folder."""
+    return [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
 
 
 def load_last(out: Path) -> dict:
@@ -112,16 +115,20 @@ def refuse_differences(out: Path, now: dict, then: dict) -> None:
         if now[key] != then.get(key)
     ]
     if lines:
-        raise UserError(f"cannot go on with another model or data; {'; '.join(lines)}")
+        raise UserError(
+            f"cannot go on with other settings: {'; '.join(lines)}; leave these options out, or "
+            "start anew with --overwrite"
+        )
 
 
 def raise_out_of_memory(error: Exception, batch_size: int) -> None:
     """Turn the three ways of running out of memory into one line; raise anything else again."""
-    if isinstance(error, RuntimeError) and "memory" not in str(error):
+    known = ("out of memory", "allocate memory")
+    if isinstance(error, RuntimeError) and not any(text in str(error) for text in known):
         raise error
     raise UserError(
         f"out of memory; try --batch-size {max(1, batch_size // 2)} (now {batch_size}) or a "
-        "smaller --image-size; last.pth holds the last finished epoch",
+        "smaller --image-size, with --overwrite: they cannot change within a run",
         EXIT_FAILURE,
     ) from error
 

@@ -312,7 +312,8 @@ def draw_sheet(out: Path, rows: list[list[str]]) -> None:
 def describe(out: Path, options: RenderOptions) -> str:
     """One line for people: what was rendered, and where to look."""
     count = options.castings * options.copies + options.unseen_castings * options.unseen_copies
-    low, high = SIZE_RANGES_PX[options.sizes[0]][0], SIZE_RANGES_PX[options.sizes[-1]][1]
+    low = min(SIZE_RANGES_PX[size][0] for size in options.sizes)
+    high = max(SIZE_RANGES_PX[size][1] for size in options.sizes)
     return (
         f"rendered {count_of(count, 'image')} of {options.castings} castings and "
         f"{options.unseen_castings} unseen ones at {options.image_size_px} px, "

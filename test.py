@@ -10,9 +10,7 @@ confusion_matrix.png, roc_pr.png, predictions.png, score_histogram.png.
 """
 
 import argparse
-import csv
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,6 +41,7 @@ from data_split import (
     list_images,
     load_split,
     split_sha256,
+    warn_of_changed_contents,
 )
 from images import read_grey_image
 from model import find_checkpoint
@@ -105,17 +104,6 @@ def rebuild_split(root: Path, predictor: Predictor, checkpoint_path: Path) -> li
     return rows
 
 
-def warn_of_changed_contents(rows: Sequence[ImageRow], manifest: Path) -> None:
-    """Say how many images have the same name but other bytes than when the model was trained."""
-    if not manifest.is_file():
-        return
-    with open(manifest, newline="") as file:
-        before = {line["path"]: line["sha256"] for line in csv.DictReader(file)}
-    changed = sum(before.get(row.path, row.sha256) != row.sha256 for row in rows)
-    if changed:
-        print(f"warning: {count_of(changed, 'image')} changed since training", file=sys.stderr)
-
-
 def judge(
     predictor: Predictor, root: Path, rows: list[ImageRow], split: str, cache: bool
 ) -> Judged:
@@ -123,6 +111,8 @@ def judge(
     chosen = [i for i, row in enumerate(rows) if row.split == split]
     if not chosen:
         raise UserError(f"the split '{split}' holds no image")
+    if not cache:  # decode no more than is judged
+        rows, chosen = [rows[i] for i in chosen], list(range(len(chosen)))
     store = open_store(root, rows, predictor.checkpoint.image_size_px, cache=cache)
     predictions = []
     with tqdm(total=len(chosen), desc=f"predicting {split}", unit="img", disable=None) as bar:
@@ -273,11 +263,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-cache", action="store_true", help="do not keep decoded images")
     args = parser.parse_args(argv)
 
+    usable_folder(args.out)
     path = find_checkpoint(args.checkpoint)
     predictor = load_predictor(path, args.device)
     root = find_data(args.data, download=False)
     rows = rebuild_split(root, predictor, path)
-    usable_folder(args.out)
     judged = judge(predictor, root, rows, args.split, cache=not args.no_cache)
     unseen = judge_unseen(predictor, root, not args.no_cache) if args.split == "test" else None
 

@@ -10,6 +10,7 @@ leaves. With the reference recipe at 224 px two CPU cores need about 13 minutes 
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from common import CHECKPOINTS, run_script
@@ -32,7 +33,7 @@ RECIPES = {
     },
 }
 # A run that goes on may only change these.
-CHANGEABLE_ON_RESUME = ("epochs", "patience", "device", "data")
+CHANGEABLE_ON_RESUME = ("epochs", "patience")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,24 +49,29 @@ def build_parser() -> argparse.ArgumentParser:
     add = recipe.add_argument
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
-    add("--image-size", type=positive, metavar="PX", help=f"default {default['image_size']}")
+    add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
     add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
     add("--patience", type=positive, metavar="N", help="stop after N epochs without a better one")
     add("--batch-size", type=positive, metavar="N", help=f"default {default['batch_size']}")
-    add("--lr", type=float, metavar="X", help=f"Adam's learning rate; default {default['lr']}")
+    add(
+        "--lr",
+        type=positive_number,
+        metavar="X",
+        help=f"Adam's learning rate; default {default['lr']}",
+    )
     add(
         "--schedule",
         choices=("constant", "cosine"),
         help="learning rate over the run: constant (default), or falling to 0 at --epochs",
     )
-    add("--weight-decay", type=float, metavar="X", help=f"default {default['weight_decay']}")
+    add("--weight-decay", type=not_negative, metavar="X", help=f"default {default['weight_decay']}")
     add(
         "--augment",
         choices=("none", "flip", "full"),
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
         "mirror, shift, zoom, light, noise",
     )
-    add("--seed", type=int, metavar="N", help=f"default {default['seed']}")
+    add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
     run = parser.add_argument_group("run")
     run.add_argument("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
     run.add_argument(
@@ -79,20 +85,47 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def whole_number(text: str, low: int, high: int = 2**63 - 1) -> int:
+    value = int(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    return whole_number(text, 1)
+
+
+def seed(text: str) -> int:
+    """A whole number that seeds a generator, for argparse."""
+    return whole_number(text, 0)
+
+
+def image_size(text: str) -> int:
+    """Pixels: at least 32, which ResNet-18 reduces to one; more than 2,048 fit no memory."""
+    return whole_number(text, 32, 2048)
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0, for argparse."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError("must be a finite number above 0")
     return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least 0, for argparse."""
+    return 0.0 if float(text) == 0 else positive_number(text)
 
 
 if __name__ == "__main__":
     # Help and typing errors are answered here, before the seconds that importing torch takes.
     build_parser().parse_args()
 
-import math
 import os
+import shlex
 import time
 from dataclasses import asdict, dataclass
 
@@ -109,6 +142,7 @@ from data_split import (
     report_notes,
     split_sha256,
     split_table,
+    warn_of_changed_contents,
     write_split,
 )
 from metrics import count_decisions
@@ -127,9 +161,10 @@ from plots import plot_curves
 from run_state import (
     Progress,
     StopSignal,
-    clear_folder,
+    check_folder,
     format_duration,
     load_last,
+    previous_run,
     raise_out_of_memory,
     refuse_differences,
     sole_use_of,
@@ -154,9 +189,13 @@ class Run:
     class_names: list[str]
     settings: dict
     split_sha256: str
-    data: str
+    root: Path
     device: torch.device
     out: Path
+
+    def options_to_repeat(self) -> str:
+        """What a command that goes on must say again."""
+        return f" --data {shlex.quote(str(self.root))} --out {shlex.quote(str(self.out))}"
 
     def autocast(self):
         """One code path with and without AMP; bfloat16 needs no gradient scaler."""
@@ -177,7 +216,7 @@ class Run:
             epoch=epoch,
             validation=validation,
             training=self.settings,
-            data=self.data,
+            data=data_name(self.root),
             split_sha256=self.split_sha256,
             torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
         )
@@ -196,7 +235,8 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
             save_last(run, progress)
             print(
                 f"stopped in epoch {progress.epoch + 1} after batch {progress.step} of "
-                f"{len(run.train_batches)}; go on with: python train.py --resume --out {run.out}"
+                f"{len(run.train_batches)}; go on with: "
+                f"python train.py --resume{run.options_to_repeat()}"
             )
             stop.leave()
         started = time.perf_counter()
@@ -265,7 +305,7 @@ def read_losses(unread: list[tuple[Tensor, Tensor, int]], progress: Progress) ->
             raise UserError(
                 f"the loss is {loss} in epoch {progress.epoch + 1}, batch "
                 f"{first_step + offset + 1}; best.pth and last.pth are as they were; "
-                "try a lower --lr",
+                "start anew with a lower --lr and --overwrite",
                 EXIT_FAILURE,
             )
         progress.loss_sum += loss * size
@@ -292,7 +332,8 @@ def evaluate(run: Run, epoch: int) -> dict:
     loss = float(run.loss(logits, targets))
     if not math.isfinite(loss):
         raise UserError(
-            f"the validation loss is {loss} in epoch {epoch}; try a lower --lr", EXIT_FAILURE
+            f"the validation loss is {loss} in epoch {epoch}; start anew with a lower --lr",
+            EXIT_FAILURE,
         )
     probabilities = class_probabilities(logits, run.class_names)
     is_defect = defect_flags(run.class_names).to(targets.device)[targets]
@@ -339,7 +380,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
 def write_history(run: Run, progress: Progress) -> None:
     rows = ([row[name] for name in HISTORY_COLUMNS] for row in progress.history)
     write_csv(run.out / "history.csv", HISTORY_COLUMNS, rows)
-    title = f"Training on {run.data}, protocol {run.settings['protocol']}"
+    title = f"Training on {data_name(run.root)}, protocol {run.settings['protocol']}"
     plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
 
 
@@ -415,12 +456,19 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     report_notes(notes)
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings["seed"])
-    model = build_model(len(class_names), settings["weights"], settings["head"]).to(device)
+    refuse_single_image_batch(rows, settings)
+    weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
+    model = build_model(len(class_names), weights, settings["head"]).to(device)
     store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
     batch = {"batch_size": settings["batch_size"]}
     train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
     print_plan(device, root, rows, store, settings)
-    write_split(args.out / "split.csv", rows)
+    if args.resume:
+        warn_of_changed_contents(rows, args.out / "split.csv")
+    else:
+        for path in previous_run(args.out) if args.overwrite else ():
+            path.unlink()  # only now: nothing can be wrong with the new run's options any more
+        write_split(args.out / "split.csv", rows)
     return Run(
         model=model,
         optimizer=torch.optim.Adam(
@@ -437,10 +485,25 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
         class_names=class_names,
         settings=settings,
         split_sha256=split_sha256(rows),
-        data=data_name(root),
+        root=root,
         device=device,
         out=args.out,
     )
+
+
+def refuse_single_image_batch(rows: list, settings: dict) -> None:
+    """BatchNorm has no variance where one image is left and the last map is 1 x 1.
+
+    Raises:
+        UserError: the last batch would be such a one.
+    """
+    images = sum(row.split == "train" for row in rows)
+    last_batch = images % settings["batch_size"] or settings["batch_size"]
+    if settings["image_size"] <= 32 and last_batch == 1:
+        raise UserError(
+            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
+            "choose another --batch-size or a larger --image-size"
+        )
 
 
 def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
@@ -456,7 +519,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     usable_folder(args.out)
     with sole_use_of(args.out):
-        clear_folder(args.out, args.resume, args.overwrite)
+        check_folder(args.out, args.resume, args.overwrite)
         last = load_last(args.out) if args.resume else None
         settings = resolve_settings(args, last and last["checkpoint"]["training"])
         run = set_up(args, settings)
@@ -464,6 +527,8 @@ def main(argv: list[str] | None = None) -> int:
         with StopSignal() as stop:
             if not last:
                 save_last(run, progress)
+            elif progress.history:  # a crash may have come between last.pth and these
+                write_history(run, progress)
             try:
                 fit(run, progress, stop)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -472,7 +537,8 @@ def main(argv: list[str] | None = None) -> int:
         f"best epoch {progress.best_epoch} of {progress.epoch}: validation loss "
         f"{progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
     )
-    print(f"next: python test.py --checkpoint {args.out / 'best.pth'}")
+    checkpoint = shlex.quote(str(args.out / "best.pth"))
+    print(f"next: python test.py --checkpoint {checkpoint} --data {shlex.quote(str(run.root))}")
     return 0
 
 

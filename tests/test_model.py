@@ -174,6 +174,34 @@ def drop_a_tensor(path):
     torch.save(content, path)
 
 
+def break_a_value(name, value):
+    def damage(path):
+        content = torch.load(path, weights_only=True)
+        torch.save(content | {name: value}, path)
+
+    damage.__name__ = f"set_{name}"
+    return damage
+
+
+WRONG_VALUES = [
+    break_a_value("class_names", 5),
+    break_a_value("class_names", ["ok_a", "ok_b"]),
+    break_a_value("weights", [1]),
+    break_a_value("image_size_px", "big"),
+    break_a_value("threshold", None),
+    break_a_value("mean", [1.0]),
+]
+
+
+@pytest.mark.parametrize("damage", WRONG_VALUES, ids=lambda damage: damage.__name__)
+def test_values_that_no_verdict_can_rest_on_are_refused(tmp_path, trained, damage):
+    path = tmp_path / "best.pth"
+    path.write_bytes((trained / "best.pth").read_bytes())
+    damage(path)
+    with pytest.raises(UserError, match=r"best\.pth"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     "damage", [truncate, empty, replace_by_text, replace_by_zip, drop_a_field, drop_a_tensor]
 )

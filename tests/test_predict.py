@@ -100,6 +100,44 @@ def test_unreadable_images_get_an_error_in_their_place(predictor, part, tmp_path
         assert verdict.error
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((0, 0), np.uint8), np.zeros((9, 9), np.int64), np.zeros((9, 9), bool),
+        np.zeros((3, 9, 9), np.uint8), None,
+    ],
+)  # fmt: skip
+def test_what_is_no_image_gets_no_verdict(predictor, image):
+    verdict = predictor.predict([image])[0]
+    assert (verdict.status, verdict.decision) == ("error", "")
+
+
+def test_a_turned_photograph_is_judged_upright_from_file_and_picture(predictor, part, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    with Image.open(part) as image:
+        image.save(tmp_path / "turned.jpeg", exif=exif, quality=95)
+    with Image.open(tmp_path / "turned.jpeg") as picture:
+        from_file, from_picture = predictor.predict([tmp_path / "turned.jpeg", picture])
+    assert from_file.prob_defect == from_picture.prob_defect
+
+
+def test_files_that_are_no_images_are_named(trained, part, tmp_path, capsys):
+    (tmp_path / "part.jpeg").write_bytes(part.read_bytes())
+    (tmp_path / "notes.heic").write_bytes(b"other")
+    out = tmp_path / "results" / "inspections.csv"
+    arguments = [str(tmp_path), "--checkpoint", str(trained / "best.pth"), "--out", str(out)]
+    assert predict.main(arguments) == 0
+    assert "not judged" in capsys.readouterr().err
+    assert len(read_csv(out)) == 1
+
+
+def test_an_output_that_is_a_folder_is_refused_before_the_work(trained, castings, tmp_path):
+    arguments = [str(castings), "--checkpoint", str(trained / "best.pth"), "--out", str(tmp_path)]
+    with pytest.raises(UserError, match="is a folder"):
+        predict.main(arguments)
+
+
 def test_the_command_writes_a_row_an_image(trained, castings, tmp_path, capsys):
     out = tmp_path / "inspections.csv"
     arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]

@@ -63,6 +63,11 @@ def test_bad_calls_give_one_line(pages):
         results.main(["--name", "x", str(pages / "gone.json")])
     with pytest.raises(UserError, match="together, or neither"):
         results.main(["--name", "x"])
+    before = (pages / "results.json").read_text()
+    (pages / "other.json").write_text("{}")
+    with pytest.raises(UserError, match=r"test\.py writes it"):
+        results.main(["--name", "x", str(pages / "other.json")])
+    assert (pages / "results.json").read_text() == before
     (pages / "text.json").write_text("no json")
     with pytest.raises(UserError, match="not a JSON file"):
         results.main(["--name", "x", str(pages / "text.json")])

@@ -258,6 +258,65 @@ def test_a_finished_run_is_not_replaced_unasked(tmp_path, trained, train_options
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
 
 
+def test_overwrite_keeps_the_old_run_until_the_new_one_can_start(tmp_path, trained, train_options):
+    copy_run(trained, tmp_path)
+    options = [*train_options, "--overwrite", "--out", str(tmp_path)]
+    with pytest.raises(UserError):
+        train.main([*options, "--weights", str(tmp_path / "gone.pth")])
+    assert state_hash(tmp_path) == state_hash(trained)
+    assert (tmp_path / "best.pth").is_file()
+
+
+def test_resuming_needs_no_initial_weights(tmp_path, trained, train_options):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes((trained / "best.pth").read_bytes())
+    out = ["--out", str(tmp_path / "run")]
+    assert train.main([*train_options, "--weights", str(weights), "--epochs", "1", *out]) == 0
+    weights.unlink()
+    options = ["--data", data_of(train_options), "--resume", "--epochs", "2", *out]
+    assert train.main(options) == 0
+
+
+def test_resuming_makes_good_what_a_crash_left_out(tmp_path, trained, train_options):
+    copy_run(trained, tmp_path)
+    for name in ("history.csv", "curves.png"):
+        (tmp_path / name).unlink()
+    train.main(["--data", data_of(train_options), "--resume", "--out", str(tmp_path)])
+    assert (tmp_path / "history.csv").read_text() == (trained / "history.csv").read_text()
+    assert (tmp_path / "curves.png").is_file()
+
+
+def test_resuming_on_changed_contents_warns(tmp_path, trained, train_options, capsys):
+    copy_run(trained, tmp_path)
+    manifest = (trained / "split.csv").read_text()
+    last_digit = manifest[-2]
+    changed = manifest[:-2] + ("1" if last_digit == "0" else "0") + "\n"
+    (tmp_path / "split.csv").write_text(changed)
+    train.main(["--data", data_of(train_options), "--resume", "--out", str(tmp_path)])
+    assert "1 image changed since training" in capsys.readouterr().err
+    assert (tmp_path / "split.csv").read_text() == changed  # the evidence stays
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--lr", "0"], ["--lr", "-1"], ["--lr", "nan"], ["--weight-decay", "-1"],
+        ["--seed", "-1"], ["--seed", "99999999999999999999"], ["--image-size", "8"],
+        ["--epochs", "0"], ["--batch-size", "many"], ["--epoch", "3"],
+    ],
+)  # fmt: skip
+def test_senseless_values_are_refused_at_once(option, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        train.main(option)
+    assert leaving.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_batch_that_cannot_be_normalised_is_refused(tmp_path, train_options):
+    with pytest.raises(UserError, match="batch of one image"):
+        train.main([*train_options, "--batch-size", "1", "--out", str(tmp_path)])
+
+
 def test_leftovers_of_an_interrupted_write_are_removed(tmp_path, trained, train_options):
     copy_run(trained, tmp_path)
     (tmp_path / "last.pth.123.tmp").write_bytes(b"half")
