@@ -10,124 +10,20 @@ leaves. With the reference recipe at 224 px two CPU cores need about 13 minutes 
 """
 
 import argparse
-import math
-from pathlib import Path
 
-from common import CHECKPOINTS, run_script
-from data_split import add_data_arguments
-
-RECIPES = {
-    # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
-    "reference": {
-        "weights": "imagenet",
-        "head": "softmax",
-        "image_size": 224,
-        "epochs": 100,
-        "patience": 10,
-        "batch_size": 16,
-        "lr": 1e-3,
-        "schedule": "constant",
-        "weight_decay": 1e-4,
-        "augment": "none",
-        "seed": 42,
-    },
-}
-# A run that goes on may only change these.
-CHANGEABLE_ON_RESUME = ("epochs", "patience")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    default = RECIPES["reference"]
-    add_data_arguments(parser)
-    recipe = parser.add_argument_group("recipe (explicit values win over --recipe)")
-    recipe.add_argument("--recipe", choices=sorted(RECIPES), help="default: reference")
-    add = recipe.add_argument
-    add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
-    add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
-    add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
-    add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
-    add("--patience", type=positive, metavar="N", help="stop after N epochs without a better one")
-    add("--batch-size", type=positive, metavar="N", help=f"default {default['batch_size']}")
-    add(
-        "--lr",
-        type=positive_number,
-        metavar="X",
-        help=f"Adam's learning rate; default {default['lr']}",
-    )
-    add(
-        "--schedule",
-        choices=("constant", "cosine"),
-        help="learning rate over the run: constant (default), or falling to 0 at --epochs",
-    )
-    add("--weight-decay", type=not_negative, metavar="X", help=f"default {default['weight_decay']}")
-    add(
-        "--augment",
-        choices=("none", "flip", "full"),
-        help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
-        "mirror, shift, zoom, light, noise",
-    )
-    add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
-    run = parser.add_argument_group("run")
-    run.add_argument("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
-    run.add_argument(
-        "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: off)"
-    )
-    run.add_argument("--deterministic", action="store_true", help="same bits on every CUDA run")
-    run.add_argument("--no-cache", action="store_true", help="do not keep decoded images on disk")
-    run.add_argument("--out", type=Path, default=CHECKPOINTS, help="default: checkpoints")
-    run.add_argument("--resume", action="store_true", help="go on from last.pth in --out")
-    run.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    return parser
-
-
-def whole_number(text: str, low: int, high: int = 2**63 - 1) -> int:
-    value = int(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
-    return value
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    return whole_number(text, 1)
-
-
-def seed(text: str) -> int:
-    """A whole number that seeds a generator, for argparse."""
-    return whole_number(text, 0)
-
-
-def image_size(text: str) -> int:
-    """Pixels: at least 32, which ResNet-18 reduces to one; more than 2,048 fit no memory."""
-    return whole_number(text, 32, 2048)
-
-
-def positive_number(text: str) -> float:
-    """A finite number above 0, for argparse."""
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError("must be a finite number above 0")
-    return value
-
-
-def not_negative(text: str) -> float:
-    """A finite number of at least 0, for argparse."""
-    return 0.0 if float(text) == 0 else positive_number(text)
-
+from common import run_script
+from train_options import CHANGEABLE_ON_RESUME, RECIPES, build_parser
 
 if __name__ == "__main__":
     # Help and typing errors are answered here, before the seconds that importing torch takes.
-    build_parser().parse_args()
+    build_parser(__doc__).parse_args()
 
+import math
 import os
 import shlex
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -516,7 +412,7 @@ def print_plan(device: torch.device, root: Path, rows: list, store, settings: di
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    args = build_parser(__doc__).parse_args(argv)
     usable_folder(args.out)
     with sole_use_of(args.out):
         check_folder(args.out, args.resume, args.overwrite)
