@@ -11,12 +11,12 @@ help:
 	@echo "make check     lint and format"
 	@echo "make clean     remove .venv, caches and the demo"
 
-# 1,200 images for training and testing in about 10 s, then 7 epochs in about 2 minutes.
+# 1,200 images for training and testing in about 10 s, then 6 epochs in about 2 minutes.
 demo: .venv/run.installed
 	$(BIN)/python synthetic.py --out $(DEMO_DATA) --sizes medium large --castings 300 --copies 4 \
 	  --photos 1 --unseen-castings 60 --image-size-px 160
 	$(BIN)/python train.py --data $(DEMO_DATA) --out checkpoints/demo --overwrite --weights none \
-	  --image-size 96 --epochs 7 --batch-size 16 --lr 7e-4 --schedule cosine --augment flip
+	  --image-size 96 --epochs 6 --batch-size 16 --lr 7e-4 --schedule cosine --augment flip
 	$(BIN)/python test.py --data $(DEMO_DATA) --checkpoint checkpoints/demo/best.pth --out results/demo
 	@echo "castings: $(DEMO_DATA); pictures: results/demo/*.png, checkpoints/demo/curves.png"
 
