@@ -1,5 +1,6 @@
 """What every script shares: errors a person can act on, files never half-written, paths."""
 
+import argparse
 import csv
 import hashlib
 import io
@@ -23,6 +24,15 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = EXIT_USAGE):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def script_parser(description: str) -> argparse.ArgumentParser:
+    """A parser that shows the description as it is written, and takes no abbreviated options."""
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 class Terminated(BaseException):

@@ -170,7 +170,7 @@ class Batches:
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
             grey = self.pixels[indices.to(self.pixels.device)].to(self.device)
-            images = grey.unsqueeze(1).float() / 255  # (B, 1, S, S)
+            images = unit_range(grey)
             if self.augment != "none":
                 images = augmented(images, self.augment, seeded(self.seed, epoch, step + 1))
             yield normalised(images, self.mean, self.std), self.targets[indices.to(self.device)]
@@ -214,6 +214,11 @@ class _Selection:
 def _fits(size_bytes: int, device: torch.device) -> bool:
     free_bytes, _ = torch.cuda.mem_get_info(device)
     return size_bytes < DEVICE_SHARE * free_bytes
+
+
+def unit_range(grey: Tensor) -> Tensor:
+    """Grey bytes (B, S, S) as floats (B, 1, S, S) in 0..1."""
+    return grey.unsqueeze(1).float() / 255
 
 
 def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

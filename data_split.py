@@ -26,6 +26,7 @@ from common import (
     count_of,
     is_defect,
     run_script,
+    script_parser,
     sha256_of_file,
     usable_folder,
     write_csv,
@@ -333,11 +334,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     add_data_arguments(parser)
     parser.add_argument(
         "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"

@@ -8,7 +8,6 @@ line an image to --out: `path,sha256,status,prob_defect,decision,threshold,model
 A file that cannot be read gets status `error`, no decision, and exit code 4 at the end.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -28,11 +27,12 @@ from common import (
     UserError,
     count_of,
     run_script,
+    script_parser,
     sha256_of_file,
     usable_folder,
     write_csv,
 )
-from data import normalised
+from data import normalised, unit_range
 from images import IMAGE_SUFFIXES, UnreadableImageError, read_resized, resized
 from model import (
     Checkpoint,
@@ -78,7 +78,7 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, grey: Tensor) -> Tensor:
         """Class probabilities (B, C), on the CPU, of resized grey images uint8 (B, S, S)."""
-        images = grey.to(self.device).unsqueeze(1).float() / 255
+        images = unit_range(grey.to(self.device))
         logits = self.model(normalised(images, self.checkpoint.mean, self.checkpoint.std))
         names, temperature = self.checkpoint.class_names, self.checkpoint.temperature
         probabilities = class_probabilities(logits, names, temperature).cpu()
@@ -225,11 +225,7 @@ def csv_row(path: Path, digest: str, prediction: Prediction, model_id: str) -> l
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image or folder")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")

@@ -7,11 +7,10 @@ No figure in the README is typed by hand: all of them come from docs/results.jso
 from a metrics.json that test.py wrote.
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from common import ROOT, UserError, run_script, write_atomic, write_json
+from common import ROOT, UserError, run_script, script_parser, write_atomic, write_json
 
 RESULTS = ROOT / "docs" / "results.json"
 README = ROOT / "README.md"
@@ -81,11 +80,7 @@ def renew_readme(table: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("metrics", nargs="?", type=Path, help="a metrics.json of test.py")
     parser.add_argument("--name", help="what the table calls this run; needed with metrics.json")
     args = parser.parse_args(argv)

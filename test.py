@@ -9,7 +9,6 @@ shows. Writes into --out: predictions.csv, metrics.json, classification_report.t
 confusion_matrix.png, roc_pr.png, predictions.png, score_histogram.png.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from common import (
     count_of,
     is_defect,
     run_script,
+    script_parser,
     sha256_of_file,
     usable_folder,
     write_atomic,
@@ -250,11 +250,7 @@ def draw(judged: Judged, root: Path, out: Path, title: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
     parser.add_argument("--split", choices=("test", "val"), default="test", help="default: test")

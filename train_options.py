@@ -4,7 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
-from common import CHECKPOINTS
+from common import CHECKPOINTS, script_parser
 from data_split import add_data_arguments
 
 RECIPES = {
@@ -29,11 +29,7 @@ CHANGEABLE_ON_RESUME = ("epochs", "patience")
 
 def build_parser(description: str) -> argparse.ArgumentParser:
     """All options of train.py; those of the recipe are None unless given."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(description)
     default = RECIPES["reference"]
     add_data_arguments(parser)
     recipe = parser.add_argument_group("recipe (explicit values win over --recipe)")
