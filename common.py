@@ -139,6 +139,14 @@ def usable_folder(path: Path) -> Path:
     return path
 
 
+def cache_folder() -> Path:
+    """Where decoded images and recognised castings are kept: CASTING_CACHE, else .cache here.
+
+    It may be deleted at any time.
+    """
+    return Path(os.environ.get("CASTING_CACHE") or ROOT / ".cache")
+
+
 def is_defect(label: str) -> bool:
     """Whether a class folder holds defective parts: all but those that begin with 'ok' do."""
     return not label.lower().startswith("ok")

@@ -111,8 +111,8 @@ def _compressed_part(data: bytes) -> bytes:
     return data[at : end if end >= 0 else None]
 
 
-def in_threads(work: Callable, items: Sequence, description: str) -> list:
-    """`[work(item) for item in items]` on all cores, with a progress bar.
+def in_threads(work: Callable, items: Sequence, description: str = "") -> list:
+    """`[work(item) for item in items]` on all cores, with a progress bar if it has a description.
 
     Threads do, because Pillow's decoders and hashlib release the interpreter lock.
     """
@@ -120,7 +120,8 @@ def in_threads(work: Callable, items: Sequence, description: str) -> list:
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = pool.map(work, items)
-        return list(tqdm(results, desc=description, total=len(items), unit="img", disable=None))
+        quiet = None if description else True
+        return list(tqdm(results, desc=description, total=len(items), unit="img", disable=quiet))
 
 
 def refuse_unreadable(problems: Iterable[tuple[str, str]], root: Path) -> None:

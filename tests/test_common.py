@@ -12,6 +12,7 @@ import pytest
 from common import (
     ROOT,
     UserError,
+    cache_folder,
     count_of,
     is_defect,
     sha256_of_file,
@@ -38,6 +39,8 @@ run_script(lambda: write_atomic(sys.argv[1], b"n" * 10_000))
 SCRIPT = """
 import os, signal
 from common import UserError, run_script
+# A shell's background job, and so its children, ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def main():
     try:
         {body}
@@ -147,6 +150,15 @@ def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
 def test_folder_that_takes_no_files_is_refused():
     with pytest.raises(UserError, match="cannot use /proc"):
         usable_folder("/proc")
+
+
+def test_cache_lies_where_the_variable_says_else_in_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("CASTING_CACHE", "")
+    assert cache_folder() == ROOT / ".cache"
+    monkeypatch.delenv("CASTING_CACHE")
+    assert cache_folder() == ROOT / ".cache"
 
 
 @pytest.mark.parametrize(

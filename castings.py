@@ -1,0 +1,232 @@
+"""Which photographs show the same physical casting, recognised by the skin of its ring.
+
+No two castings have the same tooling marks, stains and grain. The ring around the hub is unwrapped
+to polar coordinates, where shear and zoom vanish, a rotation is a shift and a mirroring a reversal;
+light is removed; two photographs match by the largest normalised cross-correlation of their rings
+over all rotations, both mirrorings and small radial shifts. On the real set that score has two
+humps, 0.05 to 0.5 for different castings and 0.65 to 1 for the same one, with a valley between.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, grid_sample, pad
+
+SIZE_PX = 300  # images come in this size; all lengths below are pixels at it
+DARK, REACH_PX = 60, 90  # the hub is the largest blob darker than this, this near to the centre
+LEAST_HUB_PX = 400  # area; a smaller blob is no hub
+RING = (1.05, 1.9)  # of the hub's half axes: its rim, the groove, the face, the outer edge
+RADII, ANGLES = 64, 512
+LIGHT_WINDOW = (9, 25)  # radii x angles over which light is taken to be even
+LOWEST_HARMONIC, HARMONICS = 6, 128  # of the angle: below is light, above is noise
+RADIAL_SHIFTS = 2  # either way, in steps of two radii: the hub's ellipse is that uncertain
+CANDIDATES = 100
+SAME_CASTING = 0.65  # score from which two photographs show the same casting
+
+
+@dataclass(frozen=True)
+class Castings:
+    """Who looks like whom: for each of N images its C likeliest partners and their scores."""
+
+    partners: np.ndarray  # int32 (N, C), indices of images
+    scores: np.ndarray  # float32 (N, C), correlation of the rings
+
+    def groups(self, threshold: float = SAME_CASTING) -> np.ndarray:
+        """The casting of each image, int (N,), numbered in order of first appearance.
+
+        Castings are the connected components of 'matches at least at the threshold'.
+        """
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        count = len(self.partners)
+        image, column = np.nonzero(self.scores >= threshold)
+        links = (np.ones(len(image), bool), (image, self.partners[image, column]))
+        _, labels = connected_components(coo_matrix(links, shape=(count, count)), directed=False)
+        _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[labels]
+
+    def best_match(self, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each image its best partner `among` the chosen ones, bool (N,): index and score.
+
+        The index is -1 and the score 0 where none of them is a partner.
+        """
+        scores = np.where(among[self.partners], self.scores, -1.0)
+        best = scores.argmax(axis=1)[:, None]
+        score = np.take_along_axis(scores, best, axis=1)[:, 0]
+        partner = np.take_along_axis(self.partners, best, axis=1)[:, 0]
+        return np.where(score >= 0, partner, -1), np.maximum(score, 0)
+
+
+class NoHubError(ValueError):
+    """Images without the dark hub that tells where the ring is; `indices` says which."""
+
+    def __init__(self, indices: list[int]):
+        super().__init__(f"{len(indices)} images show no hub")
+        self.indices = indices
+
+
+def fingerprint(
+    batches: Iterable[np.ndarray], progress: Callable[[int, str], None] = lambda done, what: None
+) -> Castings:
+    """Compare the rings of all images, given as batches uint8 (B, 300, 300) of any B.
+
+    Needs about 0.3 MB an image; `progress(images, what)` is called as images pass each stage.
+
+    Raises:
+        NoHubError: images without a hub, all of them.
+    """
+    spectra, missing, count = [], [], 0
+    for batch in batches:
+        hubs = find_hubs(batch)
+        missing += [count + i for i, hub in enumerate(hubs) if hub is None]
+        if not missing:
+            spectra.append(ring_spectra(batch, torch.from_numpy(np.stack(hubs))))
+        count += len(batch)
+        progress(len(batch), "reading rings")
+    if missing:
+        raise NoHubError(missing)
+    return match(torch.cat(spectra), progress)
+
+
+def find_hubs(images: np.ndarray) -> list[np.ndarray | None]:
+    """The hub's ellipse in each image uint8 (B, S, S): its centre and half axes, float32 (3, 2).
+
+    Row 0 is the centre (x, y); rows 1 and 2 are the columns of the symmetric matrix that makes
+    the unit circle the ellipse. None where no blob is dark and large enough.
+    """
+    grey = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1)
+    taps = torch.exp(-0.5 * torch.arange(-3.0, 4.0) ** 2)
+    taps = (taps / taps.sum()).view(1, 1, 1, -1)
+    blurred = conv2d(conv2d(pad(grey, (3, 3, 3, 3), mode="replicate"), taps), taps.mT)
+    side = torch.arange(SIZE_PX) - (SIZE_PX - 1) / 2
+    near = torch.hypot(side[:, None], side) < REACH_PX
+    dark = ((blurred[:, 0] < DARK) & near).numpy()
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_ellipse_of_largest_blob, dark))
+
+
+def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
+    labels, _ = ndimage.label(dark)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    if areas.max() < LEAST_HUB_PX:
+        return None
+    # Vanes and bore are bright islands in the hub: fill all that the outside does not reach.
+    outside, _ = ndimage.label(labels != areas.argmax())
+    y, x = np.nonzero(outside != outside[0, 0])
+    # For a filled ellipse the covariance is a quarter of the squared half axes.
+    variances, axes = np.linalg.eigh(np.cov(x, y))
+    half_axes = axes * (2 * np.sqrt(variances)) @ axes.T
+    return np.vstack([[x.mean(), y.mean()], half_axes]).astype(np.float32)
+
+
+def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
+    """Angular spectra complex64 (B, K, R) of the unwrapped rings, light removed, of unit norm.
+
+    Args:
+        images: uint8 (B, S, S).
+        hubs: float32 (B, 3, 2) as `find_hubs` gives them.
+    """
+    radius = torch.linspace(*RING, RADII)
+    angle = torch.arange(ANGLES) * (2 * np.pi / ANGLES)
+    circle = torch.stack([torch.cos(angle), torch.sin(angle)])  # (2, A)
+    on_hub = (hubs[:, 1:] @ circle).mT  # (B, A, 2)
+    points = hubs[:, None, None, 0] + radius.view(1, -1, 1, 1) * on_hub[:, None]  # (B, R, A, 2)
+    grid = (points + 0.5) * (2 / SIZE_PX) - 1
+    grey = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 255
+    ring = grid_sample(grey, grid, padding_mode="border", align_corners=False)
+    mean = _local_mean(ring)
+    deviation = (_local_mean(ring * ring) - mean * mean).clamp_min(0).sqrt()
+    skin = ((ring - mean) / (deviation + 4 / 255)).clamp(-4, 4)  # 4 grey levels: even metal
+    window = torch.hann_window(RADII + 2, periodic=False)[1:-1].sqrt().view(1, 1, -1, 1)
+    skin = avg_pool2d(skin * window, (2, 1))[:, 0]  # two radii in one
+    spectrum = torch.fft.rfft(skin)[..., :HARMONICS].mT.contiguous()
+    spectrum[:, :LOWEST_HARMONIC] = 0
+    return spectrum / torch.linalg.vector_norm(spectrum, dim=(1, 2), keepdim=True)
+
+
+def _local_mean(ring: Tensor) -> Tensor:
+    """Mean over LIGHT_WINDOW; the angle goes round, the outermost radii are repeated."""
+    radii, angles = LIGHT_WINDOW
+    wide = pad(ring, (angles // 2, angles // 2, 0, 0), mode="circular")
+    wide = avg_pool2d(wide, (1, angles), stride=1)
+    wide = pad(wide, (0, 0, radii // 2, radii // 2), mode="replicate")
+    return avg_pool2d(wide, (radii, 1), stride=1)
+
+
+def match(
+    spectra: Tensor, progress: Callable[[int, str], None] = lambda done, what: None
+) -> Castings:
+    """Score each image against its likeliest partners; spectra complex64 (N, K, R) of unit norm."""
+    partners = candidates(spectra)
+    scores = torch.empty(partners.shape)
+    for index, chosen in enumerate(partners):
+        scores[index] = correlation(spectra[index], spectra[chosen])
+        progress(1, "comparing")
+    return Castings(partners.int().numpy(), scores.numpy())
+
+
+def candidates(spectra: Tensor) -> Tensor:
+    """Nearest neighbours int64 (N, C) by magnitude, which rotation and mirroring do not change."""
+    count = len(spectra)
+    magnitude = avg_pool2d(spectra.abs().unsqueeze(1), (1, 4), stride=(1, 2)).flatten(1)
+    magnitude -= magnitude.mean(dim=0)
+    magnitude /= torch.linalg.vector_norm(magnitude, dim=1, keepdim=True).clamp_min(1e-12)
+    found = []
+    for block in torch.arange(count).split(512):
+        likeness = magnitude[block] @ magnitude.T
+        likeness[torch.arange(len(block)), block] = -torch.inf  # not oneself
+        found.append(likeness.topk(min(CANDIDATES, count - 1)).indices)
+    return torch.cat(found)
+
+
+def correlation(ring: Tensor, others: Tensor) -> Tensor:
+    """Largest correlation (C,) of one ring (K, R) with others (C, K, R), over all movements."""
+    return correlations(ring, others).amax(dim=(1, 2))
+
+
+def correlations(ring: Tensor, others: Tensor) -> Tensor:
+    """Correlations (C, moves, A) of one ring (K, R) with others (C, K, R) by movement and angle.
+
+    The first half of the moves mirrors, the second does not; within each the radius is shifted.
+    By the correlation theorem the product of two spectra, one of them conjugated, holds the
+    correlations for all rotations; without the conjugation one of the two is mirrored.
+    """
+    shifts = range(-RADIAL_SHIFTS, RADIAL_SHIFTS + 1)
+    wide = pad(torch.view_as_real(ring), (0, 0, RADIAL_SHIFTS, RADIAL_SHIFTS))
+    wide = torch.view_as_complex(wide)
+    moved = torch.stack([wide.narrow(1, RADIAL_SHIFTS + s, ring.shape[1]) for s in shifts], dim=1)
+    both = torch.cat([moved, moved.conj()], dim=1)  # (K, moves, R)
+    product = torch.bmm(both, others.permute(1, 2, 0))  # (K, moves, C)
+    by_angle = torch.fft.irfft(product.permute(2, 1, 0), n=ANGLES)  # (C, moves, A)
+    return by_angle * (ANGLES / 2)
+
+
+def alignment(image: np.ndarray, other: np.ndarray) -> tuple[float, np.ndarray]:
+    """How two photographs uint8 (S, S) of one casting lie: score, and the movement (2, 3).
+
+    The movement takes a point (x, y, 1) of `image` to the same spot of the casting in `other`.
+
+    Raises:
+        NoHubError: one of them shows no hub.
+    """
+    pair = np.stack([image, other])
+    hubs = find_hubs(pair)
+    if missing := [i for i, hub in enumerate(hubs) if hub is None]:
+        raise NoHubError(missing)
+    spectra = ring_spectra(pair, torch.from_numpy(np.stack(hubs)))
+    found = correlations(spectra[0], spectra[1:])[0]
+    move, angle = divmod(int(found.argmax()), ANGLES)
+    turn = angle * 2 * np.pi / ANGLES
+    mirror = -1 if move < len(found) // 2 else 1
+    cos, sin = np.cos(turn), np.sin(turn)
+    turned = np.array([[cos, -mirror * sin], [sin, mirror * cos]])
+    (centre, *axes), (other_centre, *other_axes) = hubs
+    linear = np.array(other_axes) @ turned @ np.linalg.inv(np.array(axes))
+    return float(found.max()), np.column_stack([linear, other_centre - linear @ centre])
