@@ -2,232 +2,97 @@
 
     python data_split.py                      the data that CASTING_DATA or data/casting_data holds
     python data_split.py --data synthetic     the embedded default: rendered castings
+    python data_split.py --audit              does the split hold out castings, or only copies?
+    python data_split.py --protocol casting --folds 5 --fold 2
 
 The `kaggle` protocol is the published one, file for file: the train folder trains; the test
 folder, sorted by class and name, is cut in two by scikit-learn's train_test_split with
 random_state=42. On the Kaggle set this gives 6,633 training, 357 validation and 358 test images.
-The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`,
-which needs file names only.
+The `casting` protocol holds out whole castings, so that no casting is on two sides: stratified
+folds over the table of castings, whatever number of images each has; the castings are recognised
+on the images (about a minute, then cached) or read from --castings FILE.
+
+The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
+--audit adds audit.json, .csv, .png and copies.png: the castings, how much of the held-out part shows
+castings that are also in train, and how well a mere lookup of the most alike training image does.
 """
 
 import argparse
 import csv
 import hashlib
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
+from casting_table import with_castings
 from common import (
     CHECKPOINTS,
+    EXIT_GATE,
     UserError,
     count_of,
     is_defect,
     run_script,
     script_parser,
-    sha256_of_file,
     usable_folder,
     write_csv,
 )
-from images import (
-    IMAGE_SUFFIXES,
-    UnreadableImageError,
-    in_threads,
-    read_grey_image,
-    refuse_unreadable,
+from dataset import (
+    ImageRow,
+    check_images,
+    data_name,
+    find_data,
+    hashed,
+    list_images,
+    report_notes,
 )
 
-PROTOCOLS = ("kaggle",)
+PROTOCOLS = ("kaggle", "casting")
 SPLITS = ("train", "val", "test")
-PARTS = ("train", "test")  # the folders on disk
-SYNTHETIC = Path("data/synthetic")
-KAGGLE_FOLDER = Path("data/casting_data")
-KAGGLE_HANDLE = "ravirajsinh45/real-life-industrial-dataset-of-casting-product/versions/2"
+FOLDS = 5
+FOLD_SEED = 42
+LEAST_CASTINGS = {"test": 3, "val": 2}  # of either class: fewer tell nothing about new castings
+NO_TEST_PART = 0  # the fold that holds no casting out for testing
 
 
 @dataclass(frozen=True)
-class ImageRow:
-    """One line of split.csv; `path` is relative to the data's root, from `train/` or `test/` on."""
+class SplitOptions:
+    """Which split; `fold` counts from 1, or is NO_TEST_PART."""
 
-    path: str
-    label: str
-    split: str
-    casting: str = ""
-    sha256: str = ""
+    protocol: str = "kaggle"
+    folds: int = FOLDS
+    fold: int = 1
+    castings: str | None = None  # the user's table, else castings are recognised
+    seed: int = FOLD_SEED
 
 
-def check_images(root: Path, rows: Sequence[ImageRow]) -> None:
-    """Open and decode every image.
+# --- the protocols -------------------------------------------------------------------------------
 
-    Raises:
-        UserError: lists all unreadable files.
+
+def load_split(
+    root: Path, options: SplitOptions | None = None, *, need_castings: bool = False
+) -> tuple[list[ImageRow], list[str]]:
+    """List, hash and assign the images of a data folder: rows sorted by path, and notes.
+
+    The castings are filled in when the protocol or `need_castings` asks for them.
     """
-
-    def problem(row: ImageRow) -> tuple[str, str] | None:
-        try:
-            read_grey_image(root / row.path)
-        except UnreadableImageError as error:
-            return row.path, str(error)
-        return None
-
-    refuse_unreadable(filter(None, in_threads(problem, rows, "checking images")), root)
-
-
-# --- finding the data ----------------------------------------------------------------------------
-
-
-def find_data(argument: str | None = None, download: bool = True) -> Path:
-    """The folder that holds `train/` and `test/`, from the first source that is given.
-
-    Order: `argument` ('synthetic' renders), the variable CASTING_DATA, data/casting_data, Kaggle.
-
-    Raises:
-        UserError: nothing was found; the message lists the ways.
-    """
-    if argument == "synthetic":
-        return _rendered()
-    if argument == "":
-        raise UserError(f"--data is empty; {_ways_to_data(download)}")
-    given = argument or os.environ.get("CASTING_DATA")
-    if given:
-        return _root_below(Path(given).expanduser(), "--data" if argument else "CASTING_DATA")
-    if KAGGLE_FOLDER.is_dir():
-        return _root_below(KAGGLE_FOLDER, "data/casting_data")
-    if download:
-        return _downloaded()
-    raise UserError(f"no images found; {_ways_to_data(download)}")
-
-
-def _root_below(folder: Path, source: str) -> Path:
-    # Kaggle's archive doubles the folder: casting_data/casting_data/train.
-    candidates = (folder, folder / "casting_data", folder / "casting_data" / "casting_data")
-    for root in candidates:
-        if all((root / part).is_dir() for part in PARTS):
-            return root
-    if not folder.is_dir():
-        raise UserError(f"{source}: no such folder: {folder}; {_ways_to_data()}")
-    missing = " and ".join(f"{part}/" for part in PARTS if not (folder / part).is_dir())
-    raise UserError(f"{source}: {folder} has no folder {missing}; expected train/ and test/ in it")
-
-
-def _rendered() -> Path:
-    if not (SYNTHETIC / "truth.csv").is_file():
-        from synthetic import RenderOptions, render_dataset
-
-        print(f"rendering synthetic castings into {SYNTHETIC}", file=sys.stderr)
-        render_dataset(SYNTHETIC, RenderOptions())
-    return SYNTHETIC
-
-
-def _downloaded() -> Path:
-    """Kaggle's public set, version pinned, kept in kagglehub's cache (about 100 MB, no account)."""
-    try:
-        import kagglehub
-
-        print("downloading the casting set from Kaggle", file=sys.stderr)
-        folder = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
-    except Exception as error:  # requests' and kagglehub's errors: network, quota, disk
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(
-            f"no images found, and Kaggle cannot be reached ({reason}); {_ways_to_data()}"
-        ) from error
-    return _root_below(folder, "kagglehub")
-
-
-def _ways_to_data(download: bool = True) -> str:
-    kaggle = "connect to the network for Kaggle, " if download else ""
-    return (
-        "give --data FOLDER, set CASTING_DATA=FOLDER, put the set into data/casting_data, "
-        f"{kaggle}or use --data synthetic"
-    )
-
-
-def data_name(root: Path) -> str:
-    """What reports and figures call this data; rendered images are always named as such."""
-    return "synthetic castings" if (root / "truth.csv").is_file() else "castings"
-
-
-def list_images(root: Path, parts: Sequence[str] = PARTS) -> tuple[list[ImageRow], list[str]]:
-    """All images below `root`, sorted by path, not yet hashed; and notes on what was passed over.
-
-    Any set of class folders works; names that begin with 'ok' are good parts, all others defects.
-
-    Raises:
-        UserError: a class folder is missing in one part or empty; no good or no defect class.
-    """
-    notes: list[str] = []
-    found = {part: _class_folders(root / part, notes) for part in parts}
-    images = {
-        (p, name): _images_in(folder, notes) for p in parts for name, folder in found[p].items()
-    }
-    # A folder in one part only and without images is a stray one; any other needs images.
-    classes = sorted({name for (_, name), files in images.items() if files} | _in_all(found))
-    for part in parts:
-        for name in found[part]:
-            if name not in classes:
-                notes.append(f"ignored folder without images: {part}/{name}")
-        for name in classes:
-            if name not in found[part]:
-                raise UserError(
-                    f"class folder {root / part / name} is missing; "
-                    f"each class needs one in {' and '.join(parts)}"
-                )
-            if not images[part, name]:
-                raise UserError(f"class folder {root / part / name} holds no image")
-    if {is_defect(name) for name in classes} != {True, False}:
-        raise UserError(
-            f"{root} needs a class folder that begins with 'ok' and one of defects; found {classes}"
-        )
-    rows = [
-        ImageRow(f"{part}/{name}/{file.name}", name, part)
-        for part in parts
-        for name in classes
-        for file in images[part, name]
-    ]
-    for row in rows:
-        if not row.path.isprintable():
-            raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
-    return sorted(rows, key=lambda row: row.path), notes
-
-
-def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
-    folders = {}
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith((".", "_")):
-            folders[entry.name] = entry
-        else:
-            notes.append(f"ignored: {folder.name}/{entry.name}")
-    return folders
-
-
-def _images_in(folder: Path, notes: list[str]) -> list[Path]:
-    entries = sorted(folder.iterdir())
-    images = [
-        e
-        for e in entries
-        if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file() and e.name[0] != "."
-    ]
-    for entry in sorted(set(entries) - set(images)):
-        notes.append(f"ignored: {folder.parent.name}/{folder.name}/{entry.name}")
-    return images
-
-
-def _in_all(found: dict[str, dict[str, Path]]) -> set[str]:
-    return set.intersection(*(set(folders) for folders in found.values()))
-
-
-# --- the protocol --------------------------------------------------------------------------------
+    options = options or SplitOptions()
+    rows, notes = list_images(root)
+    rows = hashed(root, rows)
+    if options.protocol == "casting" or need_castings or options.castings:
+        rows = with_castings(root, rows, options.castings and Path(options.castings))
+    if options.protocol == "casting":
+        return assign_castings(rows, options), notes
+    return assign_kaggle(rows), notes
 
 
 def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:
     """The published split: the test folder's images, sorted by path, 50/50 with random_state=42."""
     from sklearn.model_selection import train_test_split
 
-    rows = sorted(
-        rows, key=lambda row: row.path
-    )  # a file system's own order would change the split
+    # sorted, because a file system's own order would change the split
+    rows = sorted(rows, key=lambda row: row.path)
     held_out = [row for row in rows if row.path.startswith("test/")]
     if len(held_out) < 2:
         raise UserError(
@@ -238,29 +103,88 @@ def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:
     return [replace(row, split="val") if row.path in in_validation else row for row in rows]
 
 
-def load_split(root: Path, protocol: str = "kaggle") -> tuple[list[ImageRow], list[str]]:
-    """List, hash and assign the images of a data folder: rows sorted by path, and notes."""
-    rows, notes = list_images(root)
-    return assign_kaggle(hashed(root, rows)), notes
+def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
+    """Whole castings to train, validation and test, by stratified folds over the castings.
 
-
-def hashed(root: Path, rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """The rows with the SHA-256 of their files.
+    Every fold of `options.folds` has other test castings; validation castings are drawn from the
+    rest in the same way. The folders train/ and test/ on disk play no part.
 
     Raises:
-        UserError: lists all files that cannot be read.
+        UserError: too few castings; or (exit code 3) a casting or a file is on two sides.
     """
+    defective = casting_classes(rows)
+    names = sorted(defective)
+    held_out = set()
+    if options.fold != NO_TEST_PART:
+        held_out = _fold(names, defective, options, options.fold)
+    rest = [name for name in names if name not in held_out]
+    validation = _fold(rest, defective, options, 1)
+    part = {name: "test" if name in held_out else "train" for name in names}
+    part |= dict.fromkeys(validation, "val")
+    assigned = [replace(row, split=part[row.casting]) for row in rows]
+    refuse_small_parts(assigned, defective, options)
+    refuse_shared_castings(assigned)
+    return sorted(assigned, key=lambda row: row.path)
 
-    def digest(row: ImageRow) -> tuple[str, str]:
-        try:
-            return sha256_of_file(root / row.path), ""
-        except OSError as error:
-            return "", error.strerror or str(error)
 
-    digests = in_threads(digest, rows, "reading files")
-    pairs = list(zip(rows, digests, strict=True))
-    refuse_unreadable(((row.path, reason) for row, (_, reason) in pairs if reason), root)
-    return [replace(row, sha256=sha256) for row, (sha256, _) in pairs]
+def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
+    """Whether each casting is defective, by the majority of its images' labels."""
+    votes = defaultdict(list)
+    for row in rows:
+        votes[row.casting].append(is_defect(row.label))
+    return {name: 2 * sum(votes[name]) >= len(votes[name]) for name in votes}
+
+
+def _fold(
+    names: list[str], defective: dict[str, bool], options: SplitOptions, number: int
+) -> set[str]:
+    from sklearn.model_selection import StratifiedKFold
+
+    classes = [defective[name] for name in names]
+    fewest = min(classes.count(True), classes.count(False))
+    if fewest < options.folds:
+        raise UserError(
+            f"{count_of(fewest, 'casting')} of one class cannot be cut into {options.folds} folds; "
+            "use a smaller --folds"
+        )
+    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed)
+    parts = [held_out for _, held_out in folds.split(names, classes)]
+    return {names[i] for i in parts[number - 1]}
+
+
+def refuse_small_parts(
+    rows: Sequence[ImageRow], defective: dict[str, bool], options: SplitOptions
+) -> None:
+    """Raise UserError unless each held-out part has enough castings of either class."""
+    castings = {(row.split, row.casting) for row in rows}
+    for split, least in LEAST_CASTINGS.items():
+        if split == "test" and options.fold == NO_TEST_PART:
+            continue
+        for kind, wanted in (("good", False), ("defective", True)):
+            count = sum(s == split and defective[name] == wanted for s, name in castings)
+            if count < least:
+                raise UserError(
+                    f"fold {options.fold or 'none'} of {options.folds}: the {split} part has "
+                    f"{count_of(count, f'{kind} casting')}, at least {least} are needed; use a "
+                    "smaller --folds"
+                )
+
+
+def refuse_shared_castings(rows: Iterable[ImageRow]) -> None:
+    """Raise UserError (exit code 3) when a casting, or the bytes of a file, are on two sides."""
+    for kind, key in (("casting", "casting"), ("byte-identical file", "sha256")):
+        first: dict[str, ImageRow] = {}
+        for row in rows:
+            other = first.setdefault(getattr(row, key), row)
+            if other.split != row.split:
+                raise UserError(
+                    f"a {kind} is on two sides of the split: {other.path} in {other.split}, "
+                    f"{row.path} in {row.split}; correct the table of castings",
+                    EXIT_GATE,
+                )
+
+
+# --- the manifest --------------------------------------------------------------------------------
 
 
 def split_sha256(rows: Iterable[ImageRow]) -> str:
@@ -299,27 +223,27 @@ def split_table(rows: Sequence[ImageRow]) -> str:
     """The split by class, with percentages of each split's images, as text for people."""
     counts = Counter((row.split, row.label) for row in rows)
     labels = sorted({row.label for row in rows})
+    with_castings = any(row.casting for row in rows)
     lines = [f"{'':6}" + "".join(f"{label:>20}" for label in labels) + f"{'all':>9}"]
+    lines[0] += f"{'castings':>10}" if with_castings else ""
     for split in SPLITS:
         total = sum(counts[split, label] for label in labels)
         cells = (
             f"{counts[split, label]:,} ({counts[split, label] / max(total, 1):5.1%})"
             for label in labels
         )
-        lines.append(f"{split:6}" + "".join(f"{cell:>20}" for cell in cells) + f"{total:>9,}")
+        line = f"{split:6}" + "".join(f"{cell:>20}" for cell in cells) + f"{total:>9,}"
+        if with_castings:
+            line += f"{len({row.casting for row in rows if row.split == split}):>10}"
+        lines.append(line)
     return "\n".join(lines)
 
 
-def report_notes(notes: Sequence[str], shown: int = 5) -> None:
-    """Say on stderr what was passed over, the first few by name."""
-    for note in notes[:shown]:
-        print(f"note: {note}", file=sys.stderr)
-    if len(notes) > shown:
-        print(f"note: and {len(notes) - shown} more", file=sys.stderr)
+# --- the command line ----------------------------------------------------------------------------
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which images and which protocol; train.py has them too."""
+def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = ()) -> None:
+    """The options that say which images and which split; train.py has them too."""
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -329,29 +253,84 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="kaggle: the published split, exactly (default)",
+        help="kaggle: the published split, exactly (default); casting: no casting on two sides",
     )
+    parser.add_argument(
+        "--folds", type=_at_least_two, metavar="N", help=f"of protocol casting; default {FOLDS}"
+    )
+    words = "".join(f", {word}" for word in folds)
+
+    def fold(text: str) -> int | str:
+        return text if text in folds else _fold_number(text)
+
+    parser.add_argument(
+        "--fold",
+        type=fold,
+        metavar="K",
+        help=f"which fold is held out for testing: 1 to N{words}; default 1. 'none' holds out "
+        "validation castings only",
+    )
+    parser.add_argument(
+        "--castings",
+        metavar="FILE",
+        help="table with the columns path,casting, paths as in split.csv (serial numbers, say); "
+        "default: castings are recognised on the images",
+    )
+
+
+def _fold_number(text: str) -> int:
+    if text == "none":
+        return NO_TEST_PART
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("folds count from 1; 'none' holds out validation only")
+    return value
+
+
+def _at_least_two(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError("at least 2 folds")
+    return value
+
+
+def split_options(values: dict) -> SplitOptions:
+    """Split options from parsed arguments or a checkpoint's settings; None means the default.
+
+    Raises:
+        UserError: no such fold, or a fold without the casting protocol.
+    """
+    names = [field.name for field in fields(SplitOptions) if field.name != "seed"]
+    given = {name: values[name] for name in names if values.get(name) is not None}
+    options = SplitOptions(**given)
+    if options.fold > options.folds:
+        raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
+    if options.protocol != "casting" and (options.fold, options.folds) != (1, FOLDS):
+        raise UserError("--fold and --folds belong to --protocol casting")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
     add_data_arguments(parser)
+    parser.add_argument("--audit", action="store_true", help="find the copies; write audit.*")
     parser.add_argument(
         "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
     )
     args = parser.parse_args(argv)
 
+    options = split_options(vars(args))
     usable_folder(args.out)
     root = find_data(args.data)
-    protocol = args.protocol or PROTOCOLS[0]
-    rows, notes = load_split(root, protocol)
+    rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
     write_split(args.out / "split.csv", rows)
 
+    fold = f", fold {options.fold or 'none'} of {options.folds}"
     print(
         f"{data_name(root)} in {root}: {count_of(len(rows), 'image')}, all readable; "
-        f"protocol {protocol}"
+        f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
     print(split_table(rows))
     print(
@@ -359,6 +338,10 @@ def main(argv: list[str] | None = None) -> int:
         "of the validation and test images"
     )
     print(f"split hash {split_sha256(rows)}")
+    if args.audit:
+        from audit import run_audit
+
+        print(run_audit(root, rows, options.protocol, args.out))
     data = f" --data {args.data}" if args.data else ""
     print(f"written: {args.out / 'split.csv'}; next: python train.py{data}")
     return 0

@@ -1,4 +1,4 @@
-"""The published split exactly, from any order of files; a broken folder says what is wrong."""
+"""The published split exactly; whole castings on one side each; and what split.csv says of it."""
 
 import csv
 import hashlib
@@ -7,64 +7,41 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from sklearn.model_selection import train_test_split
+from test_dataset import make_set
 
-import synthetic
-from common import ROOT, UserError
+from common import ROOT, UserError, cache_folder
 from data_split import (
-    ImageRow,
+    NO_TEST_PART,
+    SplitOptions,
+    assign_castings,
     assign_kaggle,
-    find_data,
+    casting_classes,
     identical_across_splits,
-    list_images,
     load_split,
     main,
-    report_notes,
+    refuse_shared_castings,
+    split_options,
     split_sha256,
     split_table,
     write_split,
 )
+from dataset import ImageRow
 
 REAL_SPLIT_SHA256 = "4364e014605828d1c26dc69b9d4dbbc73228469842774410393e5594070fcb76"
-
-
-def write_image(path):
-    """A small picture that no other path has."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(path)
-
-
-def make_set(root, classes=("def_front", "ok_front"), each=4):
-    for part in ("train", "test"):
-        for name in classes:
-            for n in range(each):
-                write_image(root / part / name / f"{part}_{n}.jpeg")
-    return root
+USERS_CACHE = cache_folder()  # of before the tests had their own: recognising takes a minute
 
 
 @pytest.fixture
 def small_set(tmp_path):
     return make_set(tmp_path / "set")
-
-
-@pytest.fixture
-def empty_folder(tmp_path, monkeypatch):
-    """The working directory: a folder without any data."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def paths_by_split(rows):
@@ -142,170 +119,153 @@ def test_too_few_test_images_are_refused():
         assign_kaggle([ImageRow("test/ok_front/a.jpeg", "ok_front", "test")])
 
 
-# --- what is in the folder -----------------------------------------------------------------------
+# --- the protocol by castings --------------------------------------------------------------------
 
 
-def test_all_images_are_listed_with_their_folder_as_label(small_set):
-    rows, notes = list_images(small_set)
-    on_disk = sorted(p.relative_to(small_set).as_posix() for p in small_set.rglob("*.jpeg"))
-    assert [row.path for row in rows] == on_disk
-    assert all(row.path.split("/")[:2] == [row.split, row.label] for row in rows)
-    assert notes == []
+def casting_rows(good, defective, random, most=40):
+    """Images of so many castings, 1 to `most` each; of some, fewer than half are labelled wrong."""
+    rows = []
+    kinds = ["ok_front"] * good + ["def_front"] * defective
+    for number, kind in enumerate(random.permutation(kinds).tolist()):
+        count = int(random.integers(1, most + 1))
+        wrong = int(random.integers(0, (count - 1) // 2 + 1)) if random.random() < 0.2 else 0
+        other = "ok_front" if kind == "def_front" else "def_front"
+        for image in range(count):
+            label = other if image < wrong else kind
+            path = f"{random.choice(['train', 'test'])}/{label}/{number}_{image}.jpeg"
+            rows.append(ImageRow(path, label, "train", f"casting {number}", path))
+    return rows
 
 
-def test_defect_types_are_classes_of_their_own(tmp_path):
-    make_set(tmp_path, classes=("blow_hole", "burr", "ok"))
-    rows, _ = load_split(tmp_path)
-    assert {row.label for row in rows} == {"blow_hole", "burr", "ok"}
-    assert len(rows) == 2 * 3 * 4
+castings_of_a_class = st.integers(15, 25)
+# Rows come from a seed, in which there is nothing to shrink.
+on_castings = settings(deadline=None, max_examples=10, phases=[Phase.reuse, Phase.generate])
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_missing_class_folder_is_named(small_set, part):
-    shutil.rmtree(small_set / part / "ok_front")
-    with pytest.raises(UserError, match=f"{small_set / part / 'ok_front'} is missing"):
-        list_images(small_set)
+@st.composite
+def images_of_castings(draw):
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return casting_rows(draw(castings_of_a_class), draw(castings_of_a_class), random)
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_empty_class_folder_is_named(small_set, part):
-    for path in (small_set / part / "def_front").iterdir():
-        path.unlink()
-    (small_set / part / "def_front" / "Thumbs.db").touch()
-    with pytest.raises(UserError, match=f"{small_set / part / 'def_front'} holds no image"):
-        list_images(small_set)
+def parts_by_casting(rows):
+    parts = defaultdict(set)
+    for row in rows:
+        parts[row.casting].add(row.split)
+    return parts
 
 
-@pytest.mark.parametrize("classes", [("def_front", "burr"), ("ok_front", "ok_back"), ()])
-def test_good_and_defective_classes_are_both_needed(tmp_path, classes):
-    for part in ("train", "test"):
-        (tmp_path / part).mkdir()
-    make_set(tmp_path, classes=classes)
-    with pytest.raises(UserError, match="begins with 'ok'") as caught:
-        list_images(tmp_path)
-    assert all(name in str(caught.value) for name in classes)
+def fold_of_castings(rows, fold, **options):
+    return assign_castings(rows, SplitOptions("casting", fold=fold, **options))
 
 
-def test_stray_files_and_folders_are_passed_over_with_a_note(small_set, capsys):
-    expected, _ = list_images(small_set)
-    (small_set / "README.md").touch()
-    (small_set / "train" / "README.md").touch()
-    write_image(small_set / "train" / ".ipynb_checkpoints" / "a.jpeg")
-    write_image(small_set / "test" / "__MACOSX" / "a.jpeg")
-    (small_set / "test" / "notes").mkdir()
-    (small_set / "train" / "ok_front" / "Thumbs.db").touch()
-    write_image(small_set / "train" / "ok_front" / "._train_0.jpeg")
-    write_image(small_set / "train" / "ok_front" / "deeper" / "a.jpeg")
-    rows, notes = list_images(small_set)
-    assert rows == expected
-    assert len(notes) == 7
-    for stray in (
-        "train/README.md",
-        "train/.ipynb_checkpoints",
-        "test/__MACOSX",
-        "test/notes",
-        "train/ok_front/Thumbs.db",
-        "train/ok_front/._train_0.jpeg",
-        "train/ok_front/deeper",
-    ):
-        assert any(note.endswith(stray) for note in notes), stray
-    report_notes(notes)
-    shown = capsys.readouterr().err.splitlines()
-    assert shown[:5] == [f"note: {note}" for note in notes[:5]]
-    assert shown[5:] == ["note: and 2 more"]
+@on_castings
+@given(rows=images_of_castings(), folds=st.integers(2, 5))
+def test_folds_keep_castings_whole_and_test_every_image_once(rows, folds):
+    tested = Counter()
+    for fold in range(1, folds + 1):
+        split = fold_of_castings(rows, fold, folds=folds)
+        assert [replace(row, split="train") for row in split] == sorted(rows, key=lambda r: r.path)
+        assert {row.split for row in split} == {"train", "val", "test"}
+        assert all(len(parts) == 1 for parts in parts_by_casting(split).values())
+        tested.update(row.path for row in split if row.split == "test")
+    assert tested == Counter(row.path for row in rows)
 
 
-def test_images_of_every_usual_suffix_are_found(small_set):
-    for suffix in (".JPG", ".png", ".bmp", ".TIFF", ".webp"):
-        write_image(small_set / "train" / "ok_front" / f"more{suffix}")
-    rows, _ = list_images(small_set)
-    assert sum("more." in row.path for row in rows) == 5
+@on_castings
+@given(rows=images_of_castings(), fold=st.integers(1, 5))
+def test_every_part_has_its_share_of_the_castings_of_either_class(rows, fold):
+    defective = casting_classes(rows)
+    count = Counter(
+        (*parts, defective[name])
+        for name, parts in parts_by_casting(fold_of_castings(rows, fold)).items()
+    )
+    for kind in (True, False):
+        total = sum(value == kind for value in defective.values())
+        assert count["test", kind] in (total // 5, -(-total // 5))
+        rest = total - count["test", kind]
+        assert count["val", kind] in (rest // 5, -(-rest // 5))
+        assert count["test", kind] >= 3
+        assert count["val", kind] >= 2
 
 
-# --- where the folder is -------------------------------------------------------------------------
+@on_castings
+@given(
+    rows=images_of_castings(),
+    order=st.randoms(use_true_random=False),
+    fold=st.sampled_from([NO_TEST_PART, 1, 4]),
+)
+def test_folds_depend_on_the_castings_only(rows, order, fold):
+    split = fold_of_castings(rows, fold)
+    assert fold_of_castings(order.sample(rows, len(rows)), fold) == split
+    more = [
+        replace(row, path=f"{row.path}.{n}", sha256=f"{row.path}.{n}")
+        for row in rows
+        for n in range(1 + int(row.casting.split()[1]) % 3)
+    ]
+    more = [replace(row, split="test") for row in more]  # where it lay before plays no part
+    assert parts_by_casting(fold_of_castings(more, fold)) == parts_by_casting(split)
 
 
-@pytest.mark.parametrize("below", ["", "casting_data", "casting_data/casting_data"])
-def test_kaggles_doubled_folder_is_looked_through(tmp_path, below):
-    make_set(tmp_path / "archive" / below, each=1)
-    assert find_data(str(tmp_path / "archive")) == tmp_path / "archive" / below
+def test_the_fold_none_holds_nothing_out_for_testing():
+    rows = casting_rows(15, 20, np.random.default_rng(0))
+    parts = parts_by_casting(fold_of_castings(rows, NO_TEST_PART))
+    assert Counter(next(iter(part)) for part in parts.values()) == {"train": 28, "val": 7}
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_missing_part_is_named(small_set, part):
-    shutil.rmtree(small_set / part)
-    with pytest.raises(UserError, match=f"--data: {small_set} has no folder {part}/"):
-        find_data(str(small_set))
+@pytest.mark.parametrize(
+    ("good", "fold", "folds", "message"),
+    [
+        (4, 1, 5, "4 castings of one class cannot be cut into 5 folds"),
+        (10, 1, 5, "fold 1 of 5: the test part has 2 good castings, at least 3 are needed"),
+        (5, NO_TEST_PART, 5, "fold none of 5: the val part has 1 good casting, at least 2"),
+    ],
+)
+def test_too_few_castings_of_a_class_are_refused_with_what_to_do(good, fold, folds, message):
+    rows = casting_rows(good, 40, np.random.default_rng(0), most=3)
+    with pytest.raises(UserError, match=f"{message}.*smaller --folds") as caught:
+        fold_of_castings(rows, fold, folds=folds)
+    assert caught.value.exit_code == 2
 
 
-def test_wrong_folder_is_named_with_the_ways_to_data(tmp_path):
-    with pytest.raises(UserError, match=f"no such folder: {tmp_path / 'none'}; .*CASTING_DATA"):
-        find_data(str(tmp_path / "none"))
+def test_a_castings_class_is_that_of_most_of_its_images_and_defective_in_doubt():
+    labels = {"a": "dd", "b": "ooo", "c": "ood", "d": "odd", "e": "od"}
+    rows = [
+        ImageRow(str(n), "ok_front" if letter == "o" else "def_front", "train", name)
+        for name, letters in labels.items()
+        for n, letter in enumerate(letters)
+    ]
+    assert casting_classes(rows) == {"a": True, "b": False, "c": False, "d": True, "e": True}
 
 
-def test_variable_names_the_data_and_the_option_wins_over_it(tmp_path, monkeypatch):
-    first, second = make_set(tmp_path / "1", each=1), make_set(tmp_path / "2", each=1)
-    monkeypatch.setenv("CASTING_DATA", str(first))
-    assert find_data() == first
-    assert find_data(str(second)) == second
-    monkeypatch.setenv("CASTING_DATA", str(tmp_path / "none"))
-    with pytest.raises(UserError, match="CASTING_DATA: no such folder"):
-        find_data()
+def test_a_casting_on_two_sides_is_refused_with_both_images():
+    rows = [
+        ImageRow("train/ok/a.png", "ok", "train", "7", "sha a"),
+        ImageRow("train/ok/b.png", "ok", "train", "8", "sha b"),
+        ImageRow("test/ok/c.png", "ok", "test", "7", "sha c"),
+    ]
+    with pytest.raises(UserError, match=r"casting .*train/ok/a\.png.*test/ok/c\.png") as caught:
+        refuse_shared_castings(rows)
+    assert caught.value.exit_code == 3
+    refuse_shared_castings([rows[0], rows[1], replace(rows[2], split="train")])
 
 
-def test_data_folder_of_the_working_directory_is_found(empty_folder):
-    make_set(empty_folder / "data" / "casting_data", each=1)
-    assert find_data(download=False) == Path("data/casting_data")
+def test_one_file_in_two_castings_is_refused_when_they_are_on_two_sides():
+    rows = casting_rows(15, 15, np.random.default_rng(0), most=3)
+    split = fold_of_castings(rows, 1)
+    train, test = (next(r for r in split if r.split == part) for part in ("train", "test"))
+    rows = [replace(r, sha256=train.sha256) if r.path == test.path else r for r in rows]
+    with pytest.raises(UserError, match="byte-identical file is on two sides") as caught:
+        fold_of_castings(rows, 1)
+    assert train.path in str(caught.value)
+    assert test.path in str(caught.value)
+    assert caught.value.exit_code == 3
 
 
-def test_nothing_found_lists_the_ways(empty_folder):
-    with pytest.raises(UserError) as caught:
-        find_data(download=False)
-    for way in ("--data FOLDER", "CASTING_DATA", "data/casting_data", "synthetic"):
-        assert way in str(caught.value)
-    assert "Kaggle" not in str(caught.value)  # scripts that never download do not suggest it
-
-
-def test_kaggle_out_of_reach_is_one_line_with_the_ways(empty_folder, monkeypatch):
-    def fail(handle):
-        raise ConnectionError("Max retries exceeded\nand a long story")
-
-    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=fail))
-    with pytest.raises(UserError, match=r"Max retries exceeded\).*--data synthetic") as caught:
-        find_data()
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_kagglehub_is_one_line_with_the_ways(empty_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "kagglehub", None)  # makes the import fail
-    with pytest.raises(UserError, match=r"kagglehub.*--data synthetic"):
-        find_data()
-
-
-def test_kaggles_set_is_downloaded_with_its_version_pinned(empty_folder, monkeypatch):
-    handles = []
-
-    def download(handle):
-        handles.append(handle)
-        return str(empty_folder / "cache")
-
-    make_set(empty_folder / "cache" / "casting_data" / "casting_data", each=1)
-    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=download))
-    assert find_data() == empty_folder / "cache" / "casting_data" / "casting_data"
-    assert handles[0].endswith("/versions/2")
-
-
-def test_synthetic_castings_are_rendered_once(empty_folder, monkeypatch):
-    def render(out, options):
-        make_set(out, each=1)
-        (out / "truth.csv").touch()
-        rendered.append(out)
-
-    rendered = []
-    monkeypatch.setattr(synthetic, "render_dataset", render)
-    roots = [find_data("synthetic") for _ in range(2)]
-    assert roots == [Path("data/synthetic")] * 2
-    assert rendered == [Path("data/synthetic")]
+def test_split_options_are_the_defaults_unless_given():
+    assert split_options({"protocol": None, "folds": None, "out": "x"}) == SplitOptions()
+    given = {"protocol": "casting", "folds": 3, "fold": 2, "castings": "a.csv"}
+    assert split_options(given) == SplitOptions("casting", 3, 2, "a.csv")
 
 
 # --- split.csv -----------------------------------------------------------------------------------
@@ -416,16 +376,89 @@ def test_unknown_protocol_and_option_are_usage_errors(small_set, capsys):
     assert "kaggle" in capsys.readouterr().err
 
 
-def test_name_that_is_no_text_is_refused(small_set, tmp_path):
-    name = "pr\udcfcf.jpeg"  # Latin-1, as old archives hold it
-    try:
-        shutil.copy(
-            small_set / "train/ok_front/train_0.jpeg", small_set / "train" / "ok_front" / name
-        )
-    except OSError:
-        pytest.skip("this file system takes UTF-8 names only")
-    with pytest.raises(UserError, match="train/ok_front"):
-        main(["--data", str(small_set), "--out", str(tmp_path / "out")])
+# --- the command line, by castings ---------------------------------------------------------------
+
+
+def run_by_castings(castings, out, *arguments):
+    """The lines of the split.csv that a run with the casting protocol writes."""
+    arguments = ["--data", str(castings), "--out", str(out), "--protocol", "casting", *arguments]
+    assert main(arguments) == 0
+    with open(out / "split.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def truth_of(castings):
+    with open(castings / "truth.csv", newline="", encoding="utf-8") as file:
+        return {line["path"]: line["casting"] for line in csv.DictReader(file)}
+
+
+def test_folds_of_rendered_castings_follow_their_truth(castings, tmp_path, capsys):
+    tested = Counter()
+    truth = truth_of(castings)
+    for fold in ("1", "2"):
+        lines = run_by_castings(castings, tmp_path, "--folds", "2", "--fold", fold)
+        assert all(line["casting"] == truth[line["path"]] for line in lines)
+        tested.update(line["casting"] for line in lines if line["split"] == "test")
+        sides = {(line["casting"], line["split"]) for line in lines}
+        assert Counter(split for _, split in sides) == {"train": 4, "val": 4, "test": 8}
+    assert tested == Counter(dict.fromkeys(tested, 4))  # its four images, all in one fold
+    assert len(tested) == 16
+    out = capsys.readouterr().out
+    assert "protocol casting, fold 2 of 2" in out
+    table = [line.split() for line in out.splitlines()]
+    assert ["def_front", "ok_front", "all", "castings"] in table
+    assert ["test", "16", "(50.0%)", "16", "(50.0%)", "32", "8"] in table
+    assert "byte-identical across splits: 0 " in out
+
+
+def test_fold_none_has_no_test_images(castings, tmp_path, capsys):
+    lines = run_by_castings(castings, tmp_path, "--folds", "2", "--fold", "none")
+    assert Counter(line["split"] for line in lines) == {"train": 32, "val": 32}
+    assert "fold none of 2" in capsys.readouterr().out
+
+
+def test_the_users_table_of_castings_is_used(castings, tmp_path):
+    table = tmp_path / "serial numbers.csv"
+    serials = {path: f"serial {name}" for path, name in truth_of(castings).items()}
+    lines = ["path,casting", *(f"{path},{name}" for path, name in serials.items())]
+    table.write_text("\n".join(lines))
+    found = run_by_castings(castings, tmp_path, "--folds", "2", "--castings", str(table))
+    assert all(line["casting"] == serials[line["path"]] for line in found)
+
+
+def test_castings_do_not_change_the_published_split(castings):
+    rows, _ = load_split(castings)
+    named, _ = load_split(castings, need_castings=True)
+    assert {row.casting for row in rows} == {""}
+    assert [replace(row, casting="") for row in named] == rows
+    truth = truth_of(castings)
+    assert all(row.casting == truth[row.path] for row in named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol", "casting", "--folds", "2", "--fold", "3"], "--fold 3: there are 2 folds"),
+        (["--fold", "2"], "belong to --protocol casting"),
+        (["--fold", "none"], "belong to --protocol casting"),
+        (["--protocol", "kaggle", "--folds", "3"], "belong to --protocol casting"),
+        (["--protocol", "casting", "--castings", "no such file"], "no such file"),
+    ],
+)
+def test_folds_that_do_not_exist_are_refused_and_no_split_is_written(
+    castings, tmp_path, arguments, message
+):
+    with pytest.raises(UserError, match=message) as caught:
+        main(["--data", str(castings), "--out", str(tmp_path), *arguments])
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "split.csv").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--fold", "0"], ["--fold", "all"], ["--folds", "1"]])
+def test_fold_numbers_out_of_range_are_usage_errors(castings, arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--data", str(castings), "--protocol", "casting", *arguments])
+    assert arguments[0] in capsys.readouterr().err
 
 
 # --- on the real images --------------------------------------------------------------------------
@@ -444,6 +477,23 @@ def test_real_split_is_the_published_one(real_data):
     }
     assert split_sha256(rows) == REAL_SPLIT_SHA256
     assert len(identical_across_splits(rows)) == 64
+
+
+@pytest.mark.real
+def test_real_castings_are_recognised_and_each_image_is_tested_once(real_data, monkeypatch):
+    monkeypatch.setenv("CASTING_CACHE", str(USERS_CACHE))
+    rows, _ = load_split(real_data, need_castings=True)
+    defective = casting_classes(rows)
+    assert 110 <= len(defective) <= 145
+    assert 16 <= list(defective.values()).count(False) <= 22
+    sides = {(row.casting, row.label) for row in rows}
+    assert len(sides) == len(defective) + 1  # one casting has images in both folders
+    tested = Counter()
+    for fold in range(1, 6):
+        split = fold_of_castings(rows, fold)
+        assert all(len(parts) == 1 for parts in parts_by_casting(split).values())
+        tested.update(row.path for row in split if row.split == "test")
+    assert len(tested) == sum(tested.values()) == len(rows) == 7348
 
 
 @pytest.mark.slow
