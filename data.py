@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from common import ROOT, UserError, count_of, write_json
-from data_split import ImageRow
+from common import UserError, cache_folder, count_of, write_json
+from dataset import ImageRow
 from images import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -63,11 +63,6 @@ def open_store(
     if not _is_sound(path, shape):
         _build_store(path, root, rows, shape)
     return np.memmap(path, np.uint8, "r", shape=shape)
-
-
-def cache_folder() -> Path:
-    """Where decoded images are kept: CASTING_CACHE, else .cache here; may be deleted."""
-    return Path(os.environ.get("CASTING_CACHE") or ROOT / ".cache")
 
 
 def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
@@ -154,18 +149,24 @@ class Batches:
     device: torch.device
     augment: str = "none"
     shuffle: bool = False
+    sampler: str = "image"
+    epoch_size: int | None = None  # images in an epoch; None: all of them
+    castings: Sequence[str] = ()  # (N,), names, for the sampler 'casting'
     seed: int = 0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
+    @property
+    def images(self) -> int:
+        """Images in an epoch."""
+        return self.epoch_size or len(self.targets)
+
     def __len__(self) -> int:
-        return -(-len(self.targets) // self.batch_size)
+        return -(-self.images // self.batch_size)
 
     def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images (B, 3, S, S) float32 normalised, targets (B,))` from `first_step` on."""
-        order = torch.arange(len(self.targets))
-        if self.shuffle:
-            order = torch.randperm(len(order), generator=seeded(self.seed, epoch))
+        order = self.order(epoch)
         for step in range(first_step, len(self)):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
@@ -174,6 +175,35 @@ class Batches:
             if self.augment != "none":
                 images = augmented(images, self.augment, seeded(self.seed, epoch, step + 1))
             yield normalised(images, self.mean, self.std), self.targets[indices.to(self.device)]
+
+    def order(self, epoch: int) -> Tensor:
+        """The images of an epoch, as indices int64 (`images`,), in their order."""
+        generator = seeded(self.seed, epoch)
+        if self.sampler == "casting":
+            return order_by_castings(self.castings, self.images, generator)
+        count = len(self.targets)
+        if not self.shuffle:
+            return torch.arange(count)[: self.images]
+        rounds = range(-(-self.images // count))
+        order = [torch.randperm(count, generator=generator) for _ in rounds]
+        return torch.cat(order)[: self.images]
+
+
+def order_by_castings(castings: Sequence[str], images: int, generator: torch.Generator) -> Tensor:
+    """Indices int64 (`images`,) in which each casting occurs equally often, give or take one.
+
+    A round takes one image, any, of every casting, in random order.
+    """
+    names, casting, sizes = np.unique(np.array(castings), return_inverse=True, return_counts=True)
+    rounds = -(-images // len(names))
+    order = torch.cat([torch.randperm(len(names), generator=generator) for _ in range(rounds)])
+    order = order[:images]
+    by_casting = torch.from_numpy(np.argsort(casting, kind="stable"))  # its images, side by side
+    size = torch.from_numpy(sizes)[order]
+    start = torch.from_numpy(np.cumsum(sizes) - sizes)[order]
+    # double: a float32 just below 1 times the size would round up to it
+    nth = (torch.rand(images, generator=generator, dtype=torch.float64) * size).long()
+    return by_casting[start + nth]
 
 
 def make_batches(
@@ -193,6 +223,7 @@ def make_batches(
     if not indices:
         raise UserError(f"the split '{split}' holds no image; look at split.csv")
     targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
+    options["castings"] = [rows[i].casting for i in indices]
     if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
         pixels = torch.from_numpy(store[indices]).to(device)
         return Batches(pixels, targets, device=device, **options)

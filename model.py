@@ -21,7 +21,7 @@ from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
 
 ARCHITECTURE = "resnet18"
 HEADS = ("softmax", "sigmoid")
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
@@ -109,11 +109,15 @@ def class_probabilities(
     logits: Tensor, class_names: Sequence[str], temperature: float = 1.0
 ) -> Tensor:
     """Probabilities (B, C) in the order of `class_names`, from either head's logits, in float32."""
-    logits = logits.float() / temperature
+    return (class_logits(logits, class_names) / temperature).softmax(dim=1)
+
+
+def class_logits(logits: Tensor, class_names: Sequence[str]) -> Tensor:
+    """Logits (B, C) in float32 from either head: softmax of (z, 0) is the sigmoid of z."""
+    logits = logits.float()
     if logits.shape[1] > 1:
-        return logits.softmax(dim=1)
-    defect = logits.sigmoid()  # (B, 1)
-    return torch.where(defect_flags(class_names).to(logits.device), defect, 1 - defect)
+        return logits
+    return logits * defect_flags(class_names).to(logits.device)
 
 
 def defect_probability(probabilities: Tensor, class_names: Sequence[str]) -> Tensor:
@@ -164,6 +168,7 @@ class Checkpoint:
     data: str  # what reports call the data, e.g. 'synthetic castings'
     split_sha256: str
     torch_version: str
+    operating_point: dict | None = None  # how threshold and temperature came about, once fitted
     architecture: str = ARCHITECTURE
     format: int = CHECKPOINT_FORMAT
 

@@ -1,5 +1,6 @@
 """What lets a training run survive: a folder of its own, a saved state, a way to stop."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -94,6 +95,15 @@ def check_folder(out: Path, resume: bool, overwrite: bool) -> None:
 def previous_run(out: Path) -> list[Path]:
     """The files of a run in this folder."""
     return [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
+
+
+def finished_run(out: Path) -> dict | None:
+    """The settings of the run in this folder if it came to its end, else None."""
+    try:
+        described = json.loads((out / "best.json").read_text())
+        return described["training"] if described["operating_point"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load_last(out: Path) -> dict:

@@ -3,10 +3,13 @@
     python train.py                               the reference recipe (ImageNet weights, 224 px)
     python train.py --weights none --image-size 112 --augment flip --epochs 12
     python train.py --resume                      go on where an interrupted run stopped
+    python train.py --recipe small --protocol casting --fold all      the number that is true
 
 Writes into --out: best.pth and best.json (the epoch with the lowest validation loss), last.pth
 (everything to go on bit-exactly), history.csv, curves.png and split.csv. Ctrl-C writes last.pth and
-leaves. With the reference recipe at 224 px two CPU cores need about 12 minutes an epoch.
+leaves. With --fold all each fold has a folder fold<K> in --out; finished folds are skipped, an
+interrupted one goes on. With the reference recipe at 224 px two CPU cores need about 12 minutes an
+epoch; with --recipe small five folds take about an hour.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -32,32 +36,37 @@ from tqdm import tqdm
 from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_csv
 from data import IMAGENET_MEAN, IMAGENET_STD, Batches, describe_store, make_batches, open_store
 from data_split import (
-    data_name,
-    find_data,
+    FOLDS,
+    NO_TEST_PART,
     load_split,
-    report_notes,
+    split_options,
     split_sha256,
     split_table,
     warn_of_changed_contents,
     write_split,
 )
+from dataset import data_name, find_data, report_notes
 from metrics import count_decisions
 from model import (
     Checkpoint,
     build_model,
     choose_device,
+    class_logits,
     class_probabilities,
     defect_flags,
     defect_probability,
+    load_checkpoint,
     loss_function,
     save_checkpoint,
     to_bytes,
 )
+from operating_point import casting_weights, fit_operating_point
 from plots import plot_curves
 from run_state import (
     Progress,
     StopSignal,
     check_folder,
+    finished_run,
     format_duration,
     load_last,
     previous_run,
@@ -82,6 +91,7 @@ class Run:
     loss: nn.Module
     train_batches: Batches
     val_batches: Batches
+    val_weights: Tensor  # float32 (N,), sum 1: images alike, or castings in protocol casting
     class_names: list[str]
     settings: dict
     split_sha256: str
@@ -108,7 +118,7 @@ class Run:
             threshold=0.5,
             temperature=1.0,
             protocol=self.settings["protocol"],
-            fold=None,
+            fold=self.settings["fold"],
             epoch=epoch,
             validation=validation,
             training=self.settings,
@@ -151,7 +161,7 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
     run.model.train()
     unread = []  # (loss, images right, images) of the last batches, still on the device
     batches = run.train_batches.epoch(progress.epoch, progress.step)
-    size = len(run.train_batches.targets)
+    size = run.train_batches.images
     title = f"epoch {progress.epoch + 1}/{run.settings['epochs']}"
     with tqdm(
         total=size, initial=progress.seen, desc=title, unit="img", leave=False, disable=None
@@ -218,20 +228,15 @@ def count_right(run: Run, logits: Tensor, targets: Tensor) -> Tensor:
 @torch.inference_mode()
 def evaluate(run: Run, epoch: int) -> dict:
     """Loss, accuracy, missed defects and false alarms on the validation images."""
-    run.model.eval()
-    logits, targets = [], []
-    for images, batch_targets in run.val_batches.epoch():
-        with run.autocast():
-            logits.append(run.model(images).float())
-        targets.append(batch_targets)
-    logits, targets = torch.cat(logits), torch.cat(targets)
-    loss = float(run.loss(logits, targets))
+    logits, targets = validation_logits(run), run.val_batches.targets
+    each = nn.functional.cross_entropy(logits, targets, reduction="none")
+    loss = float((run.val_weights * each).sum())
     if not math.isfinite(loss):
         raise UserError(
             f"the validation loss is {loss} in epoch {epoch}; start anew with a lower --lr",
             EXIT_FAILURE,
         )
-    probabilities = class_probabilities(logits, run.class_names)
+    probabilities = logits.softmax(dim=1)
     is_defect = defect_flags(run.class_names).to(targets.device)[targets]
     counts = count_decisions(
         is_defect.cpu().numpy(),
@@ -247,6 +252,41 @@ def evaluate(run: Run, epoch: int) -> dict:
         "false_alarms": counts.false_alarms,
         "good": counts.good,
     }
+
+
+@torch.inference_mode()
+def validation_logits(run: Run) -> Tensor:
+    """Logits (N, C) of the validation images, whatever the head."""
+    run.model.eval()
+    logits = []
+    for images, _ in run.val_batches.epoch():
+        with run.autocast():
+            logits.append(class_logits(run.model(images), run.class_names))
+    return torch.cat(logits)
+
+
+def finish_run(run: Run) -> None:
+    """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
+
+    best.pth without an operating point is that of an unfinished run.
+    """
+    path = run.out / "best.pth"
+    checkpoint = load_checkpoint(path)
+    checkpoint.training = run.settings  # a run that went on for longer may have found none better
+    checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
+    if run.settings["min_recall"] is not None:
+        run.model.load_state_dict(checkpoint.weights)
+        point = fit_operating_point(
+            validation_logits(run).cpu().double().numpy(),
+            run.val_batches.targets.cpu().numpy(),
+            defect_flags(run.class_names).numpy(),
+            run.val_batches.castings,
+            run.settings["min_recall"],
+        )
+        checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
+        checkpoint.operating_point = {"fitted": True, **point.as_dict()}
+        print(point.describe())
+    save_checkpoint(path, checkpoint)
 
 
 def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
@@ -330,12 +370,17 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
     """
     values = vars(args)
     name = args.recipe or (stored or {}).get("recipe", "reference")
-    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "amp": False}
+    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
+    defaults |= {"fold": None, "castings": None, "amp": False}
     explicit = {name: values[name] for name in defaults if values[name] is not None}
     if stored is not None:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
-    return defaults | (stored or {}) | explicit
+    settings = defaults | (stored or {}) | explicit
+    split = split_options(settings)
+    if split.protocol == "casting":
+        settings |= {"folds": split.folds, "fold": split.fold}
+    return settings
 
 
 # --- setting up ----------------------------------------------------------------------------------
@@ -348,7 +393,8 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     root = find_data(args.data)
-    rows, notes = load_split(root, settings["protocol"])
+    by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
+    rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
     report_notes(notes)
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings["seed"])
@@ -358,6 +404,11 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
     batch = {"batch_size": settings["batch_size"]}
     train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
+    train_options |= {"sampler": settings["sampler"], "epoch_size": settings["epoch_size"]}
+    val_batches = make_batches(store, rows, "val", class_names, device, **batch)
+    val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
+    if settings["protocol"] == "casting":
+        val_weights = casting_weights(val_batches.castings)
     print_plan(device, root, rows, store, settings)
     if args.resume:
         warn_of_changed_contents(rows, args.out / "split.csv")
@@ -377,7 +428,8 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
         train_batches=make_batches(
             store, rows, "train", class_names, device, **batch, **train_options
         ),
-        val_batches=make_batches(store, rows, "val", class_names, device, **batch),
+        val_batches=val_batches,
+        val_weights=torch.from_numpy(val_weights).float().to(device),
         class_names=class_names,
         settings=settings,
         split_sha256=split_sha256(rows),
@@ -393,7 +445,7 @@ def refuse_single_image_batch(rows: list, settings: dict) -> None:
     Raises:
         UserError: the last batch would be such a one.
     """
-    images = sum(row.split == "train" for row in rows)
+    images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
     last_batch = images % settings["batch_size"] or settings["batch_size"]
     if settings["image_size"] <= 32 and last_batch == 1:
         raise UserError(
@@ -408,11 +460,49 @@ def print_plan(device: torch.device, root: Path, rows: list, store, settings: di
     print(f"device   {device} ({name}{threads})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
-    print("recipe   " + ", ".join(f"{key} {value}" for key, value in settings.items()), flush=True)
+    chosen = (f"{key} {value}" for key, value in settings.items() if value is not None)
+    print("recipe   " + ", ".join(chosen), flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
+    if args.fold != "all":
+        run = train(args)
+        checkpoint = shlex.quote(str(args.out / "best.pth"))
+        part = " --split val" if run.settings["fold"] == NO_TEST_PART else ""
+        data = shlex.quote(str(run.root))
+        print(f"next: python test.py --checkpoint {checkpoint} --data {data}{part}")
+        return 0
+    if args.protocol != "casting":
+        raise UserError("--fold all belongs to --protocol casting")
+    for fold in range(1, (args.folds or FOLDS) + 1):
+        train_fold(args, fold)
+    data = f" --data {shlex.quote(args.data)}" if args.data else ""
+    out = shlex.quote(str(args.out))
+    print(f"next: python test.py --protocol casting --checkpoint {out}{data}")
+    return 0
+
+
+def train_fold(args: argparse.Namespace, fold: int) -> None:
+    """One fold of all: skipped when finished, continued when begun, else started.
+
+    Raises:
+        UserError: the finished or begun run had other settings.
+    """
+    out = args.out / f"fold{fold}"
+    values = vars(args) | {"fold": fold, "out": out}
+    begun = (out / "last.pth").exists() and not args.overwrite
+    one = argparse.Namespace(**values | {"resume": begun})
+    stored = finished_run(out) if begun else None
+    if stored and resolve_settings(one, stored) == stored:  # else it is to go on for longer
+        print(f"fold {fold} is finished: {out / 'best.pth'}")
+        return
+    print(f"fold {fold} of {args.folds or FOLDS}: {out}")
+    train(one)
+
+
+def train(args: argparse.Namespace) -> Run:
+    """Train one model into `args.out`, from the beginning or from where last.pth left it."""
     usable_folder(args.out)
     with sole_use_of(args.out):
         check_folder(args.out, args.resume, args.overwrite)
@@ -427,15 +517,16 @@ def main(argv: list[str] | None = None) -> int:
                 write_history(run, progress)
             try:
                 fit(run, progress, stop)
+                finish_run(run)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings["batch_size"])
     print(
         f"best epoch {progress.best_epoch} of {progress.epoch}: validation loss "
         f"{progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
     )
-    checkpoint = shlex.quote(str(args.out / "best.pth"))
-    print(f"next: python test.py --checkpoint {checkpoint} --data {shlex.quote(str(run.root))}")
-    return 0
+    if stop.signum:  # it came when nothing was left to stop, but a next fold may be waiting
+        stop.leave()
+    return run
 
 
 if __name__ == "__main__":

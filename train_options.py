@@ -20,6 +20,27 @@ RECIPES = {
         "schedule": "constant",
         "weight_decay": 1e-4,
         "augment": "none",
+        "sampler": "image",
+        "epoch_size": None,
+        "min_recall": None,
+        "seed": 42,
+    },
+    # For two CPU cores, without pretrained weights, and for castings never seen: small images,
+    # short epochs in which every casting counts alike, a fitted operating point.
+    "small": {
+        "weights": "none",
+        "head": "softmax",
+        "image_size": 112,
+        "epochs": 10,
+        "patience": 10,
+        "batch_size": 32,
+        "lr": 5e-4,
+        "schedule": "cosine",
+        "weight_decay": 1e-4,
+        "augment": "full",
+        "sampler": "casting",
+        "epoch_size": 1280,
+        "min_recall": 0.99,
         "seed": 42,
     },
 }
@@ -31,9 +52,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     """All options of train.py; those of the recipe are None unless given."""
     parser = script_parser(description)
     default = RECIPES["reference"]
-    add_data_arguments(parser)
+    add_data_arguments(parser, folds=("all",))
     recipe = parser.add_argument_group("recipe (explicit values win over --recipe)")
-    recipe.add_argument("--recipe", choices=sorted(RECIPES), help="default: reference")
+    recipe.add_argument(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="reference (default): the published system; small: for two CPU cores, from scratch",
+    )
     add = recipe.add_argument
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
@@ -58,6 +83,19 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         choices=("none", "flip", "full"),
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
         "mirror, shift, zoom, light, noise",
+    )
+    add(
+        "--sampler",
+        choices=("image", "casting"),
+        help="what counts alike in an epoch: each image (default) or each casting",
+    )
+    add("--epoch-size", type=positive, metavar="N", help="images in an epoch; default: all")
+    add(
+        "--min-recall",
+        type=share,
+        metavar="R",
+        help="fit temperature and threshold on the validation castings at the end: the largest "
+        "threshold that catches this share of the defects; default: keep 0.5",
     )
     add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
     run = parser.add_argument_group("run")
@@ -100,6 +138,14 @@ def positive_number(text: str) -> float:
     value = float(text)
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError("must be a finite number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """A number above 0 and up to 1, for argparse."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must lie above 0 and be at most 1")
     return value
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import train
 from synthetic import RenderOptions, render_dataset
@@ -56,6 +57,70 @@ def trained(tmp_path_factory, train_options) -> Path:
     """The folder of one finished training; read it, do not write into it."""
     out = tmp_path_factory.mktemp("trained")
     assert train.main([*train_options, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def fold_options(train_options) -> list[str]:
+    """Options of a training that holds out castings; half a second a fold."""
+    own = ["--protocol", "casting", "--folds", "2", "--epochs", "1", "--batch-size", "8"]
+    return [*train_options, *own, "--min-recall", "0.9"]
+
+
+@pytest.fixture(scope="session")
+def trained_folds(tmp_path_factory, fold_options) -> Path:
+    """The folder of two finished folds, whose operating points are fitted; read only."""
+    out = tmp_path_factory.mktemp("folds")
+    assert train.main([*fold_options, "--fold", "all", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained_for_use(tmp_path_factory, fold_options) -> Path:
+    """The folder of a training that holds no casting out for testing; read only."""
+    out = tmp_path_factory.mktemp("for use")
+    assert train.main([*fold_options, "--fold", "none", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def sharp_castings(tmp_path_factory) -> Path:
+    """8 castings, 3 copies each, and 4 castings never seen: 300 px, so that they are recognised."""
+    out = tmp_path_factory.mktemp("data") / "sharp"
+    options = RenderOptions(
+        castings=8, copies=3, photos=1, unseen_castings=4, unseen_copies=1, sizes=("large",),
+        test_fraction=0.34,
+    )  # fmt: skip
+    render_dataset(out, options, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained_sharp(tmp_path_factory, sharp_castings) -> Path:
+    """The folder of a training on the sharp castings, protocol kaggle; read only."""
+    out = tmp_path_factory.mktemp("trained sharp")
+    options = [
+        "--data", str(sharp_castings), "--weights", "none", "--image-size", str(IMAGE_SIZE_PX),
+        "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--out", str(out),
+    ]  # fmt: skip
+    assert train.main(options) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def line_photographs(tmp_path_factory, sharp_castings) -> Path:
+    """Class folders of 512 px: 4 training images of the sharp castings, turned, and 4 new parts.
+
+    The names of the former begin with 'known', those of the latter with 'new'.
+    """
+    out = tmp_path_factory.mktemp("photographs") / "line 3"
+    for kind in ("def_front", "ok_front"):
+        (out / kind).mkdir(parents=True)
+        for name, folder, quarter in (("known", "train", 1), ("new", "unseen", 2)):
+            for path in sorted((sharp_castings / folder / kind).iterdir())[:2]:
+                with Image.open(path) as image:
+                    turned = image.rotate(90 * quarter).resize((512, 512), Image.Resampling.BICUBIC)
+                turned.save(out / kind / f"{name} {path.stem}.png")
     return out
 
 

@@ -7,13 +7,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
 import data
 from common import UserError
-from data import Batches, augmented, describe_store, make_batches, normalised, open_store, seeded
-from data_split import ImageRow, hashed, load_split
+from data import (
+    Batches,
+    augmented,
+    describe_store,
+    make_batches,
+    normalised,
+    open_store,
+    order_by_castings,
+    seeded,
+)
+from data_split import load_split
+from dataset import ImageRow, hashed
 
 CPU = torch.device("cpu")
 SIZE_PX = 16
@@ -262,6 +274,93 @@ def test_batches_use_the_normalisation_they_are_given():
     assert torch.allclose(imagenet_images, normalised(plain[:, :1], *IMAGENET))
     expected = [(plain[:, 0] - 0.1) * 2, (plain[:, 1] - 0.2) * 4, (plain[:, 2] - 0.3) / 2]
     assert torch.allclose(other, torch.stack(expected, dim=1), atol=1e-6)
+
+
+# --- which images make an epoch ------------------------------------------------------------------
+
+castings_of_images = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(castings=castings_of_images, images=st.integers(1, 100), epoch=st.integers(0, 5))
+def test_every_casting_comes_equally_often_whatever_its_images(castings, images, epoch):
+    order = order_by_castings(castings, images, seeded(0, epoch)).tolist()
+    assert len(order) == images
+    assert set(order) <= set(range(len(castings)))
+    names = set(castings)
+    times = [sum(castings[i] == name for i in order) for name in names]
+    assert max(times) - min(times) <= 1
+    for start in range(0, images, len(names)):  # each round takes every casting once
+        taken = [castings[i] for i in order[start : start + len(names)]]
+        assert len(set(taken)) == len(taken)
+
+
+@settings(deadline=None, max_examples=20)
+@given(castings=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+def test_every_image_of_a_casting_has_its_turn(castings):
+    order = order_by_castings(castings, 600, seeded(1))
+    # Of 12 images one is left out of 200 draws three times in ten million.
+    assert set(order.tolist()) == set(range(len(castings)))
+
+
+def sampled(castings, **options):
+    """Batches that draw by castings; each target is the number of its image."""
+    return random_batches(len(castings), sampler="casting", castings=castings, **options)
+
+
+def test_order_by_castings_depends_on_seed_and_epoch_only():
+    castings = ["a", "b", "b", "c", "c", "c", "d", "e"]
+    expected = order_of(sampled(castings, seed=5), 2)
+    torch.manual_seed(123)
+    assert order_of(sampled(castings, seed=5), 2) == expected
+    others = [order_of(sampled(castings, seed=s), e) for s, e in ((5, 1), (4, 2), (2, 5))]
+    assert expected not in others
+
+
+def test_batches_by_castings_hold_the_images_of_their_order():
+    castings = ["a"] * 30 + ["b", "c"]
+    batches = sampled(castings, epoch_size=24, mean=(0, 0, 0), std=(1, 1, 1))
+    assert (batches.images, len(batches)) == (24, 6)
+    order = order_of(batches, 3)
+    assert order == batches.order(3).tolist()
+    assert [sum(castings[i] == name for i in order) for name in "abc"] == [8, 8, 8]
+    images = torch.cat([images for images, _ in batches.epoch(3)])
+    assert torch.equal(images[:, 0], batches.pixels[order] / 255)
+
+
+@pytest.mark.parametrize("sampler", ["image", "casting"])
+def test_epoch_of_any_size_continued_in_the_middle_is_its_tail(sampler):
+    options = {"sampler": sampler, "castings": ["a", "b"] * 11, "epoch_size": 30}
+    whole = list(random_batches(augment="flip", **options).epoch(4))
+    assert [len(targets) for _, targets in whole] == [4] * 7 + [2]
+    tail = list(random_batches(augment="flip", **options).epoch(4, first_step=5))
+    assert same(tail, whole[5:])
+
+
+@pytest.mark.parametrize("size", [10, 22, 23, 44, 50])
+def test_epoch_size_takes_images_equally_often(size):
+    batches = random_batches(epoch_size=size)
+    order = order_of(batches, 0)
+    times = [order.count(image) for image in range(22)]
+    assert len(order) == batches.images == size
+    assert max(times) - min(times) <= 1
+    assert order_of(batches, 1) != order
+
+
+def test_epoch_as_large_as_the_set_is_the_usual_one():
+    assert order_of(random_batches(epoch_size=22), 3) == order_of(random_batches(), 3)
+    assert order_of(random_batches(epoch_size=5, shuffle=False), 3) == list(range(5))
+
+
+def test_split_brings_the_castings_of_its_own_images(pictures, cache):
+    root, rows = pictures
+    rows = [replace(row, casting=f"casting {n // 2}") for n, row in enumerate(rows)]
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 2, "sampler": "casting", "epoch_size": 8}
+    batches = make_batches(store, rows, "train", ["def", "ok"], CPU, **options)
+    assert list(batches.castings) == ["casting 0", "casting 0", "casting 1", "casting 1"]
+    order = batches.order(0)
+    assert sorted((order // 2).tolist()) == [0] * 4 + [1] * 4
 
 
 # --- batches of one split ------------------------------------------------------------------------

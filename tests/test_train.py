@@ -1,4 +1,4 @@
-"""What a training promises: exact resuming, nothing half-written, clear refusals."""
+"""What a training promises: exact resuming, nothing half-written, clear refusals, whole folds."""
 
 import csv
 import hashlib
@@ -12,13 +12,19 @@ import time
 from pathlib import Path
 
 import filelock
+import numpy as np
 import pytest
 import torch
 
 import run_state
 import train
-from common import ROOT, UserError
+from casting_table import read_table
+from common import ROOT, UserError, write_csv
+from data import open_store
+from data_split import load_split, split_options
+from dataset import list_images
 from model import load_checkpoint
+from predict import load_predictor
 
 FILES = {"best.pth", "best.json", "last.pth", "history.csv", "curves.png", "split.csv"}
 
@@ -62,8 +68,7 @@ def test_a_training_leaves_its_files_and_a_history_row_an_epoch(trained):
 
 def test_losses_are_means_over_images_not_batches(trained, castings):
     # 25 validation images in batches of 16: a mean over batch means would weigh 9 images like 16
-    from data import make_batches, open_store
-    from data_split import load_split
+    from data import make_batches
 
     checkpoint = load_checkpoint(trained / "best.pth")
     rows, _ = load_split(castings)
@@ -302,7 +307,9 @@ def test_resuming_on_changed_contents_warns(tmp_path, trained, train_options, ca
     [
         ["--lr", "0"], ["--lr", "-1"], ["--lr", "nan"], ["--weight-decay", "-1"],
         ["--seed", "-1"], ["--seed", "99999999999999999999"], ["--image-size", "8"],
-        ["--epochs", "0"], ["--batch-size", "many"], ["--epoch", "3"],
+        ["--epochs", "0"], ["--batch-size", "many"], ["--epoch", "3"], ["--epoch-size", "0"],
+        ["--min-recall", "0"], ["--min-recall", "1.01"], ["--sampler", "class"], ["--fold", "0"],
+        ["--folds", "1"], ["--recipe", "large"],
     ],
 )  # fmt: skip
 def test_senseless_values_are_refused_at_once(option, capsys):
@@ -348,6 +355,330 @@ def test_the_sigmoid_head_trains_and_resumes(tmp_path, train_options):
     options = [*train_options, "--head", "sigmoid", "--epochs", "1", "--out", str(tmp_path)]
     assert train.main(options) == 0
     assert load_checkpoint(tmp_path / "best.pth").weights["fc.weight"].shape[0] == 1
+
+
+def test_explicit_values_win_over_the_recipe(tmp_path):
+    def settings(*options, stored=None):
+        options = [*options, "--out", str(tmp_path)]
+        return train.resolve_settings(train.build_parser("").parse_args(options), stored)
+
+    small = settings("--recipe", "small")
+    assert (small["sampler"], small["epoch_size"], small["min_recall"]) == ("casting", 1280, 0.99)
+    changed = settings("--recipe", "small", "--min-recall", "0.9", "--sampler", "image")
+    assert changed == small | {"min_recall": 0.9, "sampler": "image"}
+    assert settings()["min_recall"] is None
+    # A run that goes on keeps its recipe, although the option is left out
+    assert settings("--resume", stored=small) == small
+    with pytest.raises(UserError, match=r"recipe: small in .*, reference now"):
+        settings("--resume", "--recipe", "reference", stored=small)
+
+
+# --- what an epoch draws -------------------------------------------------------------------------
+
+SAMPLING = ["--sampler", "casting", "--epoch-size", "40"]
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory, train_options):
+    """The folder of a training that draws castings, and of each batch its (images, defects)."""
+    out, batches = tmp_path_factory.mktemp("sampled"), []
+    original = train.count_right
+
+    def count(run, logits, targets):
+        batches.append((len(targets), int((targets == 0).sum())))
+        return original(run, logits, targets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "count_right", count)
+        assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
+    return out, batches
+
+
+def test_an_epoch_has_the_size_asked_for_and_draws_castings_alike(sampled):
+    out, batches = sampled
+    assert [images for images, _ in batches] == [16, 16, 8] * 2
+    # A full batch is a round of the 16 castings, 8 of them defective
+    assert [defects for images, defects in batches if images == 16] == [8] * 4
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:  # the share of 40 images
+        right = float(row["train_accuracy"]) * 40
+        assert right == pytest.approx(round(right))
+    assert run_state.load_last(out)["checkpoint"]["training"]["epoch_size"] == 40
+
+
+@pytest.mark.parametrize("batches", [2, 5])
+def test_stopped_and_resumed_draws_the_same_castings(
+    batches, tmp_path, sampled, train_options, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        stop_after(batches, patch)
+        with pytest.raises(train_exit()):
+            train.main([*train_options, *SAMPLING, "--out", str(tmp_path)])
+    assert train.main(["--data", data_of(train_options), "--resume", "--out", str(tmp_path)]) == 0
+    assert state_hash(tmp_path) == state_hash(sampled[0])
+
+
+def test_sampling_and_epoch_size_cannot_change_within_a_run(tmp_path, trained, train_options):
+    link_run(trained, tmp_path)
+    with pytest.raises(UserError) as failure:
+        train.main([*train_options, *SAMPLING, "--resume", "--out", str(tmp_path)])
+    assert "sampler: image" in str(failure.value)
+    assert "epoch_size: None" in str(failure.value)
+
+
+def test_an_epoch_size_that_leaves_one_image_is_refused(tmp_path, train_options):
+    with pytest.raises(UserError, match="batch of one image"):
+        train.main([*train_options, "--epoch-size", "33", "--out", str(tmp_path)])
+
+
+# --- the operating point -------------------------------------------------------------------------
+
+
+def test_without_a_recall_to_meet_the_threshold_stays_one_half(trained):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    untouched = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
+    assert checkpoint.operating_point == untouched
+    assert (checkpoint.threshold, checkpoint.temperature) == (0.5, 1.0)
+    assert json.loads((trained / "best.json").read_text())["operating_point"] == untouched
+
+
+def test_the_fitted_operating_point_is_stored_with_how_it_came_about(trained_folds):
+    for fold in ("fold1", "fold2"):
+        checkpoint = load_checkpoint(trained_folds / fold / "best.pth")
+        point = checkpoint.operating_point
+        assert point["fitted"] is True
+        assert (checkpoint.threshold, checkpoint.temperature) == (
+            point["threshold"],
+            point["temperature"],
+        )
+        assert checkpoint.temperature != 1
+        assert (point["min_recall"], point["castings_defective"], point["castings_good"]) == (
+            0.9,
+            2,
+            2,
+        )
+        described = json.loads((trained_folds / fold / "best.json").read_text())
+        assert described["operating_point"] == point
+        assert (described["threshold"], described["temperature"]) == (
+            checkpoint.threshold,
+            checkpoint.temperature,
+        )
+
+
+def validation_part(root, checkpoint):
+    """Grey images uint8 (N, S, S) and rows of the validation part, as the checkpoint had it."""
+    rows, _ = load_split(root, split_options(checkpoint.training))
+    chosen = [i for i, row in enumerate(rows) if row.split == "val"]
+    store = open_store(root, rows, checkpoint.image_size_px)
+    return torch.from_numpy(store[chosen]), [rows[i] for i in chosen]
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_with_recall_one_no_validation_defect_is_missed(head, tmp_path, castings, train_options):
+    options = [*train_options, "--head", head, "--min-recall", "1.0", "--epochs", "1"]
+    assert train.main([*options, "--out", str(tmp_path)]) == 0
+    predictor = load_predictor(tmp_path / "best.pth", "cpu")
+    grey, rows = validation_part(castings, predictor.checkpoint)
+    verdicts = predictor.judge(grey)
+    lowest = min(
+        verdict.prob_defect
+        for verdict, row in zip(verdicts, rows, strict=True)
+        if row.label == "def_front"
+    )
+    # The largest such threshold: midway to the next lower score, or to 0
+    lower = [v.prob_defect for v in verdicts if v.prob_defect < lowest]
+    assert predictor.checkpoint.threshold == pytest.approx(
+        (lowest + max(lower, default=0)) / 2, abs=1e-5
+    )
+    assert predictor.checkpoint.threshold < lowest
+    assert predictor.checkpoint.temperature != 1
+
+
+# --- held-out castings ---------------------------------------------------------------------------
+
+
+def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_options):
+    # Half the castings are told apart into images, so that castings have one image or four
+    rows, _ = list_images(castings)
+    names = read_table(castings / "truth.csv", castings, rows)
+    names = [
+        name if int(name[1:]) < 8 else f"{name} {number}"
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    lines = zip((row.path for row in rows), names, strict=True)
+    write_csv(tmp_path / "table.csv", ["path", "casting"], lines)
+    options = [*fold_options, "--castings", str(tmp_path / "table.csv"), "--out", str(tmp_path)]
+    assert train.main(options) == 0
+
+    predictor = load_predictor(tmp_path / "best.pth", "cpu")
+    assert predictor.checkpoint.fold == 1
+    predictor.checkpoint.temperature = 1.0
+    grey, rows = validation_part(castings, predictor.checkpoint)
+    right = [predictor.checkpoint.class_names.index(row.label) for row in rows]
+    probabilities = predictor.probabilities(grey)[range(len(rows)), right]
+    losses: dict[str, list[float]] = {}
+    for row, loss in zip(rows, (-probabilities.log()).tolist(), strict=True):
+        losses.setdefault(row.casting, []).append(loss)
+    assert {len(values) for values in losses.values()} == {1, 4}
+    by_casting = np.mean([np.mean(values) for values in losses.values()])
+    by_image = np.mean(np.concatenate(list(losses.values())))
+    assert predictor.checkpoint.validation["loss"] == pytest.approx(by_casting, rel=1e-4)
+    assert by_casting != pytest.approx(by_image, rel=1e-3)
+
+
+def link_run(source: Path, target: Path) -> None:
+    """The files of a run, or of all folds, in another folder without copying their bytes.
+
+    Writing there leaves the originals alone: files are replaced, never changed.
+    """
+    for path in source.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, copy)
+
+
+def identities(folder: Path) -> dict[str, tuple]:
+    """What changes when a file is written again."""
+    files = (path for path in sorted(folder.rglob("*")) if path.suffix in (".pth", ".json", ".csv"))
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def test_each_fold_has_a_folder_and_tests_other_castings(trained_folds, castings):
+    tested = []
+    for fold in (1, 2):
+        folder = trained_folds / f"fold{fold}"
+        assert {path.name for path in folder.iterdir()} - {".lock"} == FILES
+        checkpoint = load_checkpoint(folder / "best.pth")
+        assert (checkpoint.protocol, checkpoint.fold) == ("casting", fold)
+        assert checkpoint.training["folds"] == 2
+        with open(folder / "split.csv", newline="") as file:
+            lines = list(csv.DictReader(file))
+        held_out = {line["casting"] for line in lines if line["split"] == "test"}
+        assert not held_out & {line["casting"] for line in lines if line["split"] != "test"}
+        tested += held_out
+    assert len(tested) == len(set(tested)) == 16
+
+
+def all_folds(fold_options, out, *more):
+    return train.main([*fold_options, *more, "--fold", "all", "--out", str(out)])
+
+
+def test_finished_folds_are_skipped(tmp_path, trained_folds, fold_options, monkeypatch, capsys):
+    link_run(trained_folds, tmp_path)
+    before = identities(tmp_path)
+    monkeypatch.setattr(train, "set_up", lambda *_: pytest.fail("a fold is trained again"))
+    assert all_folds(fold_options, tmp_path) == 0
+    assert identities(tmp_path) == before
+    printed = capsys.readouterr().out
+    assert "fold 1 is finished" in printed
+    assert "fold 2 is finished" in printed
+    data = data_of(fold_options)
+    assert f"python test.py --protocol casting --checkpoint {tmp_path} --data {data}" in printed
+
+
+def test_an_interrupted_fold_goes_on_and_finished_ones_stay(
+    tmp_path, trained_folds, fold_options, monkeypatch
+):
+    link_run(trained_folds / "fold1", tmp_path / "fold1")
+    before = identities(tmp_path / "fold1")
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)  # of two batches
+        with pytest.raises(train_exit()):
+            all_folds(fold_options, tmp_path)
+    assert run_state.load_last(tmp_path / "fold2")["progress"]["step"] == 1
+    assert all_folds(fold_options, tmp_path) == 0
+    assert identities(tmp_path / "fold1") == before
+    assert state_hash(tmp_path / "fold2") == state_hash(trained_folds / "fold2")
+    points = [
+        json.loads((folder / "fold2" / "best.json").read_text())["operating_point"]
+        for folder in (tmp_path, trained_folds)
+    ]
+    assert points[0] == points[1]
+
+
+@pytest.mark.parametrize("left", ["no best.json", "no operating point"])
+def test_a_fold_that_was_stopped_before_its_operating_point_gets_one(
+    left, tmp_path, trained_folds, fold_options, monkeypatch
+):
+    link_run(trained_folds, tmp_path)
+    described = tmp_path / "fold2" / "best.json"
+    expected = json.loads(described.read_text())
+    described.unlink()
+    if left == "no operating point":
+        described.write_text(json.dumps(expected | {"operating_point": None}))
+    monkeypatch.setattr(train, "train_one_epoch", lambda *_: pytest.fail("it was trained"))
+    assert all_folds(fold_options, tmp_path) == 0
+    assert json.loads(described.read_text()) == expected
+
+
+def test_folds_with_other_settings_are_refused(tmp_path, trained_folds, fold_options):
+    link_run(trained_folds, tmp_path)
+    before = identities(tmp_path)
+    with pytest.raises(UserError, match=r"lr: 0.001 in .*fold1.*, 0.5 now") as failure:
+        all_folds(fold_options, tmp_path, "--lr", "0.5")
+    assert "\n" not in str(failure.value)
+    assert identities(tmp_path) == before
+
+
+def test_folds_go_on_with_more_epochs_and_are_finished_then(
+    tmp_path, trained_folds, fold_options, monkeypatch, capsys
+):
+    link_run(trained_folds, tmp_path)
+    worse = {"loss": 9.0, "accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
+    monkeypatch.setattr(train, "evaluate", lambda run, epoch: worse)
+    monkeypatch.setattr(train, "train_one_epoch", pretend_to_train)
+    assert all_folds(fold_options, tmp_path, "--epochs", "2") == 0
+    for fold in ("fold1", "fold2"):
+        assert len((tmp_path / fold / "history.csv").read_text().splitlines()) == 1 + 2
+        checkpoint = load_checkpoint(tmp_path / fold / "best.pth")
+        first = load_checkpoint(trained_folds / fold / "best.pth")
+        assert (checkpoint.epoch, checkpoint.training["epochs"]) == (1, 2)
+        assert checkpoint.operating_point == first.operating_point
+    before = identities(tmp_path)
+    capsys.readouterr()
+    assert all_folds(fold_options, tmp_path, "--epochs", "2") == 0
+    assert "fold 2 is finished" in capsys.readouterr().out
+    assert identities(tmp_path) == before
+
+
+def test_a_stop_in_the_last_validation_does_not_start_the_next_fold(
+    tmp_path, fold_options, monkeypatch
+):
+    original = train.evaluate
+
+    def evaluate(run, epoch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(run, epoch)
+
+    monkeypatch.setattr(train, "evaluate", evaluate)
+    with pytest.raises(train_exit()):
+        all_folds(fold_options, tmp_path)
+    assert run_state.finished_run(tmp_path / "fold1")
+    assert not (tmp_path / "fold2").exists()
+
+
+def test_all_folds_need_the_casting_protocol(tmp_path, train_options):
+    with pytest.raises(UserError, match="--fold all belongs to --protocol casting"):
+        train.main([*train_options, "--fold", "all", "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fold_that_does_not_exist_is_refused(tmp_path, fold_options):
+    with pytest.raises(UserError, match="--fold 3: there are 2 folds"):
+        train.main([*fold_options, "--fold", "3", "--out", str(tmp_path)])
+
+
+def test_a_model_for_use_learns_from_all_but_the_validation_castings(trained_for_use):
+    checkpoint = load_checkpoint(trained_for_use / "best.pth")
+    assert (checkpoint.protocol, checkpoint.fold) == ("casting", 0)
+    with open(trained_for_use / "split.csv", newline="") as file:
+        assert {line["split"] for line in csv.DictReader(file)} == {"train", "val"}
 
 
 @pytest.mark.slow  # a CPU without bfloat16 instructions emulates it

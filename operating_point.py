@@ -1,0 +1,206 @@
+"""Where to put the decision: temperature and threshold from validation parts, and their range.
+
+Every casting counts alike, however many images it has: weights of images are 1 / images of their
+casting. All of it is fitted on validation castings, never on test images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+TEMPERATURES = (0.25, 10.0)  # bounds of the search; meeting one is reported
+BOOTSTRAP_DRAWS = 1000
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How a checkpoint's temperature and threshold came about."""
+
+    temperature: float
+    threshold: float
+    threshold_low: float  # 95 % of the thresholds fitted on resampled validation castings
+    threshold_high: float
+    min_recall: float
+    castings_defective: int
+    castings_good: int
+    note: str = ""
+
+    def describe(self) -> str:
+        """One line for people."""
+        castings = f"{self.castings_defective} defective and {self.castings_good} good"
+        note = f"; {self.note}" if self.note else ""
+        return (
+            f"operating point from {castings} validation castings: temperature "
+            f"{self.temperature:.2f}, threshold {self.threshold:.4f} (resampled castings: "
+            f"{self.threshold_low:.4f} to {self.threshold_high:.4f}) for a recall of at least "
+            f"{self.min_recall:g}{note}"
+        )
+
+    def as_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def casting_weights(castings: Sequence[str]) -> np.ndarray:
+    """Weights (N,) that sum to 1 and give each casting the same; an unnamed image is its own."""
+    _, inverse, sizes = np.unique(_names(castings), return_inverse=True, return_counts=True)
+    return 1 / sizes[inverse] / len(sizes)
+
+
+def _names(castings: Sequence[str]) -> np.ndarray:
+    return np.array([name or f"image {index}" for index, name in enumerate(castings)])
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+    """The temperature that minimises the weighted negative log-likelihood of softmax(logits / T).
+
+    Guo et al., On Calibration of Modern Neural Networks, 2017.
+
+    Args:
+        logits: (N, C).
+        targets: class indices (N,).
+        weights: (N,).
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    rows = np.arange(len(targets))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return -float(np.sum(weights * log_softmax(scaled, axis=1)[rows, targets]))
+
+    bounds = np.log(TEMPERATURES)
+    inner = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5})
+    # The bounded search never tries the bounds themselves.
+    best = min((inner.x, *bounds), key=loss)
+    return float(np.exp(best))
+
+
+def fit_threshold(
+    is_defect: np.ndarray, prob_defect: np.ndarray, weights: np.ndarray, min_recall: float
+) -> float:
+    """The largest threshold whose weighted recall is at least `min_recall`.
+
+    It lies midway between the lowest score that it must reject and the next lower one, so that
+    scores on either side may move a little.
+    """
+    order = np.argsort(-prob_defect, kind="stable")
+    scores, caught = prob_defect[order], np.cumsum((weights * is_defect)[order])
+    recall = caught / caught[-1]
+    # Scores may tie: a threshold rejects all parts of one score or none.
+    last_of_score = np.append(scores[:-1] != scores[1:], True)
+    enough = np.flatnonzero(last_of_score & (recall >= min_recall - 1e-12))
+    lowest_rejected = scores[enough[0]]
+    lower = scores[scores < lowest_rejected]
+    return float((lowest_rejected + (lower[0] if len(lower) else 0.0)) / 2)
+
+
+def fit_operating_point(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    defect_classes: np.ndarray,
+    castings: Sequence[str],
+    min_recall: float,
+    seed: int = 0,
+) -> OperatingPoint:
+    """Temperature, then threshold, from validation logits (N, C), targets (N,) and castings (N,).
+
+    Args:
+        defect_classes: bool (C,), which classes are defects.
+        min_recall: the share of defective parts to catch, castings weighted alike.
+    """
+    weights = casting_weights(castings)
+    temperature = fit_temperature(logits, targets, weights)
+    probabilities = calibrated(logits, temperature)
+    prob_defect = probabilities[:, defect_classes].sum(axis=1)
+    is_defect = defect_classes[targets]
+    threshold = fit_threshold(is_defect, prob_defect, weights, min_recall)
+    drawn = _bootstrap_thresholds(is_defect, prob_defect, castings, min_recall, seed)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    names = _names(castings)
+    at_bound = min(abs(temperature - bound) for bound in TEMPERATURES) < 1e-9
+    return OperatingPoint(
+        temperature=temperature,
+        threshold=threshold,
+        threshold_low=float(low),
+        threshold_high=float(high),
+        min_recall=min_recall,
+        castings_defective=len(set(names[is_defect])),
+        castings_good=len(set(names[~is_defect])),
+        note=f"the temperature met its bound {temperature:g}" if at_bound else "",
+    )
+
+
+def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (N, C) of logits (N, C) at a temperature."""
+    from scipy.special import softmax
+
+    return softmax(logits / temperature, axis=1)
+
+
+def uncalibrated(probabilities: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    """Probabilities (N, C) at temperature 1 of those at each row's own temperature (N,)."""
+    from scipy.special import softmax
+
+    log_p = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return softmax(log_p * temperatures[:, None], axis=1)
+
+
+def calibration_errors(is_defect: np.ndarray, prob_defect: np.ndarray) -> dict:
+    """Brier score, negative log-likelihood and expected calibration error of P(defect) (N,).
+
+    The ECE takes CALIBRATION_BINS bins of equal width (Naeini et al., 2015).
+    """
+    clipped = np.clip(prob_defect, 1e-7, 1 - 1e-7)
+    likelihood = np.where(is_defect, clipped, 1 - clipped)
+    counts, means, rates = reliability(is_defect, prob_defect)
+    return {
+        "brier": float(np.mean((prob_defect - is_defect) ** 2)),
+        "nll": float(-np.mean(np.log(likelihood))),
+        "ece": float(np.sum(counts * np.abs(means - rates)) / len(prob_defect)),
+        "bins": CALIBRATION_BINS,
+    }
+
+
+def reliability(
+    is_defect: np.ndarray, prob_defect: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each bin that holds parts: how many, their mean P(defect), their share of defects."""
+    bins = np.minimum((prob_defect * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    used = counts > 0
+    means = np.bincount(bins, prob_defect, CALIBRATION_BINS)[used] / counts[used]
+    rates = np.bincount(bins, is_defect, CALIBRATION_BINS)[used] / counts[used]
+    return counts[used], means, rates
+
+
+def _bootstrap_thresholds(
+    is_defect: np.ndarray,
+    prob_defect: np.ndarray,
+    castings: Sequence[str],
+    min_recall: float,
+    seed: int,
+) -> list[float]:
+    """Thresholds (BOOTSTRAP_DRAWS,) fitted on castings drawn anew within their class."""
+    random = np.random.default_rng(seed)
+    unique, inverse, sizes = np.unique(_names(castings), return_inverse=True, return_counts=True)
+    defective = np.array([2 * is_defect[inverse == i].mean() >= 1 for i in range(len(unique))])
+    thresholds = []
+    for _ in range(BOOTSTRAP_DRAWS):
+        times = np.zeros(len(unique))
+        for group in (np.flatnonzero(defective), np.flatnonzero(~defective)):
+            if len(group):
+                drawn = random.choice(group, len(group))
+                times += np.bincount(drawn, minlength=len(unique))
+        weights = (times / sizes)[inverse]
+        present = weights > 0
+        if (weights * is_defect).sum() > 0:
+            thresholds.append(
+                fit_threshold(
+                    is_defect[present], prob_defect[present], weights[present], min_recall
+                )
+            )
+    return thresholds
