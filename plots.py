@@ -12,7 +12,7 @@ matplotlib.use("Agg")  # no screen needed
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from common import write_atomic
 
@@ -137,5 +137,132 @@ def plot_parts(
         axis.set_title(caption, fontsize=9)
         for spine in axis.spines.values():
             spine.set(color=RIGHT_COLOUR if right else WRONG_COLOUR, linewidth=4)
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_threshold(
+    path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, thresholds: Sequence[float],
+    title: str,
+) -> None:  # fmt: skip
+    """Missed defects and false alarms against the threshold; the chosen ones marked."""
+    figure, axis = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    grid = 1 / (1 + np.exp(-np.linspace(-9, 9, 721)))  # even steps of the logit
+    scores = (np.sort(prob_defect[is_defect]), np.sort(prob_defect[~is_defect]))
+    missed = np.searchsorted(scores[0], grid) / max(len(scores[0]), 1)
+    alarms = 1 - np.searchsorted(scores[1], grid) / max(len(scores[1]), 1)
+    axis.plot(grid, 100 * missed, color=DEFECT_COLOUR, label=f"missed of {len(scores[0])} defects")
+    axis.plot(grid, 100 * alarms, color=GOOD_COLOUR, label=f"rejected of {len(scores[1])} good")
+    for number, threshold in enumerate(sorted(set(thresholds))):
+        label = "chosen threshold" + ("s, one a fold" if len(set(thresholds)) > 1 else "")
+        place = float(np.clip(threshold, grid[0], grid[-1]))
+        style = {"color": "black", "linestyle": "--", "linewidth": 1}
+        axis.axvline(place, label=label if number == 0 else None, **style)
+    axis.set_xscale("logit")
+    axis.set(xlabel="threshold on the defect probability", ylabel="% of images", title=title)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.3)
+    axis.legend()
+    save(figure, path)
+
+
+def plot_reliability(path: Path, curves: Sequence[tuple], title: str) -> None:
+    """Share of defects against predicted probability, `(name, counts, means, rates)` a curve."""
+    figure, (axis, below) = plt.subplots(
+        2, 1, figsize=(6, 6.4), layout="constrained", height_ratios=(3, 1), sharex=True
+    )
+    axis.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
+    for (name, counts, means, rates), colour in zip(curves, ("#8c8c8c", "#1f5fa8"), strict=False):
+        axis.plot(means, rates, marker="o", color=colour, label=name)
+        below.plot(means, counts, marker="o", color=colour)
+    axis.set(ylabel="share of defects", title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    below.set(xlabel="predicted defect probability", ylabel="images", yscale="log")
+    for each in (axis, below):
+        each.grid(alpha=0.3)
+    axis.legend(loc="upper left")
+    save(figure, path)
+
+
+def plot_audit(
+    path: Path, result: dict, scores: dict[str, np.ndarray], threshold: float, title: str
+) -> None:
+    """Castings by size and class, share of held-out images of known castings, score histogram."""
+    figure, (sizes, known, scored) = plt.subplots(
+        1, 3, figsize=(15, 4.4), layout="constrained", width_ratios=(2.2, 0.8, 1.6)
+    )
+    bottom = np.zeros(len(result["casting_table"]))
+    labels = sorted({label for line in result["casting_table"] for label in line["labels"]})
+    defect_colours = iter(sns.color_palette("Reds_r", len(labels)))
+    for label in labels:
+        counts = np.array([line["labels"].get(label, 0) for line in result["casting_table"]])
+        colour = GOOD_COLOUR if label.lower().startswith("ok") else next(defect_colours)
+        sizes.bar(range(len(counts)), counts, bottom=bottom, width=1, color=colour, label=label)
+        bottom += counts
+    sizes.set(xlabel="castings, largest first", ylabel="images")
+    sizes.set_title(f"{result['castings']} castings, {result['castings_good']} of them good")
+    sizes.legend()
+    shares = {
+        {"val": "validation", "test": "test"}[split]: 100 * line["count"] / max(line["of"], 1)
+        for split, line in result["held_out_known"].items()
+    }
+    bars = known.bar(list(shares), list(shares.values()), color="#1f5fa8", width=0.6)
+    known.bar_label(bars, fmt="%.1f %%")
+    known.set(ylim=(0, 112), ylabel="% of images", title="casting also in train")
+    for (name, values), colour in zip(scores.items(), ("#1f5fa8", "#e08a2b"), strict=False):
+        sns.histplot(
+            x=values, bins=np.linspace(0, 1, 51), color=colour, label=name, alpha=0.6, ax=scored
+        )
+    scored.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    lookup = result["copy_lookup"]["val and test"]
+    scored.set(xlabel="correlation of the rings", ylabel="images")
+    scored.set_title(f"copying the best match's label: {100 * lookup['accuracy']:.1f} % right")
+    scored.legend(loc="upper left")
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
+    """ROC-AUC with its interval under each probe, and how many decisions it changed.
+
+    `probes` are the figures of probe.py, by name; one without figures is left out.
+    """
+    shown = {name: probe for name, probe in probes.items() if probe}
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 1.6 + 0.3 * len(shown)), layout="constrained", sharey=True
+    )
+    for line, probe in enumerate(shown.values()):
+        auc = probe["roc_auc"]
+        if auc["mean"] is not None:
+            left.plot([auc["low"], auc["high"]], [line, line], color="#1f5fa8", linewidth=2)
+            left.plot(auc["mean"], line, marker="o", color="#1f5fa8")
+        share = 100 * probe["decisions_changed"]["rate"]
+        right.barh(line, share, height=0.6, color="#8c8c8c")
+        right.text(share, line, f" {share:.1f} %", va="center", fontsize=9)
+    left.axvline(0.5, color=DEFECT_COLOUR, linestyle="--", label="0.5: tells nothing")
+    left.set(xlabel="ROC-AUC, interval 95 %", xlim=(-0.02, 1.02))
+    left.set_yticks(range(len(shown)), list(shown))
+    left.invert_yaxis()  # the right one shares it
+    left.legend(loc="lower left", fontsize=8)
+    right.set(xlabel="decisions changed, % of images", xlim=(0, 100))
+    for axis in (left, right):
+        axis.grid(axis="x", alpha=0.3)
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], title: str) -> None:
+    """Pictures `(grey (H, W), caption)` side by side, one column for each line."""
+    figure, axes = plt.subplots(
+        len(lines[0]),
+        len(lines),
+        figsize=(2.7 * len(lines), 3.1 * len(lines[0])),
+        layout="constrained",
+        squeeze=False,
+    )
+    for column, line in zip(axes.T, lines, strict=True):
+        for axis, (picture, caption) in zip(column, line, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(caption, fontsize=9)
+            axis.set_axis_off()
     figure.suptitle(title)
     save(figure, path)

@@ -1,22 +1,23 @@
-"""Measure a checkpoint on held-out photographs, and draw what there is to see.
+"""Measure a model on photographs that it was not trained on, and draw what there is to see.
 
     python test.py                          checkpoints/best.pth on the test part of its own split
     python test.py --split val              the same on the validation part
+    python test.py --protocol casting       all folds: each image by a model that saw no copy of it
+    python test.py --external FOLDER        also on class folders of other photographs, of any size
 
-Every image is predicted once; every figure follows from predictions.csv. Data that has a folder
-`unseen/` (the synthetic default has) is measured on that too: castings that no training image
-shows. Writes into --out: predictions.csv, metrics.json, classification_report.txt,
-confusion_matrix.png, roc_pr.png, predictions.png, score_histogram.png.
+Every image is predicted once; every figure follows from predictions.csv. Each report says how many
+of its images show a casting that is also in training. Data that has a folder `unseen/` (the
+synthetic default has) is measured on that too. Writes into --out: predictions.csv, metrics.json,
+classification_report.txt, confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png,
+reliability.png, predictions.png.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 import metrics
 import plots
@@ -32,178 +33,160 @@ from common import (
     write_csv,
     write_json,
 )
-from data import open_store
-from data_split import (
-    ImageRow,
-    data_name,
-    find_data,
-    hashed,
-    list_images,
-    load_split,
-    split_sha256,
-    warn_of_changed_contents,
+from dataset import data_name, find_data
+from held_out import (
+    Judged,
+    Model,
+    judge,
+    judge_folder,
+    judge_folds,
+    leak_line,
+    load_models,
 )
 from images import read_grey_image
-from model import find_checkpoint
-from predict import Prediction, Predictor, load_predictor
+from operating_point import calibration_errors, reliability, uncalibrated
 
-BATCH_SIZE = 64
-INTERVALS = "Wilson 95 %, assumes independent images"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A set of held-out images with their verdicts."""
-
-    name: str  # 'test', 'val' or 'unseen'
-    rows: list[ImageRow]
-    predictions: list[Prediction]
-    class_names: list[str]
-
-    @property
-    def is_defect(self) -> np.ndarray:
-        return np.array([is_defect(row.label) for row in self.rows])
-
-    @property
-    def prob_defect(self) -> np.ndarray:
-        return np.array([p.prob_defect for p in self.predictions])
-
-    @property
-    def threshold(self) -> float:
-        return self.predictions[0].threshold
-
-    @property
-    def counts(self) -> metrics.DecisionCounts:
-        return metrics.count_decisions(self.is_defect, self.prob_defect, self.threshold)
-
-    @property
-    def confusion(self) -> np.ndarray:
-        predicted = [p.predicted_class for p in self.predictions]
-        labels = [row.label for row in self.rows]
-        return metrics.confusion_matrix(labels, predicted, self.class_names)
+BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
+RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
 
 
-# --- predicting ----------------------------------------------------------------------------------
-
-
-def rebuild_split(root: Path, predictor: Predictor, checkpoint_path: Path) -> list[ImageRow]:
-    """The split that the model was trained with.
-
-    Raises:
-        UserError: the images in `root` give another split.
-    """
-    checkpoint = predictor.checkpoint
-    rows, _ = load_split(root, checkpoint.protocol)
-    if split_sha256(rows) != checkpoint.split_sha256:
-        raise UserError(
-            f"{root} is not the data that {checkpoint_path} was trained on: its split is "
-            f"{split_sha256(rows)[:12]}, the checkpoint's {checkpoint.split_sha256[:12]}; "
-            "images were added, removed or renamed, or --data names another set"
-        )
-    warn_of_changed_contents(rows, checkpoint_path.with_name("split.csv"))
-    return rows
-
-
-def judge(
-    predictor: Predictor, root: Path, rows: list[ImageRow], split: str, cache: bool
-) -> Judged:
-    """Predict the images of one split once."""
-    chosen = [i for i, row in enumerate(rows) if row.split == split]
-    if not chosen:
-        raise UserError(f"the split '{split}' holds no image")
-    if not cache:  # decode no more than is judged
-        rows, chosen = [rows[i] for i in chosen], list(range(len(chosen)))
-    store = open_store(root, rows, predictor.checkpoint.image_size_px, cache=cache)
-    predictions = []
-    with tqdm(total=len(chosen), desc=f"predicting {split}", unit="img", disable=None) as bar:
-        for start in range(0, len(chosen), BATCH_SIZE):
-            indices = chosen[start : start + BATCH_SIZE]
-            predictions += predictor.judge(torch.from_numpy(store[indices]))
-            bar.update(len(indices))
-    class_names = predictor.checkpoint.class_names
-    return Judged(split, [rows[i] for i in chosen], predictions, class_names)
-
-
-def judge_unseen(predictor: Predictor, root: Path, cache: bool) -> Judged | None:
-    """The castings of `unseen/`, if the data has that folder and the same classes."""
-    if not (root / "unseen").is_dir():
-        return None
-    rows, _ = list_images(root, parts=("unseen",))
-    if {row.label for row in rows} - set(predictor.checkpoint.class_names):
-        raise UserError(f"{root / 'unseen'} has classes that the model does not know")
-    rows = [replace(row, split="unseen") for row in hashed(root, rows)]
-    return judge(predictor, root, rows, "unseen", cache)
-
-
-# --- reporting -----------------------------------------------------------------------------------
+# --- the figures ---------------------------------------------------------------------------------
 
 
 def summary(judged: Judged) -> dict:
-    """Counts first, then rates with intervals."""
-    correct_classes = int(np.trace(judged.confusion))
+    """All figures of one tier."""
+    parts = judged.parts
+    before, after = calibration_inputs(judged)
+    right_class = int(np.trace(judged.confusion))
+    castings = [row.casting for row in judged.rows]
     return {
-        "images": len(judged.rows),
-        "counts": asdict(judged.counts),
-        "rates": metrics.decision_rates(judged.counts),
-        "class_accuracy": metrics.rate(correct_classes, len(judged.rows)),
-        "roc_auc": metrics.roc_auc(judged.is_defect, judged.prob_defect),
+        **metrics.summarise(parts),
+        "castings_known": judged.castings_known,
+        "show_castings_in_training": sum(judged.seen) if judged.castings_known else None,
+        "thresholds": sorted(set(parts.threshold.tolist())),
+        "class_accuracy": {"count": right_class, "of": len(castings)},
         "confusion_matrix": judged.confusion.tolist(),
+        "calibration": {
+            "before": calibration_errors(parts.is_defect, before),
+            "after": calibration_errors(parts.is_defect, after),
+        },
     }
 
 
-def report(judged: Judged, unseen: Judged | None, predictor: Predictor, path: Path) -> dict:
+def calibration_inputs(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+    """P(defect) of the images (N,) at temperature 1 and as it is."""
+    probabilities = np.array([p.probabilities for p in judged.predictions])
+    raw = uncalibrated(probabilities, np.array(judged.temperatures))
+    defect = [is_defect(name) for name in judged.class_names]
+    return raw[:, defect].sum(axis=1), judged.parts.prob_defect
+
+
+def report(
+    tiers: Sequence[Judged], models: Sequence[Model], review: Sequence[float] | None
+) -> dict:
     """The content of metrics.json."""
-    checkpoint = predictor.checkpoint
+    checkpoint = models[0].checkpoint
     result = {
         "data": checkpoint.data,
         "protocol": checkpoint.protocol,
-        "split": judged.name,
-        "threshold": judged.threshold,
         "class_names": checkpoint.class_names,
-        "intervals": INTERVALS,
-        **summary(judged),
-        "checkpoint": path.name,
-        "checkpoint_sha256": sha256_of_file(path),
-        "checkpoint_epoch": checkpoint.epoch,
-        "split_sha256": checkpoint.split_sha256,
+        "intervals": metrics.INTERVALS,
+        "tiers": {tier.name: summary(tier) for tier in tiers},
+        "checkpoints": {
+            str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
+            for model in models
+        },
+        "epochs": [model.checkpoint.epoch for model in models],
+        "operating_points": [model.checkpoint.operating_point for model in models],
+        "split_sha256": [model.checkpoint.split_sha256 for model in models],
         "weights": checkpoint.training["weights"],
+        "recipe": checkpoint.training["recipe"],
         "head": checkpoint.head,
         "image_size_px": checkpoint.image_size_px,
     }
-    return result | ({"unseen": summary(unseen)} if unseen else {})
+    if review:
+        result["review"] = {tier.name: review_band(tier.parts, *review) for tier in tiers}
+    return result
 
 
-def table(result: dict) -> str:
-    """What a manufacturing engineer reads first; unseen castings side by side when there are."""
-    columns = {f"{result['split']} images": result}
-    if "unseen" in result:
-        columns = {f"{result['split']}: copies of known castings": result}
-        columns["castings never seen"] = result["unseen"]
-    lines = [f"{'':16}" + "".join(f"{name:<44}" for name in columns)]
-    for key in result["rates"]:
-        cells = (metrics.format_rate(column["rates"][key]) for column in columns.values())
-        lines.append(f"{key.replace('_', ' '):16}" + "".join(f"{cell:<44}" for cell in cells))
-    if len(result["class_names"]) > 2:
-        cells = (metrics.format_rate(column["class_accuracy"]) for column in columns.values())
-        lines.append(f"{'right class':16}" + "".join(f"{cell:<44}" for cell in cells))
-    aucs = ("-" if c["roc_auc"] is None else f"{c['roc_auc']:.4f}" for c in columns.values())
-    lines.append(f"{'ROC-AUC':16}" + "".join(f"{auc:<44}" for auc in aucs))
-    lines.append(f"intervals in brackets: {INTERVALS}")
-    return "\n".join(line.rstrip() for line in lines)
+def review_band(parts: metrics.Parts, low: float, high: float) -> dict:
+    """What happens when a person decides all parts with `low` <= P(defect) < `high`."""
+    inside = (parts.prob_defect >= low) & (parts.prob_defect < high)
+    rest = parts.chosen(~inside).counts
+    return {
+        "low": low,
+        "high": high,
+        "images": len(inside),
+        "for_review": int(inside.sum()),
+        "missed_outside": rest.missed,
+        "false_alarms_outside": rest.false_alarms,
+    }
 
 
-def write_predictions(path: Path, parts: Sequence[Judged]) -> None:
+# --- the tables ----------------------------------------------------------------------------------
+
+
+def tier_table(result: dict) -> str:
+    """One block a tier: what a manufacturing engineer reads first, in three ways of counting."""
+    lines = []
+    for name, tier in result["tiers"].items():
+        good = count_of(tier["castings_good"], "good one")
+        castings = f"{count_of(tier['castings'], 'casting')}, {good}"
+        if not tier["castings_known"]:
+            castings = "castings unknown"
+        lines.append(f"{name}: {count_of(tier['images'], 'image')} of {castings}")
+        lines.append(f"  {'':15}" + "".join(f"{'by ' + text:<46}" for text in BASES.values()))
+        for rate in RATES:
+            cells = [tier[basis].get(rate) for basis in BASES]
+            texts = (metrics.format_rate(cell) if cell else "" for cell in cells)
+            line = f"  {rate.replace('_', ' '):15}" + "".join(f"{text:<46}" for text in texts)
+            lines.append(line.rstrip())
+        if len(result["class_names"]) > 2:
+            right = tier["class_accuracy"]
+            lines.append(f"  right class    {right['count']}/{right['of']}")
+        lines += [f"  {line}" for line in remarks(tier)]
+    lines.append(f"intervals in brackets: {result['intervals']}")
+    return "\n".join(lines)
+
+
+def remarks(tier: dict) -> list[str]:
+    """AUC, castings with both labels, and what the intervals mean here, as lines."""
+    lines = []
+    for title, key in (("ROC-AUC", "roc_auc"), ("  by castings", "per_casting_roc_auc")):
+        auc = tier.get(key, {"mean": None})
+        if auc["mean"] is not None:
+            text = f"{title:14} {auc['mean']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})"
+            if len(auc["folds"]) > 1:
+                text += f", mean of {len(auc['folds'])} folds; all pooled {auc['pooled']:.4f}"
+            lines.append(text)
+    if tier["both_labels"]:
+        without = tier["without_both_labels"]["counts"]
+        lines.append(
+            f"both labels    {', '.join(tier['both_labels'])}: in no casting-level rate; "
+            f"without it {without['missed']}/{without['defects']} defects missed, "
+            f"{without['false_alarms']}/{without['good']} false alarms"
+        )
+    alarms = tier["per_casting"].get("false_alarms", {})
+    if tier["castings_known"] and alarms.get("rate") is not None and alarms["of"] < 60:
+        lines.append(
+            f"note           only {alarms['of']} good castings: any false-alarm rate from "
+            f"{100 * alarms['low']:.0f} % to {100 * alarms['high']:.0f} % fits these figures"
+        )
+    return lines
+
+
+def write_predictions(path: Path, tiers: Sequence[Judged]) -> None:
     """One line an image; all figures of this script follow from this file."""
-    names = [f"prob_{name}" for name in parts[0].class_names]
-    columns = ["path", "label", "casting", "prob_defect", "decision", "threshold"]
+    names = [f"prob_{name}" for name in tiers[0].class_names]
+    columns = ["path", "label", "casting", "fold", "prob_defect", "decision", "threshold"]
     lines = (
         [
-            *(row.path, row.label, row.casting),
+            *(row.path, row.label, row.casting, fold),
             *(f"{p.prob_defect:.8f}", p.decision, p.threshold, p.predicted_class),
             *(f"{value:.8f}" for value in p.probabilities),
         ]
-        for part in parts
-        for row, p in zip(part.rows, part.predictions, strict=True)
+        for tier in tiers
+        for row, fold, p in zip(tier.rows, tier.folds, tier.predictions, strict=True)
     )
     write_csv(path, [*columns, "predicted_class", *names], lines)
 
@@ -221,66 +204,144 @@ def write_classification_report(path: Path, judged: Judged, title: str) -> None:
     write_atomic(path, f"{title}\n\n{text}")
 
 
+# --- the pictures --------------------------------------------------------------------------------
+
+
 def most_telling(judged: Judged, count: int = 12) -> list[int]:
     """Indices of the parts worth a look: errors first, then those nearest to the threshold."""
+    parts = judged.parts
     labels = np.array([row.label for row in judged.rows])
     predicted = np.array([p.predicted_class for p in judged.predictions])
-    doubt = np.abs(judged.prob_defect - judged.threshold)
+    doubt = np.abs(parts.prob_defect - parts.threshold)
     return np.lexsort((doubt, labels == predicted))[:count].tolist()
 
 
-def draw(judged: Judged, root: Path, out: Path, title: str) -> None:
-    """All figures of one set of images."""
+def draw(judged: Judged, out: Path, title: str) -> None:
+    """All figures of one tier."""
+    parts = judged.parts
+    scores = (parts.is_defect, parts.prob_defect)
+    thresholds = parts.threshold.tolist()
+    typical = float(np.median(parts.threshold))
     plots.plot_confusion(out / "confusion_matrix.png", judged.confusion, judged.class_names, title)
-    plots.plot_roc_pr(
-        out / "roc_pr.png", judged.is_defect, judged.prob_defect, judged.threshold, title
+    plots.plot_roc_pr(out / "roc_pr.png", *scores, typical, title)
+    plots.plot_score_histogram(out / "score_histogram.png", *scores, typical, title)
+    plots.plot_threshold(out / "threshold.png", *scores, thresholds, title)
+    curves = []
+    for name, prob in zip(("before", "after"), calibration_inputs(judged), strict=True):
+        errors = calibration_errors(parts.is_defect, prob)
+        label = f"{name} calibration: " + ", ".join(
+            f"{key} {errors[key]:.3f}" for key in ("brier", "nll", "ece")
+        )
+        curves.append((label, *reliability(parts.is_defect, prob)))
+    plots.plot_reliability(
+        out / "reliability.png", curves, f"{title}\n{errors['bins']} bins of equal width"
     )
-    plots.plot_score_histogram(
-        out / "score_histogram.png", judged.is_defect, judged.prob_defect, judged.threshold, title
-    )
+    draw_parts(judged, out / "predictions.png", title)
+
+
+def draw_parts(judged: Judged, path: Path, title: str) -> None:
+    """The parts worth a look, as pictures."""
     parts = []
     for index in most_telling(judged):
         row, prediction = judged.rows[index], judged.predictions[index]
-        picture = np.asarray(read_grey_image(root / row.path))
-        caption = f"{row.label}\np(defect) = {prediction.prob_defect:.3f}"
-        if prediction.predicted_class != row.label:
-            caption = f"{row.label}, judged {prediction.predicted_class}\n" + caption.split("\n")[1]
-        parts.append((picture, caption, prediction.predicted_class == row.label))
-    plots.plot_parts(out / "predictions.png", parts, f"{title}\nerrors, then the least certain")
+        picture = np.asarray(read_grey_image(judged.root / row.path))
+        right = prediction.predicted_class == row.label
+        judged_as = "" if right else f", judged {prediction.predicted_class}"
+        caption = f"{row.label}{judged_as}\np(defect) = {prediction.prob_defect:.3f}"
+        parts.append((picture, caption, right))
+    plots.plot_parts(path, parts, f"{title}\nerrors, then the least certain")
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def measure(args: argparse.Namespace, models: Sequence[Model], root: Path) -> list[Judged]:
+    """The tiers: held-out images first, then castings never seen and other photographs."""
+    cache, model = not args.no_cache, models[0]
+    if args.protocol == "casting":
+        return [judge_folds(models, root, cache=cache)]
+    tiers = []
+    if any(row.split == args.split for row in model.rows) or not args.external:
+        tiers.append(judge(model, root, args.split, cache=cache))
+    if args.split == "test" and (root / "unseen").is_dir():
+        tiers.append(judge_folder(model, root / "unseen", "unseen", root, cache=cache))
+    if args.external:
+        name = f"external {args.external.name}"
+        outside = judge_folder(model, args.external.resolve(), name, root, cache=cache)
+        if outside.castings_known and any(outside.seen):
+            tiers.append(outside.chosen(outside.seen, f"{name}, castings in training"))
+            outside = outside.chosen([not seen for seen in outside.seen], f"{name}, new castings")
+        if outside.rows:
+            tiers.append(outside)
+    return tiers
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
-    parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
-    parser.add_argument("--split", choices=("test", "val"), default="test", help="default: test")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
-    parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
-    parser.add_argument("--no-cache", action="store_true", help="do not keep decoded images")
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="default: the latest; with --protocol casting the folder that holds the folds",
+    )
+    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add(
+        "--protocol",
+        choices=("casting",),
+        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
+        "its protocol",
+    )
+    add("--split", choices=("test", "val"), default="test", help="default: test")
+    add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
+    add(
+        "--review",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="also report what it changes when a person decides all parts with a defect "
+        "probability in between; default: nobody does",
+    )
+    add("--out", type=Path, default=Path("results"), help="default: results")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--no-cache", action="store_true", help="do not keep decoded images")
     args = parser.parse_args(argv)
+    if args.review and not 0 <= args.review[0] < args.review[1] <= 1:
+        raise UserError("--review needs 0 <= LOW < HIGH <= 1")
+    if args.protocol and (args.external or args.split != "test"):
+        raise UserError("--external and --split go with one model, not with --protocol casting")
+    if args.external and not args.external.is_dir():
+        raise UserError(f"--external: no such folder: {args.external}")
 
     usable_folder(args.out)
-    path = find_checkpoint(args.checkpoint)
-    predictor = load_predictor(path, args.device)
     root = find_data(args.data, download=False)
-    rows = rebuild_split(root, predictor, path)
-    judged = judge(predictor, root, rows, args.split, cache=not args.no_cache)
-    unseen = judge_unseen(predictor, root, not args.no_cache) if args.split == "test" else None
-
-    checkpoint = predictor.checkpoint
-    title = f"{data_name(root)}, protocol {checkpoint.protocol}, {args.split} part"
-    title = f"{title}, {count_of(len(judged.rows), 'image')}"
-    result = report(judged, unseen, predictor, path)
-    write_predictions(args.out / "predictions.csv", [judged, *([unseen] if unseen else [])])
+    models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
+    tiers = measure(args, models, root)
+    result = report(tiers, models, args.review)
+    first = tiers[0]
+    title = f"{data_name(root)}, protocol {result['protocol']}, {first.name}"
+    title = f"{title}, {count_of(len(first.rows), 'image')}"
+    write_predictions(args.out / "predictions.csv", tiers)
     write_json(args.out / "metrics.json", result)
-    write_classification_report(args.out / "classification_report.txt", judged, title)
-    draw(judged, root, args.out, title)
+    write_classification_report(args.out / "classification_report.txt", first, title)
+    draw(first, args.out, title)
 
-    print(f"checkpoint {path} ({predictor.model_id}), epoch {checkpoint.epoch}; {title}")
-    print(table(result))
+    for model in models:
+        print(f"checkpoint {model.path} ({model.predictor.model_id})")
+    print(tier_table(result))
+    for tier in tiers:
+        print(f"{tier.name}: {leak_line(tier)}")
+    for name, band in result.get("review", {}).items():
+        print(
+            f"{name}: review band {band['low']:g} to {band['high']:g}: {band['for_review']} of "
+            f"{band['images']} for a person; outside it {band['missed_outside']} missed, "
+            f"{band['false_alarms_outside']} false alarms"
+        )
     print(f"figures and predictions.csv are in {args.out}")
-    keys = ("data", "protocol", "split", "images", "counts", "roc_auc", "threshold")
-    print(json.dumps({key: result[key] for key in keys} | {"out": str(args.out)}))
+    line = {"data": result["data"], "protocol": result["protocol"], "out": str(args.out)}
+    tier = result["tiers"][first.name]
+    line |= {key: tier[key] for key in ("images", "castings", "counts")}
+    print(json.dumps(line | {"split": first.name, "roc_auc": tier["roc_auc"]["mean"]}))
     return 0
 
 

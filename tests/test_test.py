@@ -1,35 +1,68 @@
 """The report: every figure follows from predictions.csv, and from the checkpoint's own split."""
 
 import csv
+import io
 import json
+import os
+import shutil
+from collections import Counter
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_held_out import judged_of
 
 import test as measure
 import train
-from common import UserError
+from common import UserError, sha256_of_file
+from held_out import judge, load_models
 from model import load_checkpoint, save_checkpoint
+from predict import load_predictor
 from synthetic import RenderOptions, render_dataset
 
-FILES = {
-    "predictions.csv",
-    "metrics.json",
-    "classification_report.txt",
+FIGURES = {
     "confusion_matrix.png",
     "roc_pr.png",
     "predictions.png",
     "score_histogram.png",
+    "threshold.png",
+    "reliability.png",
 }
+FILES = {"predictions.csv", "metrics.json", "classification_report.txt"} | FIGURES
+
+
+def run(data, checkpoint, out, *more):
+    """What test.py prints."""
+    printed = io.StringIO()
+    arguments = ["--data", str(data), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    with redirect_stdout(printed):
+        assert measure.main([*arguments, "--out", str(out), *map(str, more)]) == 0
+    return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
 def measured(trained, castings, tmp_path_factory):
-    out = tmp_path_factory.mktemp("results")
-    arguments = ["--data", str(castings), "--checkpoint", str(trained / "best.pth")]
-    assert measure.main([*arguments, "--out", str(out), "--device", "cpu"]) == 0
+    """A folder of results, with what was printed in printed.txt beside it."""
+    out = tmp_path_factory.mktemp("measured") / "results"
+    printed = run(castings, trained / "best.pth", out, "--review", "0.3", "0.7")
+    (out.parent / "printed.txt").write_text(printed)
     return out
+
+
+@pytest.fixture(scope="module")
+def measured_folds(trained_folds, castings, tmp_path_factory):
+    """The same of two folds."""
+    out = tmp_path_factory.mktemp("measured folds") / "results"
+    printed = run(castings, trained_folds, out, "--protocol", "casting")
+    (out.parent / "printed.txt").write_text(printed)
+    return out
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes seconds."""
+    monkeypatch.setattr(measure, "draw", lambda *_: None)
 
 
 def read_csv(path):
@@ -37,32 +70,96 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
-def test_all_files_are_there_and_all_figures_are_pictures(measured):
-    assert {path.name for path in measured.iterdir()} == FILES
-    for path in measured.glob("*.png"):
+def read_metrics(out):
+    """metrics.json, which holds finite numbers only."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} in metrics.json")
+
+    return json.loads((out / "metrics.json").read_text(), parse_constant=refuse)
+
+
+def truth_of(root):
+    return {line["path"]: line["casting"] for line in read_csv(root / "truth.csv")}
+
+
+def counted(rows):
+    """The counts of lines of predictions.csv."""
+    decisions = Counter((row["label"] != "ok_front", row["decision"]) for row in rows)
+    return {
+        "defects": decisions[True, "ok"] + decisions[True, "defect"],
+        "missed": decisions[True, "ok"],
+        "good": decisions[False, "ok"] + decisions[False, "defect"],
+        "false_alarms": decisions[False, "defect"],
+    }
+
+
+def counted_castings(rows):
+    """The counts of castings, each decided by its mean probability."""
+    scores = {}
+    for row in rows:
+        key = (row["casting"], row["label"])
+        scores.setdefault(key, []).append(float(row["prob_defect"]) - float(row["threshold"]))
+    rows = [
+        {"label": label, "decision": "defect" if np.mean(values) >= 0 else "ok"}
+        for (_, label), values in scores.items()
+    ]
+    return counted(rows)
+
+
+# --- what is written -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["measured", "measured_folds"])
+def test_all_files_are_there_and_all_figures_are_pictures(which, request):
+    out = request.getfixturevalue(which)
+    assert {path.name for path in out.iterdir()} == FILES
+    for path in out.glob("*.png"):
         with Image.open(path) as image:
             image.load()
             assert min(image.size) > 300
 
 
-def test_metrics_follow_from_predictions(measured, castings):
-    result = json.loads((measured / "metrics.json").read_text())
+def test_the_counts_of_every_tier_follow_from_predictions(measured, castings):
+    result = read_metrics(measured)
     rows = read_csv(measured / "predictions.csv")
-    test_rows = [row for row in rows if row["path"].startswith("test/")]
-    unseen_rows = [row for row in rows if row["path"].startswith("unseen/")]
-    assert len(unseen_rows) == len(list((castings / "unseen").rglob("*.jpeg")))
-    for part, figures in ((test_rows, result), (unseen_rows, result["unseen"])):
-        defects = [row for row in part if row["label"] == "def_front"]
-        missed = sum(row["decision"] == "ok" for row in defects)
-        alarms = sum(r["decision"] == "defect" for r in part if r["label"] == "ok_front")
-        assert figures["counts"] == {
-            "defects": len(defects),
-            "missed": missed,
-            "good": len(part) - len(defects),
-            "false_alarms": alarms,
-        }
-        assert figures["rates"]["accuracy"]["count"] == len(part) - missed - alarms
-        assert np.sum(figures["confusion_matrix"]) == len(part)
+    assert list(result["tiers"]) == ["test", "unseen"]
+    parts = {
+        name: [row for row in rows if row["path"].startswith(name)] for name in result["tiers"]
+    }
+    assert len(parts["unseen"]) == len(list((castings / "unseen").rglob("*.jpeg")))
+    assert sum(map(len, parts.values())) == len(rows)
+    for name, tier in result["tiers"].items():
+        part, counts = parts[name], counted(parts[name])
+        assert tier["images"] == len(part)
+        assert tier["counts"] == counts
+        right = len(part) - counts["missed"] - counts["false_alarms"]
+        assert tier["rates"]["accuracy"]["count"] == right
+        assert tier["rates"]["missed_defects"]["count"] == counts["missed"]
+        assert tier["castings"] == len({row["casting"] for row in part})
+        assert np.sum(tier["confusion_matrix"]) == len(part)
+        assert tier["thresholds"] == [0.5]
+        assert tier["both_labels"] == []
+        by_casting = counted_castings(part)
+        for rate, count, of in (
+            ("missed_defects", "missed", "defects"),
+            ("false_alarms", "false_alarms", "good"),
+        ):
+            value = tier["per_casting"][rate]
+            assert (value["count"], value["of"]) == (by_casting[count], by_casting[of])
+
+
+def test_predictions_name_casting_fold_and_decision(measured, measured_folds, castings):
+    truth = truth_of(castings)
+    columns = "path,label,casting,fold,prob_defect,decision,threshold,predicted_class"
+    for out, folds in ((measured, {"0"}), (measured_folds, {"1", "2"})):
+        rows = read_csv(out / "predictions.csv")
+        assert list(rows[0]) == [*columns.split(","), "prob_def_front", "prob_ok_front"]
+        assert {row["fold"] for row in rows} == folds
+        for row in rows:
+            assert row["casting"] == truth[row["path"]]
+            rejected = float(row["prob_defect"]) >= float(row["threshold"])
+            assert row["decision"] == ("defect" if rejected else "ok")
 
 
 def test_probabilities_in_the_csv_add_up(measured):
@@ -71,25 +168,81 @@ def test_probabilities_in_the_csv_add_up(measured):
         assert float(row["prob_defect"]) == pytest.approx(float(row["prob_def_front"]))
 
 
-def test_reports_say_synthetic_and_what_the_intervals_assume(measured, trained, castings, capsys):
-    assert "synthetic" in (measured / "classification_report.txt").read_text()
-    assert json.loads((measured / "metrics.json").read_text())["data"] == "synthetic castings"
-    arguments = ["--data", str(castings), "--checkpoint", str(trained / "best.pth")]
-    measure.main([*arguments, "--out", str(measured)])
-    printed = capsys.readouterr().out
-    assert "castings never seen" in printed
-    assert "assumes independent images" in printed
-    assert json.loads(printed.splitlines()[-1])["split"] == "test"
+def test_reports_say_synthetic_and_what_the_intervals_assume(measured, trained):
+    title = (measured / "classification_report.txt").read_text().splitlines()[0]
+    assert title.startswith("synthetic castings, protocol kaggle, test, ")
+    result = read_metrics(measured)
+    assert (result["data"], result["protocol"]) == ("synthetic castings", "kaggle")
+    assert result["checkpoints"] == {"best.pth": sha256_of_file(trained / "best.pth")}
+    printed = (measured.parent / "printed.txt").read_text()
+    assert "intervals in brackets: 95 %, castings resampled within class" in printed
+    assert "Clopper-Pearson" in printed
+    tier = result["tiers"]["test"]
+    last = json.loads(printed.splitlines()[-1])
+    assert (last["split"], last["images"]) == ("test", tier["images"])
+    assert last["counts"] == tier["counts"]
+    assert last["roc_auc"] == tier["roc_auc"]["mean"]
 
 
-def test_the_validation_part_gives_what_training_recorded(trained, castings, tmp_path):
-    arguments = ["--data", str(castings), "--checkpoint", str(trained / "best.pth")]
-    assert measure.main([*arguments, "--split", "val", "--out", str(tmp_path)]) == 0
-    result = json.loads((tmp_path / "metrics.json").read_text())
+def test_copies_leak_and_unseen_castings_do_not(measured):
+    printed = (measured.parent / "printed.txt").read_text()
+    tiers = read_metrics(measured)["tiers"]
+    count = tiers["test"]["images"]
+    assert f"test: leak     {count} of {count} images (100.0 %) show a casting" in printed
+    assert "unseen: leak     0 of 6 images (0.0 %) show a casting" in printed
+    shown = {name: tier["show_castings_in_training"] for name, tier in tiers.items()}
+    assert shown == {"test": count, "unseen": 0}
+
+
+# --- the table for people ------------------------------------------------------------------------
+
+
+def table_of(*images):
+    """The table of verdicts given as `casting label probability fold seen`."""
+    tiers = {"test": measure.summary(judged_of(*images))}
+    result = {"tiers": tiers, "class_names": ["defect", "ok"], "intervals": "as they are"}
+    return measure.tier_table(result)
+
+
+def test_the_table_counts_by_image_within_castings_and_by_casting():
+    table = table_of(
+        "a defect .9 5 no", "a defect .9 5 no", "a defect .1 5 no", "b defect .1 5 no",
+        "c ok .1 5 no", "d ok .9 5 no", "d ok .2 5 no",
+    )  # fmt: skip
+    lines = table.splitlines()
+    assert lines[0] == "test: 7 images of 4 castings, 2 good ones"
+    missed = next(line for line in lines if "missed defects" in line)
+    for cell in ("2/4 = 50.00 %", "1.3333/2 = 66.67 %", "1/2 = 50.00 %"):
+        assert cell in missed
+    assert "only 2 good castings: any false-alarm rate from 1 % to 99 % fits" in table
+    assert "both labels" not in table
+
+
+def test_the_table_names_castings_with_both_labels_and_the_figures_without():
+    table = table_of(
+        "a defect .9 5 no", "m defect .1 5 no", "m ok .9 5 no", "c ok .1 5 no", "d ok .9 5 no"
+    )
+    assert "both labels    m: in no casting-level rate" in table
+    assert "without it 0/1 defects missed, 1/2 false alarms" in table
+
+
+def test_the_table_says_when_castings_are_unknown():
+    table = table_of("- defect .9 5 no", "- ok .1 5 no")
+    assert table.startswith("test: 2 images of castings unknown\n")
+    assert "good castings" not in table
+
+
+# --- splits and contents -------------------------------------------------------------------------
+
+
+def test_the_validation_part_gives_what_training_recorded(trained, castings, tmp_path, no_figures):
+    run(castings, trained / "best.pth", tmp_path, "--split", "val")
+    tiers = read_metrics(tmp_path)["tiers"]
     recorded = load_checkpoint(trained / "best.pth").validation
-    assert result["rates"]["accuracy"]["rate"] == pytest.approx(recorded["accuracy"])
-    assert result["counts"]["missed"] == recorded["missed"]
-    assert "unseen" not in result
+    assert list(tiers) == ["val"]
+    assert tiers["val"]["rates"]["accuracy"]["rate"] == pytest.approx(recorded["accuracy"])
+    assert tiers["val"]["counts"]["missed"] == recorded["missed"]
+    assert tiers["val"]["calibration"]["before"]["nll"] == pytest.approx(recorded["loss"], rel=1e-3)
 
 
 def test_another_split_than_the_checkpoints_is_refused(trained, castings, tmp_path):
@@ -97,17 +250,18 @@ def test_another_split_than_the_checkpoints_is_refused(trained, castings, tmp_pa
     checkpoint.split_sha256 = "0" * 64
     save_checkpoint(tmp_path / "other.pth", checkpoint)
     with pytest.raises(UserError, match="is not the data that"):
-        measure.main(["--data", str(castings), "--checkpoint", str(tmp_path / "other.pth")])
+        run(castings, tmp_path / "other.pth", tmp_path / "results")
 
 
-def test_changed_contents_under_the_same_names_are_counted(trained, castings, tmp_path, capsys):
+def test_changed_contents_under_the_same_names_are_counted(
+    trained, castings, tmp_path, capsys, no_figures
+):
     for name in ("best.pth", "split.csv"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     lines = (tmp_path / "split.csv").read_text().splitlines()
     lines[1] = lines[1][:-4] + "0000"
     (tmp_path / "split.csv").write_text("\n".join(lines) + "\n")
-    arguments = ["--data", str(castings), "--checkpoint", str(tmp_path / "best.pth")]
-    assert measure.main([*arguments, "--out", str(tmp_path / "results")]) == 0
+    run(castings, tmp_path / "best.pth", tmp_path / "results")
     assert "1 image changed since training" in capsys.readouterr().err
 
 
@@ -117,16 +271,216 @@ def test_measuring_never_downloads(trained, tmp_path, monkeypatch):
         measure.main(["--checkpoint", str(trained / "best.pth")])
 
 
-def test_errors_come_first_then_the_least_certain(measured, trained, castings):
-    predictor = measure.load_predictor(trained / "best.pth", "cpu")
-    rows = measure.rebuild_split(castings, predictor, trained / "best.pth")
-    judged = measure.judge(predictor, castings, rows, "test", cache=True)
-    order = measure.most_telling(judged, count=len(rows))
+def test_errors_come_first_then_the_least_certain(trained, castings):
+    (model,) = load_models(trained / "best.pth", castings, "cpu")
+    judged = judge(model, castings, "test")
+    order = measure.most_telling(judged, count=len(judged.rows))
     wrong = [judged.predictions[i].predicted_class != judged.rows[i].label for i in order]
-    doubt = [abs(judged.predictions[i].prob_defect - judged.threshold) for i in order]
+    doubt = [
+        abs(judged.predictions[i].prob_defect - judged.predictions[i].threshold) for i in order
+    ]
+    assert sorted(order) == list(range(len(judged.rows)))
     assert wrong == sorted(wrong, reverse=True)
     right = [d for d, is_wrong in zip(doubt, wrong, strict=True) if not is_wrong]
     assert right == sorted(right)
+
+
+# --- the review band -----------------------------------------------------------------------------
+
+
+def test_the_review_band_is_counted_as_by_hand():
+    probabilities = [0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 0.2]
+    kinds = ["defect", "defect", "defect", "ok", "ok", "ok", "ok"]
+    images = [
+        f"c{n} {k} {p} 5 no" for n, (p, k) in enumerate(zip(probabilities, kinds, strict=True))
+    ]
+    # 0.3 is in the band and 0.7 is not; outside it 0.1 is missed, 0.7 and 0.9 are false alarms
+    assert measure.review_band(judged_of(*images).parts, 0.3, 0.7) == {
+        "low": 0.3,
+        "high": 0.7,
+        "images": 7,
+        "for_review": 3,
+        "missed_outside": 1,
+        "false_alarms_outside": 2,
+    }
+
+
+def test_the_review_band_is_reported_for_every_tier(measured):
+    rows = read_csv(measured / "predictions.csv")
+    printed = (measured.parent / "printed.txt").read_text()
+    for name, band in read_metrics(measured)["review"].items():
+        part = [row for row in rows if row["path"].startswith(name)]
+        outside = [row for row in part if not 0.3 <= float(row["prob_defect"]) < 0.7]
+        assert band["for_review"] == len(part) - len(outside)
+        assert band["missed_outside"] == counted(outside)["missed"]
+        assert band["false_alarms_outside"] == counted(outside)["false_alarms"]
+        assert f"{name}: review band 0.3 to 0.7: {band['for_review']} of {len(part)}" in printed
+
+
+@pytest.mark.parametrize("band", ["0.7 0.3", "0.5 0.5", "-0.1 0.5", "0.5 1.1", "nan 1", "0 nan"])
+def test_a_review_band_that_is_no_interval_is_refused(band, trained, castings, tmp_path):
+    with pytest.raises(UserError, match="--review needs 0 <= LOW < HIGH <= 1"):
+        run(castings, trained / "best.pth", tmp_path, "--review", *band.split())
+
+
+# --- all folds -----------------------------------------------------------------------------------
+
+
+def test_folds_judge_every_image_once_at_their_own_threshold(
+    measured_folds, trained_folds, castings
+):
+    rows = read_csv(measured_folds / "predictions.csv")
+    images = [p.relative_to(castings).as_posix() for p in castings.glob("t*/*/*.jpeg")]
+    assert sorted(row["path"] for row in rows) == sorted(images)
+    checkpoints = {str(k): load_checkpoint(trained_folds / f"fold{k}" / "best.pth") for k in (1, 2)}
+    tested = {
+        (fold, line["path"])
+        for fold in checkpoints
+        for line in read_csv(trained_folds / f"fold{fold}" / "split.csv")
+        if line["split"] == "test"
+    }
+    assert {(row["fold"], row["path"]) for row in rows} == tested
+    for row in rows:
+        assert float(row["threshold"]) == checkpoints[row["fold"]].threshold
+
+
+def test_the_report_of_folds_pools_them_and_shows_no_leak(measured_folds, trained_folds):
+    result = read_metrics(measured_folds)
+    (tier,) = result["tiers"].values()
+    assert list(result["tiers"]) == ["castings never seen"]
+    assert (tier["images"], tier["castings"], tier["castings_good"]) == (64, 16, 8)
+    rows = read_csv(measured_folds / "predictions.csv")
+    assert tier["counts"] == counted(rows)
+    assert len(tier["roc_auc"]["folds"]) == 2
+    assert tier["roc_auc"]["mean"] == pytest.approx(np.mean(tier["roc_auc"]["folds"]))
+    thresholds = [point["threshold"] for point in result["operating_points"]]
+    assert tier["thresholds"] == sorted(thresholds)
+    assert tier["show_castings_in_training"] == 0
+    assert result["checkpoints"] == {
+        str(k): sha256_of_file(trained_folds / f"fold{k}" / "best.pth") for k in (1, 2)
+    }
+    printed = (measured_folds.parent / "printed.txt").read_text()
+    assert "castings never seen: leak     0 of 64 images (0.0 %)" in printed
+    assert "mean of 2 folds; all pooled" in printed
+    assert "only 8 good castings" in printed
+
+
+def test_calibration_is_measured_before_and_after_the_temperature(
+    measured_folds, trained_folds, castings
+):
+    # 'Before' is what the network says at temperature 1
+    before, after = {}, {}
+    for fold in (1, 2):
+        predictor = load_predictor(trained_folds / f"fold{fold}" / "best.pth", "cpu")
+        lines = read_csv(trained_folds / f"fold{fold}" / "split.csv")
+        paths = [line["path"] for line in lines if line["split"] == "test"]
+        for values in (after, before):
+            verdicts = predictor.predict([castings / path for path in paths])
+            values |= {p: v.prob_defect for p, v in zip(paths, verdicts, strict=True)}
+            predictor.checkpoint.temperature = 1.0
+    (tier,) = read_metrics(measured_folds)["tiers"].values()
+    for name, values in (("before", before), ("after", after)):
+        errors = [(prob - ("def_front" in path)) ** 2 for path, prob in values.items()]
+        assert tier["calibration"][name]["brier"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert tier["calibration"]["before"] != tier["calibration"]["after"]
+
+
+def test_a_missing_fold_is_refused_in_one_line(trained_folds, castings, tmp_path):
+    (tmp_path / "fold2").mkdir()
+    os.link(trained_folds / "fold2" / "best.pth", tmp_path / "fold2" / "best.pth")
+    with pytest.raises(UserError, match=r"holds the folds \[2\] of 2; train the others") as failure:
+        run(castings, tmp_path, tmp_path / "results", "--protocol", "casting")
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("option", [["--split", "val"], ["--external", "."]])
+def test_folds_take_no_option_that_needs_one_model(option, trained_folds, castings, tmp_path):
+    with pytest.raises(UserError, match="not with --protocol casting"):
+        run(castings, trained_folds, tmp_path, "--protocol", "casting", *option)
+
+
+# --- a model for use, and other photographs ------------------------------------------------------
+
+
+def test_a_model_for_use_is_measured_on_what_it_has_not_learned_only(
+    trained_for_use, castings, tmp_path, no_figures
+):
+    with pytest.raises(UserError, match="--split val or --external FOLDER") as failure:
+        run(castings, trained_for_use / "best.pth", tmp_path)
+    assert "\n" not in str(failure.value)
+    assert not list(tmp_path.iterdir())
+    run(castings, trained_for_use / "best.pth", tmp_path / "val", "--split", "val")
+    (tier,) = read_metrics(tmp_path / "val")["tiers"].values()
+    assert (tier["images"], tier["show_castings_in_training"]) == (32, 0)
+
+
+def test_photographs_of_known_and_new_castings_are_told_apart(
+    trained_sharp, sharp_castings, line_photographs, tmp_path, no_figures
+):
+    checkpoint = trained_sharp / "best.pth"
+    printed = run(sharp_castings, checkpoint, tmp_path, "--external", line_photographs)
+    tiers = read_metrics(tmp_path)["tiers"]
+    known, new = "external line 3, castings in training", "external line 3, new castings"
+    assert list(tiers) == ["test", "unseen", known, new]
+    for name, seen in ((known, 4), (new, 0)):
+        tier = tiers[name]
+        assert (tier["images"], tier["castings"], tier["castings_good"]) == (4, 4, 2)
+        assert (tier["castings_known"], tier["show_castings_in_training"]) == (True, seen)
+    assert f"{known}: leak     4 of 4 images (100.0 %)" in printed
+    assert f"{new}: leak     0 of 4 images (0.0 %)" in printed
+    rows = [r for r in read_csv(tmp_path / "predictions.csv") if r["path"].startswith("line 3/")]
+    verdicts = load_predictor(checkpoint, "cpu").predict(
+        [line_photographs.parent / row["path"] for row in rows]
+    )
+    assert [row["decision"] for row in rows] == [verdict.decision for verdict in verdicts]
+    for row in rows:
+        is_new = row["path"].split("/")[2].startswith("new ")
+        assert row["casting"].startswith("new_") == is_new
+
+
+def test_photographs_without_a_hub_and_without_defects_give_figures_all_the_same(
+    trained_for_use, castings, tmp_path, capsys
+):
+    folder = tmp_path / "noise" / "ok_front"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(3):
+        noise = random.integers(100, 256, (200, 300), np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    out = tmp_path / "results"
+    checkpoint = trained_for_use / "best.pth"
+    printed = run(castings, checkpoint, out, "--external", folder.parent)
+    assert {path.name for path in out.iterdir()} == FILES
+    assert "show no dark hub" in capsys.readouterr().err
+    assert "external noise: 3 images of castings unknown" in printed
+    assert "external noise: leak     unknown" in printed
+    result = read_metrics(out)
+    (tier,) = result["tiers"].values()
+    assert list(result["tiers"]) == ["external noise"]
+    assert (tier["castings_known"], tier["show_castings_in_training"]) == (False, None)
+    assert tier["counts"] == counted(read_csv(out / "predictions.csv"))
+    assert (tier["counts"]["defects"], tier["counts"]["good"]) == (0, 3)
+    assert tier["rates"]["missed_defects"]["rate"] is None
+    assert tier["roc_auc"]["mean"] is None
+
+
+def test_classes_that_the_model_does_not_know_are_refused(trained_for_use, castings, tmp_path):
+    shutil.copytree(castings / "unseen" / "def_front", tmp_path / "line" / "scratch")
+    with pytest.raises(UserError, match="class that the model does not know: scratch"):
+        run(
+            castings, trained_for_use / "best.pth", tmp_path / "results",
+            "--external", tmp_path / "line",
+        )  # fmt: skip
+
+
+def test_an_external_folder_that_does_not_exist_or_has_no_classes_is_refused(
+    trained_for_use, castings, tmp_path
+):
+    checkpoint = trained_for_use / "best.pth"
+    with pytest.raises(UserError, match="--external: no such folder"):
+        run(castings, checkpoint, tmp_path, "--external", tmp_path / "gone")
+    with pytest.raises(UserError, match="no class folder with images"):
+        run(castings, checkpoint, tmp_path / "results", "--external", castings / "unseen/ok_front")
 
 
 def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
@@ -136,16 +490,20 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
         test_fraction=0.5,
     )  # fmt: skip
     render_dataset(data, options, progress=False)
-    common = ["--data", str(data), "--device", "cpu"]
     small = ["--weights", "none", "--image-size", "32", "--epochs", "1", "--batch-size", "16"]
-    assert train.main([*common, *small, "--out", str(tmp_path / "run")]) == 0
-    checkpoint = str(tmp_path / "run" / "best.pth")
+    arguments = ["--data", str(data), "--device", "cpu", *small]
+    assert train.main([*arguments, "--out", str(tmp_path / "run")]) == 0
     out = tmp_path / "results"
-    assert measure.main([*common, "--checkpoint", checkpoint, "--out", str(out)]) == 0
-    result = json.loads((out / "metrics.json").read_text())
+    printed = run(data, tmp_path / "run" / "best.pth", out)
+    result = read_metrics(out)
+    tier = result["tiers"]["test"]
     assert len(result["class_names"]) == 7
-    assert np.shape(result["confusion_matrix"]) == (7, 7)
-    for row in read_csv(out / "predictions.csv"):
+    assert np.shape(tier["confusion_matrix"]) == (7, 7)
+    rows = read_csv(out / "predictions.csv")
+    right = sum(row["predicted_class"] == row["label"] for row in rows)
+    assert tier["class_accuracy"] == {"count": right, "of": len(rows)}
+    assert f"right class    {right}/{len(rows)}" in printed
+    for row in rows:
         types = [n for n in result["class_names"] if n != "ok_front"]
         total = sum(float(row[f"prob_{name}"]) for name in types)
         assert float(row["prob_defect"]) == pytest.approx(total, abs=1e-6)

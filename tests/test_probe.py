@@ -1,0 +1,380 @@
+"""Shortcut probes: each changes what it says and nothing else, and a planted shortcut is caught."""
+
+import csv
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import probe
+from common import UserError, is_defect
+from dataset import ImageRow
+from held_out import Model, judge, load_models
+from metrics import CastingTable, Parts
+from predict import Prediction
+from synthetic import RenderOptions, make_castings, render_dataset
+from synthetic_casting import render_casting
+
+SIZE_PX = 64
+
+
+def photograph(width: int, height: int | None = None) -> np.ndarray:
+    """A rendered casting (H, W)."""
+    (casting,) = make_castings(RenderOptions(), 0, 1)
+    picture = Image.fromarray(render_casting(casting, 0)[0])
+    return np.asarray(picture.resize((width, height or width)))
+
+
+@pytest.fixture(params=[(64, 64), (300, 300), (512, 400)], ids=str)
+def picture(request):
+    return photograph(*request.param)
+
+
+@pytest.fixture
+def distance(picture):
+    return probe.hub_distance(picture.shape, probe.hub_of(picture))
+
+
+# --- the probes ----------------------------------------------------------------------------------
+
+
+def test_brightness_scales_and_clips():
+    picture = np.array([[0, 100, 200, 255]], np.uint8)
+    assert probe.brightness(picture, 0.6).tolist() == [[0, 60, 120, 153]]
+    assert probe.brightness(picture, 1.4).tolist() == [[0, 140, 255, 255]]
+
+
+def test_contrast_keeps_the_mean_and_scales_the_deviation():
+    picture = np.random.default_rng(0).normal(130, 20, (50, 50)).astype(np.uint8)
+    for factor in (0.6, 1.4):
+        changed = probe.contrast(picture, factor)
+        assert changed.mean() == pytest.approx(picture.mean(), abs=0.5)
+        assert changed.std() == pytest.approx(factor * picture.std(), rel=0.02)
+    assert probe.contrast(np.array([[0, 255]], np.uint8), 1.4).tolist() == [[0, 255]]
+
+
+def test_equalised_histogram_is_nearly_flat(picture):
+    share = np.histogram(probe.equalised(picture), bins=4, range=(0, 256))[0] / picture.size
+    assert np.abs(share - 0.25).max() < 0.05
+    before = np.histogram(picture, bins=4, range=(0, 256))[0] / picture.size
+    assert np.abs(before - 0.25).max() > 0.1
+
+
+def test_ring_blurred_removes_a_dot_and_leaves_hub_and_background(picture, distance):
+    hub = probe.hub_of(picture)
+    scale = picture.shape[1] / 300
+    x, y = hub[0] + 1.5 * hub[1]  # amid the face
+    rows, columns = np.indices(picture.shape)
+    dot = np.hypot(columns - x, rows - y) <= max(2 * scale, 1)
+    planted = np.where(dot, np.uint8(0), picture)
+    before = np.abs(planted.astype(int) - picture).max()
+    clean, blurred = (probe.ring_blurred(each, hub).astype(int) for each in (picture, planted))
+    assert np.abs(blurred - clean).max() < before / 5
+    elsewhere = (distance <= probe.HUB_EDGE) | (distance >= probe.PART_EDGE)
+    assert elsewhere.any()
+    assert (blurred == planted)[elsewhere].all()
+    face = (distance > 1.3) & (distance < 1.7)
+    assert clean[face].mean() == pytest.approx(picture[face].mean(), abs=8)  # the light stays
+
+
+def test_ring_gone_and_background_replaced_share_the_picture(picture, distance):
+    hub, inside = probe.hub_of(picture), distance <= probe.PART_EDGE
+    assert 0.4 < inside.mean() < 0.8
+    gone, replaced = probe.ring_gone(picture, hub), probe.background_replaced(picture, hub)
+    assert (gone == picture)[~inside].all()
+    assert set(gone[inside].tolist()) == {round(picture[inside].mean())}
+    assert (replaced == picture)[inside].all()
+    assert set(replaced[~inside].tolist()) == {probe.BACKGROUND_GREY}
+
+
+@pytest.mark.parametrize("edge", ["casting", "burr"])
+def test_the_whole_part_with_its_burrs_is_gone(edge):
+    casting = make_castings(RenderOptions(sizes=("large",)), 0, 1)[0]
+    if edge == "burr":
+        casting = replace(casting, types=("burr",))
+    picture, mask = render_casting(casting, 0)
+    bare, _ = render_casting(casting, 0, with_defects=False)
+    assert (picture != bare).any()
+    hub = probe.hub_of(picture)
+    outside = probe.hub_distance(picture.shape, hub) > probe.PART_EDGE
+    assert not mask[outside].any()
+
+
+def test_hub_is_found_at_its_place_in_any_size():
+    small, large = photograph(300), photograph(600, 450)
+    scale = np.array([2.0, 1.5])
+    hub, scaled = probe.hub_of(small), probe.hub_of(large)
+    np.testing.assert_allclose(scaled[0] + 0.5, (hub[0] + 0.5) * scale, atol=1.5)
+    np.testing.assert_allclose(scaled[1:], hub[1:] * scale, atol=1.5)
+    distance = probe.hub_distance(large.shape, scaled)
+    assert distance.shape == (450, 600)
+    angle = np.linspace(0, 2 * np.pi, 9)
+    for x, y in scaled[0] + np.column_stack([np.cos(angle), np.sin(angle)]) @ scaled[1:]:
+        assert distance[round(y), round(x)] == pytest.approx(1, abs=0.03)
+
+
+def test_hub_distance_of_a_slanted_ellipse():
+    hub = np.array([[40.0, 30.0], [20.0, 6.0], [2.0, 10.0]])  # no longer symmetric when stretched
+    distance = probe.hub_distance((60, 80), hub)
+    assert distance[30, 40] == 0
+    for along, down in ((1, 0), (0, 1), (-1, 0), (0, -2), (0.5, 1)):
+        x, y = hub[0] + along * hub[1] + down * hub[2]
+        assert distance[int(y), int(x)] == pytest.approx(np.hypot(along, down), abs=1e-5)
+
+
+def test_a_picture_without_a_hub_gets_the_other_probes_only():
+    even = np.full((80, 80), 150, np.uint8)
+    assert list(probe.versions(even)) == [probe.UNMODIFIED, *probe.OF_LIGHT]
+    assert tuple(probe.versions(photograph(80))) == probe.PROBES
+    before = photograph(80)
+    kept = before.copy()
+    for changed in probe.versions(before).values():
+        assert changed.shape == before.shape
+        assert changed.dtype == np.uint8
+    assert (before == kept).all()
+
+
+# --- judging without a network -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lit(tmp_path_factory):
+    """12 defective castings, photographed in brighter light, and 12 good ones; no leak."""
+    out = tmp_path_factory.mktemp("lit")
+    options = RenderOptions(
+        castings=24, copies=2, unseen_castings=0, test_fraction=0.9, leak=False,
+        brightness_gap=25.0, image_size_px=SIZE_PX,
+    )  # fmt: skip
+    render_dataset(out, options, progress=False)
+    with open(out / "truth.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = [
+        ImageRow(line["path"], line["path"].split("/")[1], "test", line["casting"])
+        for line in lines
+    ]
+    return out, rows
+
+
+def by_mean_grey(picture: np.ndarray) -> float:
+    return picture.mean() / 255
+
+
+def by_corners(picture: np.ndarray) -> float:
+    return picture[[0, 0, -1, -1], [0, -1, 0, -1]].mean() / 255
+
+
+def by_middle(picture: np.ndarray) -> float:
+    """Contrast around the hub, where no background is."""
+    margin = len(picture) // 4
+    return picture[margin:-margin, margin:-margin].std() / 255
+
+
+class Stub:
+    """A predictor that judges by a function of the picture."""
+
+    model_id = "stub"
+
+    def __init__(self, score, fold):
+        self.score = score
+        self.checkpoint = SimpleNamespace(
+            fold=fold, threshold=0.5, image_size_px=SIZE_PX, data="synthetic castings",
+            protocol="casting",
+        )  # fmt: skip
+
+    def judge(self, grey):
+        values = [float(self.score(picture)) for picture in grey.numpy()]
+        return [Prediction("ok", "defect" if v >= 0.5 else "ok", v, "", (), 0.5, 0) for v in values]
+
+
+def two_folds(rows, folder, score) -> list[Model]:
+    """Models that each hold out half of the castings, good and defective ones."""
+    path = folder / "stub.pth"
+    path.write_bytes(b"")
+    names = sorted({row.casting for row in rows})  # defective and good by turns
+    models = []
+    for fold in (1, 2):
+        own = {name for i, name in enumerate(names) if i // 2 % 2 == fold - 1}
+        split = [replace(r, split="test" if r.casting in own else "train") for r in rows]
+        models.append(Model(path, Stub(score, fold), split))
+    return models
+
+
+def stub_report(lit, folder, score, **options) -> dict:
+    root, rows = lit
+    models = two_folds(rows, folder, score)
+    return probe.report(probe.probe_models(models, root, "test", **options), models)
+
+
+@pytest.mark.parametrize("score", [by_corners, by_mean_grey])
+def test_a_planted_shortcut_is_caught(lit, tmp_path, score):
+    report = stub_report(lit, tmp_path, score)
+    assert report["show_castings_in_training"] == 0
+    assert report["probes"]["ring gone"]["roc_auc"]["low"] > 0.6
+    assert report["verdict"]["shortcut"] is True
+    assert report["verdict"]["text"].startswith("shortcut: with the ring gone the AUC is ")
+    assert "weak evidence" not in report["verdict"]["text"]
+
+
+def test_a_shortcut_the_wrong_way_round_is_one_too(lit, tmp_path):
+    report = stub_report(lit, tmp_path, lambda picture: 1 - by_corners(picture))
+    assert report["probes"]["ring gone"]["roc_auc"]["high"] < 0.4
+    assert report["verdict"]["shortcut"] is True
+
+
+def test_a_model_that_looks_at_the_part_is_not_accused(lit, tmp_path):
+    report = stub_report(lit, tmp_path, by_middle)
+    assert report["probes"]["ring gone"]["roc_auc"]["mean"] == 0.5
+    assert report["verdict"]["shortcut"] is False
+    assert report["verdict"]["text"].startswith("no shortcut found: ")
+    replaced = report["probes"]["background replaced"]
+    assert replaced["mean_change"] == pytest.approx(0, abs=0.01)
+    assert report["probes"]["contrast x0.6"]["mean_change"] > 0.05
+
+
+def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tmp_path):
+    rows = lit[1]
+    score = {name: np.linspace(0, 1, len(rows)) for name in probe.PROBES}
+    folds, thresholds = [0] * len(rows), [0.5] * len(rows)
+    seen = [index == 0 for index in range(len(rows))]
+    for result, reason in (
+        (probe.Probed(rows, seen, folds, thresholds, score), "memory"),
+        (probe.Probed([replace(r, casting="") for r in rows], [False] * len(rows), folds,
+                      thresholds, score), "known castings"),
+    ):  # fmt: skip
+        probes = {name: probe.figures(result, name) for name in probe.PROBES}
+        shortcut, text = probe.verdict(result, probes)
+        assert shortcut is None
+        assert text.startswith("no verdict: with the ring gone the AUC is ")
+        assert reason in text
+
+
+def test_few_castings_are_called_weak_evidence(lit, tmp_path):
+    root, rows = lit
+    few = sorted({row.casting for row in rows})[:8]
+    report = stub_report((root, [r for r in rows if r.casting in few]), tmp_path, by_corners)
+    assert "weak evidence: one class has only 4 castings" in report["verdict"]["text"]
+
+
+def test_images_takes_a_sample_of_each_class_that_is_always_the_same(lit, tmp_path):
+    models = two_folds(lit[1], tmp_path, by_corners)
+    chosen = probe.held_out_rows(models, "test", 5)
+    rows = [row for _, own in chosen for row in own]
+    assert sorted(row.label for row in rows) == ["def_front"] * 5 + ["ok_front"] * 5
+    assert all(own for _, own in chosen)  # from both folds
+    assert probe.held_out_rows(models, "test", 5) == chosen
+    everything = [row.path for _, own in probe.held_out_rows(models, "test") for row in own]
+    assert sorted(everything) == sorted(row.path for row in lit[1])
+    with pytest.raises(UserError, match="no image out as 'val'"):
+        probe.held_out_rows(models, "val")
+
+
+def test_images_without_a_hub_are_skipped_and_counted(tmp_path):
+    rows = []
+    for number, label in enumerate(["def_front", "ok_front"] * 2):
+        picture = photograph(64) if number < 2 else np.full((64, 64), 170, np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        rows.append(ImageRow(f"{number}.png", label, "test", f"c{number}"))
+    report = stub_report((tmp_path, rows), tmp_path, by_corners)
+    assert report["without_hub"] == 2
+    assert report["probes"]["ring gone"]["images"] == 2
+    assert report["probes"]["unmodified"]["images"] == 4
+    report = stub_report((tmp_path, rows[2:]), tmp_path, by_corners)
+    assert report["probes"]["ring gone"] is None
+    assert report["verdict"]["shortcut"] is None
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"a\.png: not an image"):
+        probe.probe(np.array, tmp_path, [ImageRow("a.png", "def_front", "test", "c")], SIZE_PX)
+
+
+# --- the script ----------------------------------------------------------------------------------
+
+
+def recomputed(lines: list[dict], name: str) -> dict:
+    """The figures of one probe from the lines of probes.csv."""
+    before = {(r["path"], r["fold"]): r["decision"] for r in lines if r["probe"] == "unmodified"}
+    own = [line for line in lines if line["probe"] == name]
+    defective = np.array([is_defect(line["path"].split("/")[1]) for line in own])
+    rejected = np.array([line["decision"] == "defect" for line in own])
+    parts = Parts(
+        is_defect=defective,
+        prob_defect=np.array([float(line["prob_defect"]) for line in own]),
+        threshold=np.where(rejected, -1.0, 2.0),
+        castings=np.array([line["casting"] for line in own]),
+        folds=np.array([int(line["fold"]) for line in own]),
+    )
+    changed = sum(before[line["path"], line["fold"]] != line["decision"] for line in own)
+    return {
+        "auc": CastingTable(parts).auc(parts),
+        "missed": int((defective & ~rejected).sum()),
+        "false_alarms": int((~defective & rejected).sum()),
+        "changed": changed,
+    }
+
+
+def assert_csv_and_json_agree(out) -> dict:
+    report = json.loads((out / "probes.json").read_text())
+    with open(out / "probes.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["path", "casting", "fold", "probe", "prob_defect", "decision"]
+    assert list(report["probes"]) == list(probe.PROBES)
+    for name, figures in report["probes"].items():
+        again = recomputed(lines, name)
+        for key in ("mean", "low", "high"):
+            assert figures["roc_auc"][key] == pytest.approx(again["auc"][key], abs=1e-9), name
+        assert figures["counts"]["missed"] == again["missed"]
+        assert figures["counts"]["false_alarms"] == again["false_alarms"]
+        assert figures["decisions_changed"]["count"] == again["changed"]
+    with Image.open(out / "probes.png") as image:
+        assert min(image.size) > 300
+    return report
+
+
+def test_script_on_a_model_whose_split_leaks(trained, castings, tmp_path, capsys):
+    arguments = ["--data", str(castings), "--checkpoint", str(trained / "best.pth")]
+    arguments += ["--device", "cpu", "--out", str(tmp_path), "--images", "4"]
+    assert probe.main(arguments) == 0
+    report = assert_csv_and_json_agree(tmp_path)
+    assert report["data"] == "synthetic castings"
+    assert (report["images"], report["without_hub"]) == (8, 0)
+    assert report["verdict"]["shortcut"] is None
+    printed = capsys.readouterr().out.splitlines()
+    assert report["verdict"]["text"] in printed
+    assert any(line.startswith("leak     8 of 8 images") for line in printed)
+    assert json.loads(printed[-1])["shortcut"] is None
+
+
+def test_unmodified_pictures_get_the_verdicts_of_test_py(trained, castings):
+    (model,) = load_models(trained / "best.pth", castings, "cpu")
+    result = probe.probe_models([model], castings, "val")
+    judged = judge(model, castings, "val", cache=False)
+    assert [row.path for row in result.rows] == [row.path for row in judged.rows]
+    np.testing.assert_allclose(
+        result.prob_defect["unmodified"], judged.parts.prob_defect, atol=1e-5
+    )
+
+
+def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
+    root, rows = lit
+    models = two_folds(rows, tmp_path, by_corners)
+    monkeypatch.setattr(probe, "load_models", lambda *_, folds: models if folds else models[:1])
+    out = tmp_path / "out"
+    assert probe.main(["--data", str(root), "--protocol", "casting", "--out", str(out)]) == 0
+    report = assert_csv_and_json_agree(out)
+    assert report["images"] == len(rows)
+    assert len(report["probes"]["ring gone"]["roc_auc"]["folds"]) == 2
+    assert report["verdict"]["shortcut"] is True
+    assert "castings never seen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--images", "0"], ["--protocol", "casting", "--split", "val"]]
+)
+def test_options_that_make_no_sense(arguments, tmp_path):
+    with pytest.raises(UserError):
+        probe.main([*arguments, "--out", str(tmp_path)])
