@@ -177,6 +177,7 @@ def plot_reliability(path: Path, curves: Sequence[tuple], title: str) -> None:
         below.plot(means, counts, marker="o", color=colour)
     axis.set(ylabel="share of defects", title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     below.set(xlabel="predicted defect probability", ylabel="images", yscale="log")
+    below.yaxis.set_minor_formatter(NullFormatter())
     for each in (axis, below):
         each.grid(alpha=0.3)
     axis.legend(loc="upper left")

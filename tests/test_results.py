@@ -1,4 +1,4 @@
-"""Published figures come from metrics.json and go into the README unchanged."""
+"""Published figures come from files that scripts wrote, and go into the README unchanged."""
 
 import json
 
@@ -14,60 +14,133 @@ def pages(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "README", tmp_path / "README.md")
     reference = json.loads((results.ROOT / "docs" / "results.json").read_text())["reference"]
     (tmp_path / "results.json").write_text(json.dumps({"reference": reference, "runs": {}}))
+    marks = results.MARKS
     (tmp_path / "README.md").write_text(
-        f"before\n{results.README_BEGIN}\nold table\n{results.README_END}\nafter\n"
+        f"before\n{marks['table'][0]}\nold table\n{marks['table'][1]}\nbetween\n"
+        f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\nafter\n"
     )
     return tmp_path
 
 
-def write_metrics(path, **changes):
-    counts = {"defects": 241, "missed": 3, "good": 117, "false_alarms": 1}
-    figures = {"data": "castings", "protocol": "kaggle", "split": "test", "images": 358}
-    figures |= {"counts": counts, "weights": "none"} | changes
-    path.write_text(json.dumps(figures))
+def rate(count, of, low, high):
+    return {"count": count, "of": of, "rate": count / of, "low": low, "high": high}
 
 
-def test_the_reference_stands_first_with_its_known_figures(pages):
+def metrics(tier="test", protocol="kaggle", **counts):
+    counts = {"defects": 241, "missed": 3, "good": 117, "false_alarms": 1} | counts
+    rates = {
+        "missed_defects": rate(counts["missed"], counts["defects"], 0.001, 0.05),
+        "false_alarms": rate(counts["false_alarms"], counts["good"], 0.0, 0.04),
+        "accuracy": rate(354, 358, 0.97, 1.0),
+    }
+    auc = {"mean": 0.98765, "low": 0.9, "high": 1.0, "folds": [0.98, 0.99], "pooled": 0.97}
+    by_casting = {
+        "missed_defects": rate(2, 40, 0.01, 0.17),
+        "false_alarms": rate(5, 10, 0.19, 0.81),
+        "accuracy": rate(43, 50, 0.7, 0.9),
+    }
+    figures = {
+        "images": 358, "castings": 51, "castings_good": 11, "counts": counts, "rates": rates,
+        "roc_auc": auc, "per_casting": by_casting, "both_labels": ["a"],
+        "confusion_matrix": [[1, 2], [3, 4]],
+    }  # fmt: skip
+    run = {"data": "castings", "protocol": protocol, "weights": "none", "recipe": "small"}
+    return run | {"tiers": {tier: figures}}
+
+
+def publish(pages, content, *options):
+    (pages / "figures.json").write_text(json.dumps(content))
+    assert results.main([*options, str(pages / "figures.json")]) == 0
+    return (pages / "README.md").read_text()
+
+
+AUDIT = {
+    "images": 7000,
+    "castings": 120,
+    "castings_good": 20,
+    "casting_table": [{"casting": "a"}],
+    "held_out_known": {"val": {"count": 9, "of": 10}, "test": {"count": 95, "of": 100}},
+    "identical_to_train": {"val": 3, "test": 4},
+    "copy_lookup": {
+        "val and test": {
+            "images": 110,
+            "counts": {"defects": 60, "missed": 1, "good": 50, "false_alarms": 0},
+            "accuracy": 109 / 110,
+        }
+    },
+}
+
+
+def test_the_reference_stands_there_with_its_known_figures(pages):
     assert results.main([]) == 0
-    line = (pages / "README.md").read_text().splitlines()[4]
-    for figure in ("356/358", "99.44 %", "239/241", "0/117"):
+    line = next(x for x in (pages / "README.md").read_text().splitlines() if "published sys" in x)
+    for figure in ("356/358", "99.44 %", "2/241", "0/117"):
         assert figure in line
 
 
 def test_a_run_is_added_and_the_rest_of_the_page_stays(pages):
-    write_metrics(pages / "metrics.json")
-    assert results.main(["--name", "ours", str(pages / "metrics.json")]) == 0
-    text = (pages / "README.md").read_text()
+    text = publish(pages, metrics(), "--name", "ours")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old table" not in text
-    row = next(line for line in text.splitlines() if line.startswith("| ours"))
+    assert "old leak" in text  # no audit has been published
+    row = next(line for line in text.splitlines() if "| ours" in line)
     assert "from scratch, no ImageNet weights" in row
     assert "354/358" in row
-    assert "238/241" in row
-    assert "1/117" in row
+    assert "3/241 = 1.24 % (0.10 to 5.0)" in row
+    assert "0.988 (0.900 to 1.000)" in row
+    assert "confusion_matrix" not in (pages / "results.json").read_text()
+
+
+def test_castings_never_seen_get_a_line_by_image_and_one_by_casting(pages):
+    text = publish(pages, metrics("castings never seen", "casting"), "--name", "small")
+    by_image, by_casting = [line for line in text.splitlines() if "never seen" in line]
+    assert "2 folds: 358 images" in by_image
+    assert "by casting: 50 castings" in by_casting  # the one with both labels is left out
+    assert "2/40 = 5.0 % (1.00 to 17.0)" in by_casting
+    assert "5/10 = 50.0 %" in by_casting
+    assert "43/50" in by_casting
 
 
 def test_publishing_again_replaces_the_row(pages):
     for missed in (3, 1):
-        counts = {"defects": 241, "missed": missed, "good": 117, "false_alarms": 0}
-        write_metrics(pages / "metrics.json", counts=counts)
-        results.main(["--name", "ours", str(pages / "metrics.json")])
-    text = (pages / "README.md").read_text()
+        text = publish(pages, metrics(missed=missed), "--name", "ours")
     assert text.count("| ours") == 1
-    assert "240/241" in text
+    assert "1/241" in text
 
 
-def test_bad_calls_give_one_line(pages):
+def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
+    text = publish(pages, AUDIT)
+    assert "| copy lookup, nothing learned | 1/60 = 1.67 % | 0/50 = 0.00 % | 109/110" in text
+    leak = text.split(results.MARKS["leak"][0])[1]
+    for figure in (
+        "7,000 images",
+        "120 castings, 20 of them good",
+        "95 of the 100",
+        "7 of the 110",
+    ):
+        assert figure in leak
+    assert "109 of 110 right: 99.09 %" in leak
+    assert "356/358" in leak
+    assert "casting_table" not in (pages / "results.json").read_text()
+
+
+def test_bad_calls_give_one_line_and_change_nothing(pages):
+    before = (pages / "results.json").read_text(), (pages / "README.md").read_text()
     with pytest.raises(UserError, match="no such file"):
         results.main(["--name", "x", str(pages / "gone.json")])
-    with pytest.raises(UserError, match="together, or neither"):
+    with pytest.raises(UserError, match=r"needs a metrics\.json"):
         results.main(["--name", "x"])
-    before = (pages / "results.json").read_text()
     (pages / "other.json").write_text("{}")
-    with pytest.raises(UserError, match=r"test\.py writes it"):
+    with pytest.raises(UserError, match=r"neither a metrics\.json of test\.py"):
         results.main(["--name", "x", str(pages / "other.json")])
-    assert (pages / "results.json").read_text() == before
+    (pages / "part.json").write_text('{"tiers": {"test": {}}, "weights": "none"}')
+    with pytest.raises(UserError, match="make it anew"):
+        results.main(["--name", "x", str(pages / "part.json")])
+    (pages / "good.json").write_text(json.dumps(metrics()))
+    with pytest.raises(UserError, match="--name"):
+        results.main([str(pages / "good.json")])
     (pages / "text.json").write_text("no json")
     with pytest.raises(UserError, match="not a JSON file"):
         results.main(["--name", "x", str(pages / "text.json")])
+    assert ((pages / "results.json").read_text(), (pages / "README.md").read_text()) == before
