@@ -220,7 +220,7 @@ def _castings_beside_training(
 ) -> list[ImageRow]:
     """The rows with castings, named alike where they are those of the training images."""
     training = [row for row in model.rows if row.split == "train"]
-    rendered = known_castings(root) and not model.checkpoint.training["castings"]
+    rendered = known_castings(root) and not model.checkpoint.training.get("castings")
     try:
         if rendered and root.resolve() == training_root.resolve():
             return with_castings(root, rows)  # truth.csv tells the castings of all images

@@ -15,53 +15,34 @@ epoch; with --recipe small five folds take about an hour.
 import argparse
 
 from common import run_script
-from train_options import CHANGEABLE_ON_RESUME, RECIPES, build_parser
+from train_options import build_parser
 
 if __name__ == "__main__":
     # Help and typing errors are answered here, before the seconds that importing torch takes.
     build_parser(__doc__).parse_args()
 
 import math
-import os
 import shlex
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_csv
-from data import IMAGENET_MEAN, IMAGENET_STD, Batches, describe_store, make_batches, open_store
 from data_split import (
     FOLDS,
     NO_TEST_PART,
-    load_split,
-    split_options,
-    split_sha256,
-    split_table,
-    warn_of_changed_contents,
-    write_split,
 )
-from dataset import data_name, find_data, report_notes
-from metrics import count_decisions
+from dataset import data_name
 from model import (
-    Checkpoint,
-    build_model,
-    choose_device,
-    class_logits,
     class_probabilities,
-    defect_flags,
-    defect_probability,
-    load_checkpoint,
-    loss_function,
     save_checkpoint,
     to_bytes,
 )
-from operating_point import casting_weights, fit_operating_point
 from plots import plot_curves
+from run_setup import Run, resolve_settings, set_up
 from run_state import (
     Progress,
     StopSignal,
@@ -69,63 +50,17 @@ from run_state import (
     finished_run,
     format_duration,
     load_last,
-    previous_run,
     raise_out_of_memory,
     refuse_differences,
     sole_use_of,
 )
+from validate import evaluate, finish_run
 
 HISTORY_COLUMNS = [
     "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_missed",
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
-
-
-@dataclass
-class Run:
-    """The parts of a training run that stay the same from its first epoch to its last."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: nn.Module
-    train_batches: Batches
-    val_batches: Batches
-    val_weights: Tensor  # float32 (N,), sum 1: images alike, or castings in protocol casting
-    class_names: list[str]
-    settings: dict
-    split_sha256: str
-    root: Path
-    device: torch.device
-    out: Path
-
-    def options_to_repeat(self) -> str:
-        """What a command that goes on must say again."""
-        return f" --data {shlex.quote(str(self.root))} --out {shlex.quote(str(self.out))}"
-
-    def autocast(self):
-        """One code path with and without AMP; bfloat16 needs no gradient scaler."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["amp"])
-
-    def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
-        return Checkpoint(
-            weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
-            head=self.settings["head"],
-            class_names=self.class_names,
-            image_size_px=self.settings["image_size"],
-            mean=list(IMAGENET_MEAN),
-            std=list(IMAGENET_STD),
-            threshold=0.5,
-            temperature=1.0,
-            protocol=self.settings["protocol"],
-            fold=self.settings["fold"],
-            epoch=epoch,
-            validation=validation,
-            training=self.settings,
-            data=data_name(self.root),
-            split_sha256=self.split_sha256,
-            torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
-        )
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -225,70 +160,6 @@ def count_right(run: Run, logits: Tensor, targets: Tensor) -> Tensor:
     return (predicted == targets).sum()
 
 
-@torch.inference_mode()
-def evaluate(run: Run, epoch: int) -> dict:
-    """Loss, accuracy, missed defects and false alarms on the validation images."""
-    logits, targets = validation_logits(run), run.val_batches.targets
-    each = nn.functional.cross_entropy(logits, targets, reduction="none")
-    loss = float((run.val_weights * each).sum())
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the validation loss is {loss} in epoch {epoch}; start anew with a lower --lr",
-            EXIT_FAILURE,
-        )
-    probabilities = logits.softmax(dim=1)
-    is_defect = defect_flags(run.class_names).to(targets.device)[targets]
-    counts = count_decisions(
-        is_defect.cpu().numpy(),
-        defect_probability(probabilities, run.class_names).cpu().numpy(),
-        threshold=0.5,
-    )
-    right = int((probabilities.argmax(dim=1) == targets).sum())
-    return {
-        "loss": loss,
-        "accuracy": right / len(targets),
-        "missed": counts.missed,
-        "defects": counts.defects,
-        "false_alarms": counts.false_alarms,
-        "good": counts.good,
-    }
-
-
-@torch.inference_mode()
-def validation_logits(run: Run) -> Tensor:
-    """Logits (N, C) of the validation images, whatever the head."""
-    run.model.eval()
-    logits = []
-    for images, _ in run.val_batches.epoch():
-        with run.autocast():
-            logits.append(class_logits(run.model(images), run.class_names))
-    return torch.cat(logits)
-
-
-def finish_run(run: Run) -> None:
-    """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
-
-    best.pth without an operating point is that of an unfinished run.
-    """
-    path = run.out / "best.pth"
-    checkpoint = load_checkpoint(path)
-    checkpoint.training = run.settings  # a run that went on for longer may have found none better
-    checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
-    if run.settings["min_recall"] is not None:
-        run.model.load_state_dict(checkpoint.weights)
-        point = fit_operating_point(
-            validation_logits(run).cpu().double().numpy(),
-            run.val_batches.targets.cpu().numpy(),
-            defect_flags(run.class_names).numpy(),
-            run.val_batches.castings,
-            run.settings["min_recall"],
-        )
-        checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
-        checkpoint.operating_point = {"fitted": True, **point.as_dict()}
-        print(point.describe())
-    save_checkpoint(path, checkpoint)
-
-
 def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
     """Record, save, tell. best.pth goes first: a crash in between repeats the epoch, exactly."""
     row = {
@@ -362,106 +233,7 @@ def restore(run: Run, content: dict) -> Progress:
     return Progress(**content["progress"])
 
 
-def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
-    """Explicit options, over those of the run that goes on, over the recipe's.
-
-    Raises:
-        UserError: an explicit option contradicts the run that goes on.
-    """
-    values = vars(args)
-    name = args.recipe or (stored or {}).get("recipe", "reference")
-    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
-    defaults |= {"fold": None, "castings": None, "amp": False}
-    explicit = {name: values[name] for name in defaults if values[name] is not None}
-    if stored is not None:
-        fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
-        refuse_differences(args.out, fixed, stored)
-    settings = defaults | (stored or {}) | explicit
-    split = split_options(settings)
-    if split.protocol == "casting":
-        settings |= {"folds": split.folds, "fold": split.fold}
-    return settings
-
-
-# --- setting up ----------------------------------------------------------------------------------
-
-
-def set_up(args: argparse.Namespace, settings: dict) -> Run:
-    """Find the data, build the batches and the network; print the plan."""
-    device = choose_device(args.device)
-    if args.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    root = find_data(args.data)
-    by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
-    rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
-    report_notes(notes)
-    class_names = sorted({row.label for row in rows})
-    torch.manual_seed(settings["seed"])
-    refuse_single_image_batch(rows, settings)
-    weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
-    model = build_model(len(class_names), weights, settings["head"]).to(device)
-    store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
-    batch = {"batch_size": settings["batch_size"]}
-    train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
-    train_options |= {"sampler": settings["sampler"], "epoch_size": settings["epoch_size"]}
-    val_batches = make_batches(store, rows, "val", class_names, device, **batch)
-    val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
-    if settings["protocol"] == "casting":
-        val_weights = casting_weights(val_batches.castings)
-    print_plan(device, root, rows, store, settings)
-    if args.resume:
-        warn_of_changed_contents(rows, args.out / "split.csv")
-    else:
-        for path in previous_run(args.out) if args.overwrite else ():
-            path.unlink()  # only now: nothing can be wrong with the new run's options any more
-        write_split(args.out / "split.csv", rows)
-    return Run(
-        model=model,
-        optimizer=torch.optim.Adam(
-            model.parameters(),
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            fused=True,  # the same arithmetic in one pass over memory: 5 times faster on a CPU
-        ),
-        loss=loss_function(settings["head"], class_names),
-        train_batches=make_batches(
-            store, rows, "train", class_names, device, **batch, **train_options
-        ),
-        val_batches=val_batches,
-        val_weights=torch.from_numpy(val_weights).float().to(device),
-        class_names=class_names,
-        settings=settings,
-        split_sha256=split_sha256(rows),
-        root=root,
-        device=device,
-        out=args.out,
-    )
-
-
-def refuse_single_image_batch(rows: list, settings: dict) -> None:
-    """BatchNorm has no variance where one image is left and the last map is 1 x 1.
-
-    Raises:
-        UserError: the last batch would be such a one.
-    """
-    images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
-    last_batch = images % settings["batch_size"] or settings["batch_size"]
-    if settings["image_size"] <= 32 and last_batch == 1:
-        raise UserError(
-            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
-            "choose another --batch-size or a larger --image-size"
-        )
-
-
-def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    print(f"device   {device} ({name}{threads})")
-    print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
-    print(split_table(rows))
-    chosen = (f"{key} {value}" for key, value in settings.items() if value is not None)
-    print("recipe   " + ", ".join(chosen), flush=True)
+# --- the command line ----------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -308,6 +308,8 @@ def test_a_casting_is_decided_by_the_mean_of_its_images():
     assert decided["missed_defects"] == exact_rate(1, 2)
     assert decided["false_alarms"] == exact_rate(1, 2)
     assert decided["accuracy"] == exact_rate(2, 4)
+    assert decided["recall"] == exact_rate(1, 2)
+    assert one_part_a_casting(parts).prob_defect == pytest.approx([1.6 / 3, 0.45, 0.5, 0.1])
 
 
 def test_a_casting_is_decided_at_the_threshold_of_its_own_fold():
@@ -334,7 +336,9 @@ def test_a_casting_with_both_labels_is_listed_and_in_no_casting_level_rate():
         "missed_defects": (1, 2),
         "false_alarms": (0, 2),
         "accuracy": (3, 4),
+        "recall": (1, 2),
     }
+    assert result["per_casting_roc_auc"]["mean"] == pytest.approx(2 / 4)  # a, e against b, c
     within = result["within_castings"]
     assert (within["missed_defects"]["count"], within["missed_defects"]["of"]) == (1, 2)
     assert (within["false_alarms"]["count"], within["false_alarms"]["of"]) == (0.5, 2)

@@ -13,6 +13,7 @@ from common import UserError
 from model import (
     WEIGHTS_FILE,
     build_model,
+    class_logits,
     class_probabilities,
     defect_probability,
     find_checkpoint,
@@ -47,6 +48,21 @@ def test_both_heads_agree_on_probabilities_and_loss():
         losses = [loss_function("sigmoid", names)(z, targets)]
         losses.append(loss_function("softmax", names)(two_logits, targets))
         torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("names", [TWO, ["ok_a", "scratch"]])
+def test_class_logits_of_either_head_give_its_probabilities_at_any_temperature(names):
+    single, double = torch.tensor([[2.0], [-1.5]]), torch.tensor([[2.0, -3.0], [0.1, 0.7]])
+    defect = names.index(next(name for name in names if not name.startswith("ok")))
+    for logits in (single, double):
+        of_classes = class_logits(logits, names)
+        assert of_classes.shape == (2, 2)
+        for temperature in (0.5, 1.0, 4.0):
+            found = class_probabilities(logits, names, temperature)
+            torch.testing.assert_close(found, (of_classes / temperature).softmax(dim=1))
+    # The one output is the log odds of a defect, which a temperature divides
+    odds = class_probabilities(single, names, temperature=4.0)[:, defect]
+    torch.testing.assert_close(odds, (single[:, 0] / 4).sigmoid())
 
 
 def test_defect_probability_sums_the_defect_classes():
@@ -110,12 +126,23 @@ def test_a_checkpoint_survives_saving_and_loading(tmp_path, trained):
     assert torch.equal(copy.model()(image), checkpoint.model()(image))
 
 
+def test_the_operating_point_is_kept_with_the_checkpoint(tmp_path, trained):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    checkpoint.operating_point = {"fitted": True, "threshold": 0.25, "note": ""}
+    checkpoint.threshold, checkpoint.temperature = 0.25, 1.5
+    save_checkpoint(tmp_path / "fitted.pth", checkpoint)
+    copy = load_checkpoint(tmp_path / "fitted.pth")
+    assert copy.operating_point == checkpoint.operating_point
+    assert (copy.threshold, copy.temperature) == (0.25, 1.5)
+
+
 def test_the_json_beside_a_checkpoint_holds_everything_but_tensors(trained):
     described = json.loads((trained / "best.json").read_text())
     description = load_checkpoint(trained / "best.pth").description()
     assert {k: v for k, v in described.items() if k != "sha256"} == description
     wanted = {"head", "class_names", "image_size_px", "mean", "std", "threshold", "temperature"}
     wanted |= {"protocol", "fold", "epoch", "validation", "training", "split_sha256"}
+    wanted |= {"operating_point"}
     assert wanted <= set(described)
 
 
@@ -190,6 +217,8 @@ WRONG_VALUES = [
     break_a_value("image_size_px", "big"),
     break_a_value("threshold", None),
     break_a_value("mean", [1.0]),
+    break_a_value("temperature", float("nan")),
+    break_a_value("format", 1),
 ]
 
 

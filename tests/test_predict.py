@@ -77,6 +77,17 @@ def test_threshold_and_class_come_from_the_checkpoint(tmp_path, trained, part, t
     assert verdict.predicted_class == ("def_front" if threshold == 0 else "ok_front")
 
 
+def test_the_temperature_of_the_checkpoint_divides_the_log_odds(tmp_path, trained, part):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    found = []
+    for temperature in (1.0, 4.0):
+        checkpoint.temperature = temperature
+        save_checkpoint(tmp_path / "other.pth", checkpoint)
+        (verdict,) = load_predictor(tmp_path / "other.pth", "cpu").predict([part])
+        found.append(np.log(verdict.prob_defect / (1 - verdict.prob_defect)))
+    assert found[1] == pytest.approx(found[0] / 4, rel=1e-3, abs=1e-5)
+
+
 def test_damaged_weights_never_pass_a_part(tmp_path, trained, part):
     checkpoint = load_checkpoint(trained / "best.pth")
     checkpoint.weights["fc.bias"][:] = float("nan")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import picture_changes as changes
 import probe
 from common import UserError, is_defect
 from dataset import ImageRow
@@ -35,7 +36,7 @@ def picture(request):
 
 @pytest.fixture
 def distance(picture):
-    return probe.hub_distance(picture.shape, probe.hub_of(picture))
+    return changes.hub_distance(picture.shape, changes.hub_of(picture))
 
 
 # --- the probes ----------------------------------------------------------------------------------
@@ -43,37 +44,37 @@ def distance(picture):
 
 def test_brightness_scales_and_clips():
     picture = np.array([[0, 100, 200, 255]], np.uint8)
-    assert probe.brightness(picture, 0.6).tolist() == [[0, 60, 120, 153]]
-    assert probe.brightness(picture, 1.4).tolist() == [[0, 140, 255, 255]]
+    assert changes.brightness(picture, 0.6).tolist() == [[0, 60, 120, 153]]
+    assert changes.brightness(picture, 1.4).tolist() == [[0, 140, 255, 255]]
 
 
 def test_contrast_keeps_the_mean_and_scales_the_deviation():
     picture = np.random.default_rng(0).normal(130, 20, (50, 50)).astype(np.uint8)
     for factor in (0.6, 1.4):
-        changed = probe.contrast(picture, factor)
+        changed = changes.contrast(picture, factor)
         assert changed.mean() == pytest.approx(picture.mean(), abs=0.5)
         assert changed.std() == pytest.approx(factor * picture.std(), rel=0.02)
-    assert probe.contrast(np.array([[0, 255]], np.uint8), 1.4).tolist() == [[0, 255]]
+    assert changes.contrast(np.array([[0, 255]], np.uint8), 1.4).tolist() == [[0, 255]]
 
 
 def test_equalised_histogram_is_nearly_flat(picture):
-    share = np.histogram(probe.equalised(picture), bins=4, range=(0, 256))[0] / picture.size
+    share = np.histogram(changes.equalised(picture), bins=4, range=(0, 256))[0] / picture.size
     assert np.abs(share - 0.25).max() < 0.05
     before = np.histogram(picture, bins=4, range=(0, 256))[0] / picture.size
     assert np.abs(before - 0.25).max() > 0.1
 
 
 def test_ring_blurred_removes_a_dot_and_leaves_hub_and_background(picture, distance):
-    hub = probe.hub_of(picture)
+    hub = changes.hub_of(picture)
     scale = picture.shape[1] / 300
     x, y = hub[0] + 1.5 * hub[1]  # amid the face
     rows, columns = np.indices(picture.shape)
     dot = np.hypot(columns - x, rows - y) <= max(2 * scale, 1)
     planted = np.where(dot, np.uint8(0), picture)
     before = np.abs(planted.astype(int) - picture).max()
-    clean, blurred = (probe.ring_blurred(each, hub).astype(int) for each in (picture, planted))
+    clean, blurred = (changes.ring_blurred(each, hub).astype(int) for each in (picture, planted))
     assert np.abs(blurred - clean).max() < before / 5
-    elsewhere = (distance <= probe.HUB_EDGE) | (distance >= probe.PART_EDGE)
+    elsewhere = (distance <= changes.HUB_EDGE) | (distance >= changes.PART_EDGE)
     assert elsewhere.any()
     assert (blurred == planted)[elsewhere].all()
     face = (distance > 1.3) & (distance < 1.7)
@@ -81,13 +82,16 @@ def test_ring_blurred_removes_a_dot_and_leaves_hub_and_background(picture, dista
 
 
 def test_ring_gone_and_background_replaced_share_the_picture(picture, distance):
-    hub, inside = probe.hub_of(picture), distance <= probe.PART_EDGE
+    hub, inside = changes.hub_of(picture), distance <= changes.PART_EDGE
     assert 0.4 < inside.mean() < 0.8
-    gone, replaced = probe.ring_gone(picture, hub), probe.background_replaced(picture, hub)
+    gone, replaced = (
+        changes.ring_gone(picture, hub),
+        changes.background_replaced(picture, hub),
+    )
     assert (gone == picture)[~inside].all()
     assert set(gone[inside].tolist()) == {round(picture[inside].mean())}
     assert (replaced == picture)[inside].all()
-    assert set(replaced[~inside].tolist()) == {probe.BACKGROUND_GREY}
+    assert set(replaced[~inside].tolist()) == {changes.BACKGROUND_GREY}
 
 
 @pytest.mark.parametrize("edge", ["casting", "burr"])
@@ -98,18 +102,18 @@ def test_the_whole_part_with_its_burrs_is_gone(edge):
     picture, mask = render_casting(casting, 0)
     bare, _ = render_casting(casting, 0, with_defects=False)
     assert (picture != bare).any()
-    hub = probe.hub_of(picture)
-    outside = probe.hub_distance(picture.shape, hub) > probe.PART_EDGE
+    hub = changes.hub_of(picture)
+    outside = changes.hub_distance(picture.shape, hub) > changes.PART_EDGE
     assert not mask[outside].any()
 
 
 def test_hub_is_found_at_its_place_in_any_size():
     small, large = photograph(300), photograph(600, 450)
     scale = np.array([2.0, 1.5])
-    hub, scaled = probe.hub_of(small), probe.hub_of(large)
+    hub, scaled = changes.hub_of(small), changes.hub_of(large)
     np.testing.assert_allclose(scaled[0] + 0.5, (hub[0] + 0.5) * scale, atol=1.5)
     np.testing.assert_allclose(scaled[1:], hub[1:] * scale, atol=1.5)
-    distance = probe.hub_distance(large.shape, scaled)
+    distance = changes.hub_distance(large.shape, scaled)
     assert distance.shape == (450, 600)
     angle = np.linspace(0, 2 * np.pi, 9)
     for x, y in scaled[0] + np.column_stack([np.cos(angle), np.sin(angle)]) @ scaled[1:]:
@@ -118,7 +122,7 @@ def test_hub_is_found_at_its_place_in_any_size():
 
 def test_hub_distance_of_a_slanted_ellipse():
     hub = np.array([[40.0, 30.0], [20.0, 6.0], [2.0, 10.0]])  # no longer symmetric when stretched
-    distance = probe.hub_distance((60, 80), hub)
+    distance = changes.hub_distance((60, 80), hub)
     assert distance[30, 40] == 0
     for along, down in ((1, 0), (0, 1), (-1, 0), (0, -2), (0.5, 1)):
         x, y = hub[0] + along * hub[1] + down * hub[2]
@@ -127,11 +131,14 @@ def test_hub_distance_of_a_slanted_ellipse():
 
 def test_a_picture_without_a_hub_gets_the_other_probes_only():
     even = np.full((80, 80), 150, np.uint8)
-    assert list(probe.versions(even)) == [probe.UNMODIFIED, *probe.OF_LIGHT]
-    assert tuple(probe.versions(photograph(80))) == probe.PROBES
+    assert list(changes.versions(even)) == [
+        changes.UNMODIFIED,
+        *changes.OF_LIGHT,
+    ]
+    assert tuple(changes.versions(photograph(80))) == changes.PROBES
     before = photograph(80)
     kept = before.copy()
-    for changed in probe.versions(before).values():
+    for changed in changes.versions(before).values():
         assert changed.shape == before.shape
         assert changed.dtype == np.uint8
     assert (before == kept).all()
@@ -236,7 +243,7 @@ def test_a_model_that_looks_at_the_part_is_not_accused(lit, tmp_path):
 
 def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tmp_path):
     rows = lit[1]
-    score = {name: np.linspace(0, 1, len(rows)) for name in probe.PROBES}
+    score = {name: np.linspace(0, 1, len(rows)) for name in changes.PROBES}
     folds, thresholds = [0] * len(rows), [0.5] * len(rows)
     seen = [index == 0 for index in range(len(rows))]
     for result, reason in (
@@ -244,7 +251,7 @@ def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tm
         (probe.Probed([replace(r, casting="") for r in rows], [False] * len(rows), folds,
                       thresholds, score), "known castings"),
     ):  # fmt: skip
-        probes = {name: probe.figures(result, name) for name in probe.PROBES}
+        probes = {name: probe.figures(result, name) for name in changes.PROBES}
         shortcut, text = probe.verdict(result, probes)
         assert shortcut is None
         assert text.startswith("no verdict: with the ring gone the AUC is ")
@@ -322,7 +329,7 @@ def assert_csv_and_json_agree(out) -> dict:
     with open(out / "probes.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == ["path", "casting", "fold", "probe", "prob_defect", "decision"]
-    assert list(report["probes"]) == list(probe.PROBES)
+    assert list(report["probes"]) == list(changes.PROBES)
     for name, figures in report["probes"].items():
         again = recomputed(lines, name)
         for key in ("mean", "low", "high"):

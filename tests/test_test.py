@@ -447,9 +447,9 @@ def test_photographs_without_a_hub_and_without_defects_give_figures_all_the_same
     for number in range(3):
         noise = random.integers(100, 256, (200, 300), np.uint8)
         Image.fromarray(noise).save(folder / f"{number}.png")
-    out = tmp_path / "results"
-    checkpoint = trained_for_use / "best.pth"
-    printed = run(castings, checkpoint, out, "--external", folder.parent)
+    data, out = tmp_path / "data", tmp_path / "results"
+    shutil.copytree(castings, data, ignore=shutil.ignore_patterns("unseen"))
+    printed = run(data, trained_for_use / "best.pth", out, "--external", folder.parent)
     assert {path.name for path in out.iterdir()} == FILES
     assert "show no dark hub" in capsys.readouterr().err
     assert "external noise: 3 images of castings unknown" in printed

@@ -1,0 +1,82 @@
+"""Validation: the figures of an epoch, and at the end the operating point."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from common import EXIT_FAILURE, UserError
+from metrics import count_decisions
+from model import (
+    class_logits,
+    defect_flags,
+    defect_probability,
+    load_checkpoint,
+    save_checkpoint,
+)
+from operating_point import fit_operating_point
+from run_setup import Run
+
+
+@torch.inference_mode()
+def evaluate(run: Run, epoch: int) -> dict:
+    """Loss, accuracy, missed defects and false alarms on the validation images."""
+    logits, targets = validation_logits(run), run.val_batches.targets
+    each = nn.functional.cross_entropy(logits, targets, reduction="none")
+    loss = float((run.val_weights * each).sum())
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the validation loss is {loss} in epoch {epoch}; start anew with a lower --lr",
+            EXIT_FAILURE,
+        )
+    probabilities = logits.softmax(dim=1)
+    is_defect = defect_flags(run.class_names).to(targets.device)[targets]
+    counts = count_decisions(
+        is_defect.cpu().numpy(),
+        defect_probability(probabilities, run.class_names).cpu().numpy(),
+        threshold=0.5,
+    )
+    right = int((probabilities.argmax(dim=1) == targets).sum())
+    return {
+        "loss": loss,
+        "accuracy": right / len(targets),
+        "missed": counts.missed,
+        "defects": counts.defects,
+        "false_alarms": counts.false_alarms,
+        "good": counts.good,
+    }
+
+
+@torch.inference_mode()
+def validation_logits(run: Run) -> Tensor:
+    """Logits (N, C) of the validation images, whatever the head."""
+    run.model.eval()
+    logits = []
+    for images, _ in run.val_batches.epoch():
+        with run.autocast():
+            logits.append(class_logits(run.model(images), run.class_names))
+    return torch.cat(logits)
+
+
+def finish_run(run: Run) -> None:
+    """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
+
+    best.pth without an operating point is that of an unfinished run.
+    """
+    path = run.out / "best.pth"
+    checkpoint = load_checkpoint(path)
+    checkpoint.training = run.settings  # a run that went on for longer may have found none better
+    checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
+    if run.settings["min_recall"] is not None:
+        run.model.load_state_dict(checkpoint.weights)
+        point = fit_operating_point(
+            validation_logits(run).cpu().double().numpy(),
+            run.val_batches.targets.cpu().numpy(),
+            defect_flags(run.class_names).numpy(),
+            run.val_batches.castings,
+            run.settings["min_recall"],
+        )
+        checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
+        checkpoint.operating_point = {"fitted": True, **point.as_dict()}
+        print(point.describe())
+    save_checkpoint(path, checkpoint)
