@@ -29,7 +29,7 @@ from dataset import find_data
 from held_out import Judged, judge, load_models
 from metrics import format_rate, summarise
 from model import Checkpoint, load_checkpoint, save_checkpoint
-from results import RESULTS, read_json
+from results import RESULTS, probe_text, read_json
 
 RELEASED = CHECKPOINTS / "released.pth"
 CARD = CHECKPOINTS / "MODEL_CARD.md"
@@ -140,6 +140,7 @@ def model_card(released: dict, results: dict) -> str:
         **{key: f"{point[key]:.4f}" for key in ("threshold", "threshold_low", "threshold_high")},
         "temperature": f"{point['temperature']:.2f}",
         "min_recall": f"{100 * point['min_recall']:g}",
+        "probe": probe_text(results["probes"]).replace("\n", " ").strip(),
         "val_castings": val["castings"],
         "val_good": val["castings_good"],
         "val_images": f"{val['images']:,}",

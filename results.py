@@ -2,10 +2,11 @@
 
     python results.py --name 'ResNet-18, 112 px' results/metrics.json    add or replace a model
     python results.py checkpoints/audit.json                             replace the audit
+    python results.py results/probes.json                                replace the probes
     python results.py                                                    renew the README only
 
 No figure in the README is typed by hand: all of them come from docs/results.json, and all of those
-from a file that test.py or data_split.py --audit wrote.
+from a file that test.py, probe.py or data_split.py --audit wrote.
 """
 
 import json
@@ -47,7 +48,10 @@ def read_json(path: Path) -> dict:
 
 
 def results_table(results: dict) -> str:
-    """The Markdown table by tiers: the published split first, then castings never seen."""
+    """The Markdown table by tiers: the published split first, then castings never seen.
+
+    Below it, what the probes say about the models of the latter.
+    """
     rows = []
     if "audit" in results:
         lookup = results["audit"]["copy_lookup"]["val and test"]
@@ -56,7 +60,26 @@ def results_table(results: dict) -> str:
     for name, run in results["runs"].items():
         for tier, figures in run["tiers"].items():
             rows += tier_rows(tier, model_name(name, run), run, figures)
-    return HEADER + "".join(sorted(rows, key=lambda line: "never seen" in line))
+    table = HEADER + "".join(sorted(rows, key=lambda line: "never seen" in line))
+    return table + (f"\n{probe_text(results['probes'])}" if "probes" in results else "")
+
+
+def probe_text(probes: dict) -> str:
+    """What is left of a model's judgement when only the background is left of the picture."""
+    aucs = {
+        name: "{mean:.2f} ({low:.2f} to {high:.2f})".format_map(probes["probes"][name]["roc_auc"])
+        for name in ("unmodified", "ring gone")
+    }
+    text = (
+        "the models judge by light and background"
+        if probes["verdict"]["shortcut"]
+        else ("no shortcut was found")
+    )
+    return (
+        f"With each casting painted over, so that only background and mean grey are left, the AUC "
+        f"on castings never seen\nis {aucs['ring gone']}, where whole pictures give "
+        f"{aucs['unmodified']} ({probes['images']:,} images): {text}.\n"
+    )
 
 
 def model_name(name: str, run: dict) -> str:
@@ -157,7 +180,7 @@ def renewed(text: str, part: str, content: str) -> str:
 
 
 def add_file(results: dict, path: Path, name: str | None) -> None:
-    """Put an audit.json, or the metrics.json of a model, into the results.
+    """Put an audit.json, a probes.json or the metrics.json of a model into the results.
 
     Raises:
         UserError: the file is neither, or the model has no name.
@@ -165,8 +188,10 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
     figures = read_json(path)
     if "copy_lookup" in figures:
         results["audit"] = {k: v for k, v in figures.items() if k not in LEFT_OUT_OF_AUDIT}
+    elif "probes" in figures:
+        results["probes"] = figures
     elif "tiers" not in figures:
-        raise UserError(f"{path}: neither a metrics.json of test.py nor an audit.json")
+        raise UserError(f"{path}: neither a metrics.json of test.py, nor audit.json or probes.json")
     elif name is None:
         raise UserError("say with --name what the table calls this model")
     else:
@@ -178,8 +203,10 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
-    parser.add_argument("figures", nargs="?", type=Path, help="a metrics.json or an audit.json")
-    parser.add_argument("--name", help="what the table calls this model; needed with metrics.json")
+    parser.add_argument(
+        "figures", nargs="?", type=Path, help="metrics.json, audit.json or probes.json"
+    )
+    add("--name", help="what the table calls this model; needed with metrics.json")
     args = parser.parse_args(argv)
     if args.name is not None and args.figures is None:
         raise UserError("--name needs a metrics.json")

@@ -30,14 +30,17 @@ def place(tmp_path, monkeypatch):
     """Where the release goes, and published figures of the recipe's folds."""
     rate = {"count": 1, "of": 4, "rate": 0.25, "low": 0.01, "high": 0.75}
     rates = dict.fromkeys(("missed_defects", "false_alarms", "accuracy"), rate)
+    auc = {"mean": 0.7, "low": 0.6, "high": 0.8, "folds": [0.65, 0.75]}
     tier = {
         "images": 64, "castings": 16, "castings_good": 8, "rates": rates, "per_casting": rates,
-        "roc_auc": {"mean": 0.7, "low": 0.6, "high": 0.8, "folds": [0.65, 0.75]},
+        "roc_auc": auc,
         "both_labels": [],
     }  # fmt: skip
     run = {"protocol": "casting", "recipe": "reference", "intervals": "some", "tiers": {"x": tier}}
     results = tmp_path / "results.json"
-    results.write_text(json.dumps({"runs": {"ours": run}}))
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
+    probes = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
+    results.write_text(json.dumps({"runs": {"ours": run}, "probes": probes}))
     monkeypatch.setattr(release, "RESULTS", results)
     monkeypatch.setattr(release, "RELEASED", tmp_path / "released.pth")
     monkeypatch.setattr(release, "CARD", tmp_path / "MODEL_CARD.md")

@@ -125,6 +125,16 @@ def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
     assert "casting_table" not in (pages / "results.json").read_text()
 
 
+def test_probes_give_a_sentence_below_the_table(pages):
+    auc = {"mean": 0.81, "low": 0.7, "high": 0.9}
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc | {"mean": 0.49}}}
+    verdict = {"shortcut": False}
+    text = publish(pages, {"probes": probes, "verdict": verdict, "images": 1000})
+    table = text.split(results.MARKS["table"][0])[1].split(results.MARKS["table"][1])[0]
+    assert "is 0.49 (0.70 to 0.90), where whole pictures give 0.81 (0.70 to 0.90)" in table
+    assert "no shortcut was found" in table
+
+
 def test_bad_calls_give_one_line_and_change_nothing(pages):
     before = (pages / "results.json").read_text(), (pages / "README.md").read_text()
     with pytest.raises(UserError, match="no such file"):
