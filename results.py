@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "figures", nargs="?", type=Path, help="metrics.json, audit.json or probes.json"
     )
-    add("--name", help="what the table calls this model; needed with metrics.json")
+    parser.add_argument("--name", help="what the table calls this model; needed with metrics.json")
     args = parser.parse_args(argv)
     if args.name is not None and args.figures is None:
         raise UserError("--name needs a metrics.json")

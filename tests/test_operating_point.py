@@ -190,7 +190,7 @@ def test_operating_point_meets_the_recall_it_was_asked_for(few_draws, min_recall
     assert point.min_recall == min_recall
 
 
-def test_three_hundred_copies_count_no_more_than_three(few_draws):
+def test_three_hundred_copies_count_no_more_than_three():
     logits, targets, castings = simulated(12, np.random.default_rng(4), sharpness=2, images=3)
     for casting in (0, 1):  # a defective one and a good one
         own = [n for n, name in enumerate(castings) if name == f"c{casting}"]
@@ -199,6 +199,8 @@ def test_three_hundred_copies_count_no_more_than_three(few_draws):
         point = fit(logits[many], targets[many], [castings[n] for n in many])
         assert point.temperature == pytest.approx(few.temperature, rel=1e-3)
         assert point.threshold == pytest.approx(few.threshold, abs=1e-3)
+        assert point.threshold_low == pytest.approx(few.threshold_low, abs=1e-3)
+        assert point.threshold_high == pytest.approx(few.threshold_high, abs=1e-3)
         alike = fit(logits[many], targets[many], [""] * len(many))  # to images they would matter
         assert abs(alike.threshold - few.threshold) + abs(alike.temperature - few.temperature) > 0.1
 

@@ -461,11 +461,8 @@ def test_the_fitted_operating_point_is_stored_with_how_it_came_about(trained_fol
             point["temperature"],
         )
         assert checkpoint.temperature != 1
-        assert (point["min_recall"], point["castings_defective"], point["castings_good"]) == (
-            0.9,
-            2,
-            2,
-        )
+        assert point["min_recall"] == 0.7
+        assert (point["castings_defective"], point["castings_good"]) == (2, 2)
         described = json.loads((trained_folds / fold / "best.json").read_text())
         assert described["operating_point"] == point
         assert (described["threshold"], described["temperature"]) == (
@@ -509,8 +506,8 @@ def test_a_lower_recall_lets_validation_defects_pass(castings, trained_folds):
     predictor = load_predictor(trained_folds / "fold1" / "best.pth", "cpu")
     _, defects = defect_scores(castings, predictor)
     missed = sum(score < predictor.checkpoint.threshold for score in defects)
-    assert len(defects) == 16  # of castings with 4 images each, so that images count alike
-    assert missed <= 1  # 15 of 16 are more than 90 %, 14 are less
+    # Of two castings with 4 images each, so that images count alike: 6 of 8 are more than 70 %
+    assert (missed, len(defects)) == (2, 8)
 
 
 # --- held-out castings ---------------------------------------------------------------------------
