@@ -155,7 +155,9 @@ def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: 
     match, score = castings.best_match(np.array([row.split == "train" for row in rows]))
     found: dict[str, int] = {}
     for index, row in enumerate(rows):
-        if row.split != "train" and score[index] >= SAME_CASTING:
+        # identical files match as well, but a copy under another light tells more
+        identical = row.sha256 == rows[match[index]].sha256
+        if row.split != "train" and score[index] >= SAME_CASTING and not identical:
             found.setdefault(row.casting, index)
     sizes = Counter(row.casting for row in rows)
     chosen = sorted(found, key=lambda name: (-sizes[name], name))[:SHOWN]

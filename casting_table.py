@@ -111,7 +111,9 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
     path = cache_folder() / f"castings_{_key(rows)}.npz"
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            return Castings(kept["partners"], kept["scores"])
+            castings = Castings(kept["partners"], kept["scores"])
+        if len(castings.partners) == len(castings.scores) == len(rows):
+            return castings
     except Exception:  # none yet, or a damaged one: zipfile, zlib and NumPy raise many types
         pass
     castings = _fingerprinted(root, rows)

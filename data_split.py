@@ -20,6 +20,7 @@ shows castings that are also in train, and what a lookup of the most alike train
 import argparse
 import csv
 import hashlib
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -144,8 +145,8 @@ def _fold(
     fewest = min(classes.count(True), classes.count(False))
     if fewest < options.folds:
         raise UserError(
-            f"{count_of(fewest, 'casting')} of one class cannot be cut into {options.folds} folds; "
-            "use a smaller --folds"
+            f"{count_of(fewest, 'casting')} of one class, test castings apart, cannot be cut into "
+            f"{options.folds} folds; use a smaller --folds, or photograph more castings"
         )
     folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed)
     parts = [held_out for _, held_out in folds.split(names, classes)]
@@ -342,8 +343,12 @@ def main(argv: list[str] | None = None) -> int:
         from audit import run_audit
 
         print(run_audit(root, rows, options.protocol, args.out))
-    data = f" --data {args.data}" if args.data else ""
-    print(f"written: {args.out / 'split.csv'}; next: python train.py{data}")
+    given = {
+        name: getattr(args, name) for name in ("data", "protocol", "folds", "fold", "castings")
+    }
+    given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
+    again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
+    print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
     return 0
 
 

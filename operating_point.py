@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from common import UserError
+
 TEMPERATURES = (0.25, 10.0)  # bounds of the search; meeting one is reported
 BOOTSTRAP_DRAWS = 1000
 CALIBRATION_BINS = 10
@@ -111,12 +113,17 @@ def fit_operating_point(
     Args:
         defect_classes: bool (C,), which classes are defects.
         min_recall: the share of defective parts to catch, castings weighted alike.
+
+    Raises:
+        UserError: no validation part is defective.
     """
     weights = casting_weights(castings)
     temperature = fit_temperature(logits, targets, weights)
     probabilities = calibrated(logits, temperature)
     prob_defect = probabilities[:, defect_classes].sum(axis=1)
     is_defect = defect_classes[targets]
+    if not is_defect.any():
+        raise UserError("the validation part holds no defective casting to place a threshold by")
     threshold = fit_threshold(is_defect, prob_defect, weights, min_recall)
     drawn = _bootstrap_thresholds(is_defect, prob_defect, castings, min_recall, seed)
     low, high = np.quantile(drawn, (0.025, 0.975))

@@ -17,6 +17,7 @@ from castings import (
     correlation,
     find_hubs,
     fingerprint,
+    match,
     ring_spectra,
 )
 from synthetic import RenderOptions, make_castings, widen
@@ -257,3 +258,16 @@ def test_best_match_is_the_highest_score_among_the_chosen(castings, bits):
             assert scores[i] == chosen[int(partners[i])] == max(chosen.values())
         else:
             assert (partners[i], scores[i]) == (-1, 0)
+
+
+def test_a_black_image_matches_nothing_and_spoils_nothing():
+    random = np.random.default_rng(0)
+    spectra = torch.complex(*torch.from_numpy(random.standard_normal((2, 120, 16, 8))).float())
+    spectra /= torch.linalg.vector_norm(spectra, dim=(1, 2), keepdim=True)
+    spectra[60:] = spectra[:60]  # each twice
+    hub = torch.tensor([[[150.0, 150.0], [60.0, 0.0], [0.0, 60.0]]])
+    black = ring_spectra(np.zeros((1, 300, 300), np.uint8), hub)
+    assert not black.isnan().any()
+    found = match(torch.cat([spectra, torch.zeros(1, 16, 8)])).groups()
+    assert found[:60].tolist() == found[60:120].tolist() == list(range(60))
+    assert found[120] == 60

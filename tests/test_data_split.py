@@ -216,7 +216,7 @@ def test_the_fold_none_holds_nothing_out_for_testing():
 @pytest.mark.parametrize(
     ("good", "fold", "folds", "message"),
     [
-        (4, 1, 5, "4 castings of one class cannot be cut into 5 folds"),
+        (4, 1, 5, "4 castings of one class, test castings apart, cannot be cut into 5 folds"),
         (10, 1, 5, "fold 1 of 5: the test part has 2 good castings, at least 3 are needed"),
         (5, NO_TEST_PART, 5, "fold none of 5: the val part has 1 good casting, at least 2"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import operating_point
+from common import UserError
 from operating_point import (
     TEMPERATURES,
     calibrated,
@@ -268,3 +269,9 @@ def test_description_names_castings_temperature_threshold_range_and_recall(few_d
     ):
         assert part in text
     assert point.as_dict()["threshold"] == point.threshold
+
+
+def test_validation_without_defects_is_refused():
+    logits = np.array([[0.0, 1.0], [0.0, 2.0]])
+    with pytest.raises(UserError, match="no defective casting"):
+        fit_operating_point(logits, np.array([1, 1]), np.array([True, False]), ["a", "b"], 0.99)
