@@ -139,11 +139,14 @@ def test_a_model_is_measured_although_castings_cannot_be_recognised(trained, bla
     assert len(set(judged.parts.castings)) == len(judged.rows)
 
 
-def test_held_out_castings_are_needed_where_the_protocol_holds_them_out(trained_folds, blank):
+def test_held_out_castings_are_needed_where_the_protocol_holds_them_out(
+    trained_folds, blank, capsys
+):
     checkpoint = load_checkpoint(trained_folds / "fold1" / "best.pth")
     with pytest.raises(UnknownCastingsError, match="show no dark hub") as failure:
         rebuild_split(blank, checkpoint, trained_folds / "fold1" / "best.pth")
     assert "\n" not in str(failure.value)
+    assert "independent" not in capsys.readouterr().err
 
 
 # --- folds ---------------------------------------------------------------------------------------
