@@ -483,6 +483,7 @@ def test_an_external_folder_that_does_not_exist_or_has_no_classes_is_refused(
         run(castings, checkpoint, tmp_path / "results", "--external", castings / "unseen/ok_front")
 
 
+@pytest.mark.slow
 def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
     data = tmp_path / "types"
     options = RenderOptions(

@@ -67,6 +67,7 @@ def test_a_training_leaves_its_files_and_a_history_row_an_epoch(trained):
     assert described["data"] == "synthetic castings"
 
 
+@pytest.mark.slow
 def test_losses_are_means_over_images_not_batches(trained, castings):
     # 25 validation images in batches of 16: a mean over batch means would weigh 9 images like 16
     from data import make_batches
@@ -100,7 +101,7 @@ def stop_after(batches: int, monkeypatch):
     monkeypatch.setattr(train, "count_right", count)
 
 
-@pytest.mark.parametrize("batches", [1, 4])
+@pytest.mark.parametrize("batches", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_equals_never_stopped(
     batches, tmp_path, trained, train_options, monkeypatch
 ):
@@ -127,6 +128,7 @@ def data_of(options):
     return options[options.index("--data") + 1]
 
 
+@pytest.mark.slow
 def test_going_on_with_more_epochs_equals_having_asked_for_them(tmp_path, trained, train_options):
     short = [*train_options, "--epochs", "1", "--out", str(tmp_path)]
     assert train.main(short) == 0
@@ -170,6 +172,7 @@ def test_resuming_on_other_images_is_refused(tmp_path, trained, castings):
         train.main(["--data", str(smaller), "--resume", "--out", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_strict_improvement(tmp_path, train_options, monkeypatch):
     losses = iter([1.0, 0.9, 0.9, 0.95, 0.5])
     fake = {"accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
@@ -199,6 +202,7 @@ def poison(monkeypatch, batch: int) -> None:
     monkeypatch.setattr(torch.nn.CrossEntropyLoss, "forward", forward)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_named_and_nothing_is_saved(
     tmp_path, train_options, monkeypatch
 ):
@@ -255,6 +259,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path, train_options):
         train.main([*train_options, "--out", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_replaced_unasked(tmp_path, trained, train_options):
     copy_run(trained, tmp_path)
     with pytest.raises(UserError, match="--resume, or replace it with --overwrite"):
@@ -273,6 +278,7 @@ def test_overwrite_keeps_the_old_run_until_the_new_one_can_start(tmp_path, train
     assert (tmp_path / "best.pth").is_file()
 
 
+@pytest.mark.slow
 def test_resuming_needs_no_initial_weights(tmp_path, trained, train_options):
     weights = tmp_path / "weights.pth"
     weights.write_bytes((trained / "best.pth").read_bytes())
@@ -342,6 +348,7 @@ def test_an_unknown_device_gives_one_line(tmp_path, train_options):
         train.main([*train_options, "--device", "abacus", "--out", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_the_cosine_schedule_falls_to_almost_nothing(tmp_path, train_options):
     options = [*train_options, "--schedule", "cosine", "--lr", "0.1", "--out", str(tmp_path)]
     assert train.main(options) == 0
@@ -352,6 +359,7 @@ def test_the_cosine_schedule_falls_to_almost_nothing(tmp_path, train_options):
     assert last == pytest.approx(0.1 * (1 + math.cos(math.pi * 5 / 6)) / 2)
 
 
+@pytest.mark.slow
 def test_the_sigmoid_head_trains_and_resumes(tmp_path, train_options):
     options = [*train_options, "--head", "sigmoid", "--epochs", "1", "--out", str(tmp_path)]
     assert train.main(options) == 0
