@@ -648,13 +648,21 @@ def test_folds_with_other_settings_are_refused(tmp_path, trained_folds, fold_opt
     assert identities(tmp_path) == before
 
 
+def spoil(run, progress, stop):
+    """An epoch after which the network says the contrary."""
+    pretend_to_train(run, progress, stop)
+    with torch.no_grad():
+        run.model.fc.weight.neg_()
+        run.model.fc.bias.neg_()
+
+
 def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     tmp_path, trained_folds, fold_options, monkeypatch, capsys, no_curves
 ):
     link_run(trained_folds / "fold1", tmp_path / "fold1")
     worse = {"loss": 9.0, "accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
     monkeypatch.setattr(train, "evaluate", lambda run, epoch: worse)
-    monkeypatch.setattr(train, "train_one_epoch", pretend_to_train)
+    monkeypatch.setattr(train, "train_one_epoch", spoil)
     options = [*fold_options, "--fold", "all", "--epochs", "2", "--out", str(tmp_path)]
     arguments = train.build_parser("").parse_args(options)
     train.train_fold(arguments, 1)
@@ -662,7 +670,7 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     checkpoint = load_checkpoint(tmp_path / "fold1" / "best.pth")
     first = load_checkpoint(trained_folds / "fold1" / "best.pth")
     assert (checkpoint.epoch, checkpoint.training["epochs"]) == (1, 2)  # none was better
-    assert checkpoint.operating_point == first.operating_point
+    assert checkpoint.operating_point == first.operating_point  # of the best epoch, not the last
     before = identities(tmp_path)
     capsys.readouterr()
     train.train_fold(arguments, 1)
