@@ -1,5 +1,6 @@
 """Which images a model may be measured on, and its verdicts on them, each predicted once."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from casting_table import (
     known_castings,
     with_castings,
 )
-from common import UserError, count_of, is_defect
+from common import UserError, count_of, is_defect, sha256_of_file
 from data import open_store
 from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
 from dataset import ImageRow, hashed, list_images
@@ -89,6 +90,35 @@ class Judged:
 
         lists = ("rows", "predictions", "folds", "seen", "temperatures")
         return replace(self, name=name, **{key: pick(getattr(self, key)) for key in lists})
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is measured, and on which held-out images."""
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="default: the latest; with --protocol casting the folder that holds the folds",
+    )
+    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add(
+        "--protocol",
+        choices=("casting",),
+        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
+        "its protocol",
+    )
+    add("--split", choices=("test", "val"), default="test", help="default: test")
+    add("--out", type=Path, default=Path("results"), help="default: results")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+
+
+def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
+    """SHA-256 of each model's file, by its fold, else by the file's name."""
+    return {
+        str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
+        for model in models
+    }
 
 
 def load_models(

@@ -33,13 +33,12 @@ from common import (
     is_defect,
     run_script,
     script_parser,
-    sha256_of_file,
     usable_folder,
     write_csv,
     write_json,
 )
 from dataset import ImageRow, data_name, find_data
-from held_out import Model, leak_line, load_models
+from held_out import Model, add_model_arguments, checkpoint_hashes, leak_line, load_models
 from images import UnreadableImageError, in_threads, read_grey_image, refuse_unreadable, resized
 from metrics import INTERVALS, CastingTable, Parts
 from picture_changes import OF_PLACE, PROBES, RING_GONE, UNMODIFIED, versions
@@ -226,10 +225,7 @@ def report(result: Probed, models: Sequence[Model]) -> dict:
         "castings": len({row.casting for row in result.rows}) if result.castings_known else None,
         "show_castings_in_training": sum(result.seen) if result.castings_known else None,
         "intervals": INTERVALS,
-        "checkpoints": {
-            str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
-            for model in models
-        },
+        "checkpoints": checkpoint_hashes(models),
         "probes": probes,
         "verdict": {"shortcut": shortcut, "text": text},
     }
@@ -270,19 +266,10 @@ def write_probes(path: Path, result: Probed) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
-    add = parser.add_argument
-    add(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="default: the latest; with --protocol casting the folder that holds the folds",
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="N images a class, at random; default: all"
     )
-    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
-    add("--protocol", choices=("casting",), help="casting: pool all folds of train.py --fold all")
-    add("--split", choices=("test", "val"), default="test", help="default: test")
-    add("--images", type=int, metavar="N", help="N images a class, at random; default: all")
-    add("--out", type=Path, default=Path("results"), help="default: results")
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UserError("--images must be at least 1")

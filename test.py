@@ -27,7 +27,6 @@ from common import (
     is_defect,
     run_script,
     script_parser,
-    sha256_of_file,
     usable_folder,
     write_atomic,
     write_csv,
@@ -37,6 +36,8 @@ from dataset import data_name, find_data
 from held_out import (
     Judged,
     Model,
+    add_model_arguments,
+    checkpoint_hashes,
     judge,
     judge_folder,
     judge_folds,
@@ -92,10 +93,7 @@ def report(
         "class_names": checkpoint.class_names,
         "intervals": metrics.INTERVALS,
         "tiers": {tier.name: summary(tier) for tier in tiers},
-        "checkpoints": {
-            str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
-            for model in models
-        },
+        "checkpoints": checkpoint_hashes(models),
         "epochs": [model.checkpoint.epoch for model in models],
         "operating_points": [model.checkpoint.operating_point for model in models],
         "split_sha256": [model.checkpoint.split_sha256 for model in models],
@@ -278,21 +276,8 @@ def measure(args: argparse.Namespace, models: Sequence[Model], root: Path) -> li
 
 def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
+    add_model_arguments(parser)
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="default: the latest; with --protocol casting the folder that holds the folds",
-    )
-    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
-    add(
-        "--protocol",
-        choices=("casting",),
-        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
-        "its protocol",
-    )
-    add("--split", choices=("test", "val"), default="test", help="default: test")
     add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
     add(
         "--review",
@@ -302,8 +287,6 @@ def main(argv: list[str] | None = None) -> int:
         help="also report what it changes when a person decides all parts with a defect "
         "probability in between; default: nobody does",
     )
-    add("--out", type=Path, default=Path("results"), help="default: results")
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
     add("--no-cache", action="store_true", help="do not keep decoded images")
     args = parser.parse_args(argv)
     if args.review and not 0 <= args.review[0] < args.review[1] <= 1:
