@@ -1,8 +1,8 @@
 """From files to batches: every image decoded once into a uint8 store, augmented on the device.
 
 All images at 224 px are 369 MB as grey bytes, so they are decoded once, kept, and shared by every
-split, fold and run with that size. Batches are cut from the store by index; augmentation and
-normalisation work on whole batches, on the device.
+split, fold and run with that size. Batches are cut from the store by index; augmentation works on
+whole batches, on the device; normalisation is the network's.
 """
 
 import hashlib
@@ -20,14 +20,12 @@ import numpy as np
 import PIL
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from common import UserError, cache_folder, count_of, write_json
 from dataset import ImageRow
 from images import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 AUGMENTATIONS = ("none", "flip", "full")
 STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
@@ -140,7 +138,8 @@ class Batches:
     """Cuts batches out of a store, in an order that depends on seed and epoch alone.
 
     All randomness comes from generators seeded by (seed, epoch, step), so that a run continued in
-    the middle of an epoch sees the very same batches as one that was never interrupted.
+    the middle of an epoch sees the very same batches as one that was never interrupted. Several
+    processes share each batch: `rank` of `ranks` cuts its part, and only that.
     """
 
     pixels: Tensor  # uint8 (N, S, S), on the device when it fits there
@@ -153,8 +152,8 @@ class Batches:
     epoch_size: int | None = None  # images in an epoch; None: all of them
     castings: Sequence[str] = ()  # (N,), names, for the sampler 'casting'
     seed: int = 0
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def images(self) -> int:
@@ -164,17 +163,38 @@ class Batches:
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
-    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield `(images (B, 3, S, S) float32 normalised, targets (B,))` from `first_step` on."""
+    def epoch(
+        self, epoch: int = 0, first_step: int = 0, size_px: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(images (B, 1, S, S) float32 in 0..1, targets (B,))` from `first_step` on.
+
+        S is the store's size, or `size_px` where that is smaller. A process without a share of a
+        batch gets the batch's first image: it has to take part in the exchange of gradients.
+        """
+        # One copy an epoch: a GPU that is sent indices batch by batch has to wait for each.
         order = self.order(epoch)
+        order_there, order = order.to(self.device), order.to(self.pixels.device)
         for step in range(first_step, len(self)):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            part = self.share(step)
+            if part.start == part.stop:
+                part = slice(step * self.batch_size, step * self.batch_size + 1)
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
-            grey = self.pixels[indices.to(self.pixels.device)].to(self.device)
-            images = unit_range(grey)
+            images = shrunk(unit_range(self.pixels[order[part]].to(self.device)), size_px)
             if self.augment != "none":
-                images = augmented(images, self.augment, seeded(self.seed, epoch, step + 1))
-            yield normalised(images, self.mean, self.std), self.targets[indices.to(self.device)]
+                generator = seeded(self.seed, epoch, step + 1, self.rank, device=self.device)
+                images = augmented(images, self.augment, generator)
+            yield images, self.targets[order_there[part]]
+
+    def share(self, step: int) -> slice:
+        """Where in an epoch's order this process's share of a batch lies; it may be empty."""
+        start, size = step * self.batch_size, self.size_of_batch(step)
+        # Rounded up: the first process, whose BatchNorm statistics count, always has a share.
+        first, last = (-(-size * rank // self.ranks) for rank in (self.rank, self.rank + 1))
+        return slice(start + first, start + last)
+
+    def size_of_batch(self, step: int) -> int:
+        """Images of a batch, all processes' shares together."""
+        return min(self.batch_size, self.images - step * self.batch_size)
 
     def order(self, epoch: int) -> Tensor:
         """The images of an epoch, as indices int64 (`images`,), in their order."""
@@ -252,19 +272,18 @@ def unit_range(grey: Tensor) -> Tensor:
     return grey.unsqueeze(1).float() / 255
 
 
-def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Grey (B, 1, S, S) in 0..1 as three channels (B, 3, S, S), each normalised by its own mean."""
-    shape = (1, len(mean), 1, 1)
-    mean_c = torch.tensor(mean, device=images.device).view(shape)
-    std_c = torch.tensor(std, device=images.device).view(shape)
-    return (images - mean_c) / std_c
+def shrunk(images: Tensor, size_px: int | None) -> Tensor:
+    """(B, 1, S, S) at `size_px`, by the mean of what falls together; as it is when that is none."""
+    if size_px is None or size_px >= images.shape[-1]:
+        return images
+    return interpolate(images, size=(size_px, size_px), mode="bilinear", antialias=True)
 
 
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator on the CPU, so that every device sees the same numbers."""
+def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on the device that uses its numbers; equal seeds repeat on equal devices."""
     # SeedSequence mixes neighbouring (seed, epoch, step) into unrelated streams
     seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(seed & (2**63 - 1))
+    return torch.Generator(device).manual_seed(seed & (2**63 - 1))
 
 
 # --- augmentation of training batches ------------------------------------------------------------
@@ -282,11 +301,11 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator)
+    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
 
 
 def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
-    kinds = torch.randint(8, (len(images),), generator=generator).to(images.device)
+    kinds = torch.randint(8, (len(images),), generator=generator, device=images.device)
     turned = torch.stack([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
     picked = turned[kinds % 4, torch.arange(len(images), device=images.device)]
     return torch.where((kinds >= 4).view(-1, 1, 1, 1), picked.flip(3), picked)
@@ -297,22 +316,20 @@ def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
     n = len(images)
     angle = _uniform(n, -np.pi, np.pi, generator)
     zoom = _uniform(n, 0.9, 1.1, generator)
-    mirror = torch.randint(2, (n,), generator=generator) * 2 - 1
+    mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
     shift_x, shift_y = (_uniform(n, -0.1, 0.1, generator) for _ in range(2))  # of the half side
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    rows = [mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y]
-    theta = torch.stack(rows, dim=1).view(n, 2, 3).to(images.device)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    theta = torch.stack([mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y], dim=1)
+    grid = affine_grid(theta.view(n, 2, 3), list(images.shape), align_corners=False)
     # 'border' goes on with the background; zeros would be black corners that tell the angle
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
     """Gamma 0.7 to 1.4, contrast and brightness +-20 %, and sensor noise of up to 2 %."""
-    shape = (len(images), 1, 1, 1)
 
     def draw(low: float, high: float) -> Tensor:
-        return _uniform(len(images), low, high, generator).view(shape).to(images.device)
+        return _uniform(len(images), low, high, generator).view(-1, 1, 1, 1)
 
     mean = images.mean(dim=(2, 3), keepdim=True)
     gamma, contrast, brightness, noise = (
@@ -322,7 +339,7 @@ def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
         draw(0, 0.02),
     )
     images = ((images - mean) * contrast + mean).clamp(0, 1) ** gamma * brightness
-    grain = torch.randn(images.shape, generator=generator).to(images.device)
+    grain = torch.randn(images.shape, generator=generator, device=images.device)
     return (images + noise * grain).clamp(0, 1)
 
 

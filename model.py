@@ -15,24 +15,39 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.models import ResNet, ResNet18_Weights, resnet18
+from torchvision.models.resnet import BasicBlock
 
 from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
+from grey_stem import GreyStem
+from winograd import WinogradConv2d
 
 ARCHITECTURE = "resnet18"
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 2
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
-def build_model(num_classes: int, weights: str = "imagenet", head: str = "softmax") -> nn.Module:
-    """ResNet-18 for images (B, 3, S, S); returns logits (B, num_classes), or (B, 1) for 'sigmoid'.
+def build_model(
+    num_classes: int,
+    weights: str = "imagenet",
+    head: str = "softmax",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> nn.Module:
+    """ResNet-18 for grey images (B, 1, S, S) in 0..1; returns logits (B, num_classes), or (B, 1).
+
+    Weights have torchvision's names and shapes; outputs are those of torchvision's ResNet-18 on
+    three equal, normalised channels, up to rounding, but faster.
 
     Args:
         num_classes: classes in the data; 'sigmoid' takes two only.
         weights: 'imagenet' (torchvision's, from its cache or the network), 'none' (random), or a
             file: a state dict under torchvision's names, or one of our checkpoints.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
+        mean, std: of the three channels, each grey picture fills them alike.
 
     Raises:
         UserError: weights that cannot be had, or do not fit.
@@ -47,7 +62,22 @@ def build_model(num_classes: int, weights: str = "imagenet", head: str = "softma
     elif weights != "none":
         _load_backbone(model, Path(weights))
     model.fc = nn.Linear(model.fc.in_features, 1 if head == "sigmoid" else num_classes)
-    return model
+    return _for_speed(model, mean, std)
+
+
+def _for_speed(model: ResNet, mean: Sequence[float], std: Sequence[float]) -> ResNet:
+    """The same network with faster layers under the same names, and channels last in memory."""
+    stem = GreyStem(mean, std)
+    stem.load_state_dict(model.conv1.state_dict())
+    model.conv1 = stem
+    for block in [block for block in model.modules() if isinstance(block, BasicBlock)]:
+        for name in ("conv1", "conv2"):
+            plain = getattr(block, name)
+            if plain.stride == (1, 1):
+                faster = WinogradConv2d(plain.in_channels, plain.out_channels)
+                faster.load_state_dict(plain.state_dict())
+                setattr(block, name, faster)
+    return model.to(memory_format=torch.channels_last)
 
 
 def _imagenet_weights() -> dict[str, Tensor]:
@@ -88,20 +118,26 @@ def _load_backbone(model: nn.Module, path: Path) -> None:
         ) from error
 
 
-def loss_function(head: str, class_names: Sequence[str]) -> nn.Module:
-    """Mean loss over `(logits (B, C), class indices (B,))`, for either head."""
-    return nn.CrossEntropyLoss() if head == "softmax" else DefectBCELoss(class_names)
+def loss_function(head: str, class_names: Sequence[str], smoothing: float = 0.0) -> nn.Module:
+    """Mean loss over `(logits (B, C), class indices (B,))`, for either head.
+
+    `smoothing` is the share of the target that goes to all classes alike (label smoothing).
+    """
+    if head == "softmax":
+        return nn.CrossEntropyLoss(label_smoothing=smoothing)
+    return DefectBCELoss(class_names, smoothing)
 
 
 class DefectBCELoss(nn.Module):
     """BCEWithLogitsLoss on the single logit (B, 1) of 'is a defect', from class indices (B,)."""
 
-    def __init__(self, class_names: Sequence[str]):
+    def __init__(self, class_names: Sequence[str], smoothing: float = 0.0):
         super().__init__()
-        self.register_buffer("defect", defect_flags(class_names).float())
+        certain = defect_flags(class_names).float()
+        self.register_buffer("wanted", certain * (1 - smoothing) + smoothing / 2)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        wanted = self.defect.to(logits.device)[targets]
+        wanted = self.wanted.to(logits.device)[targets]
         return nn.functional.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)
 
 
@@ -117,7 +153,8 @@ def class_logits(logits: Tensor, class_names: Sequence[str]) -> Tensor:
     logits = logits.float()
     if logits.shape[1] > 1:
         return logits
-    return logits * defect_flags(class_names).to(logits.device)
+    pair = [logits, torch.zeros_like(logits)]  # of the defect, of the good part
+    return torch.cat(pair if is_defect(class_names[0]) else pair[::-1], dim=1)
 
 
 def defect_probability(probabilities: Tensor, class_names: Sequence[str]) -> Tensor:
@@ -190,7 +227,7 @@ class Checkpoint:
 
     def model(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
-        model = build_model(len(self.class_names), "none", self.head)
+        model = build_model(len(self.class_names), "none", self.head, self.mean, self.std)
         model.load_state_dict(self.weights)
         return model.eval()
 

@@ -32,7 +32,7 @@ from common import (
     usable_folder,
     write_csv,
 )
-from data import normalised, unit_range
+from data import unit_range
 from images import IMAGE_SUFFIXES, UnreadableImageError, read_resized, resized
 from model import (
     Checkpoint,
@@ -78,8 +78,7 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, grey: Tensor) -> Tensor:
         """Class probabilities (B, C), on the CPU, of resized grey images uint8 (B, S, S)."""
-        images = unit_range(grey.to(self.device))
-        logits = self.model(normalised(images, self.checkpoint.mean, self.checkpoint.std))
+        logits = self.model(unit_range(grey.to(self.device)))
         names, temperature = self.checkpoint.class_names, self.checkpoint.temperature
         probabilities = class_probabilities(logits, names, temperature).cpu()
         if not probabilities.isfinite().all():  # NaN is below any threshold: it would pass as 'ok'

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from common import UserError
-from data import IMAGENET_MEAN, IMAGENET_STD, Batches, describe_store, make_batches, open_store
+from data import Batches, describe_store, make_batches, open_store
 from data_split import (
     load_split,
     split_options,
@@ -22,17 +23,21 @@ from data_split import (
 )
 from dataset import data_name, find_data, report_notes
 from model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Checkpoint,
     build_model,
     choose_device,
     loss_function,
 )
 from operating_point import casting_weights
+from processes import first_of_machine_first, is_first, rank, ranks
 from run_state import (
     previous_run,
     refuse_differences,
 )
 from train_options import CHANGEABLE_ON_RESUME, RECIPES
+from training_step import GraphedStep, TrainingStep
 
 
 @dataclass
@@ -41,7 +46,7 @@ class Run:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    loss: nn.Module
+    step: TrainingStep
     train_batches: Batches
     val_batches: Batches
     val_weights: Tensor  # float32 (N,), sum 1: images alike, or castings in protocol casting
@@ -56,9 +61,14 @@ class Run:
         """What a command that goes on must say again."""
         return f" --data {shlex.quote(str(self.root))} --out {shlex.quote(str(self.out))}"
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         """One code path with and without AMP; bfloat16 needs no gradient scaler."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["amp"])
+        return autocast(self.device, self.settings)
+
+    def size_px(self, epoch: int) -> int:
+        """Side of the training images in an epoch, counted from 0: the last one sees full size."""
+        first, last = self.settings["start_size"], self.settings["image_size"]
+        return first if first and epoch < self.settings["epochs"] - 1 else last
 
     def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
         return Checkpoint(
@@ -84,20 +94,20 @@ class Run:
 def set_up(args: argparse.Namespace, settings: dict) -> Run:
     """Find the data, build the batches and the network; print the plan."""
     device = choose_device(args.device)
-    if args.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+    prepare_backends(device, args.deterministic)
     root = find_data(args.data)
     by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
-    rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
-    report_notes(notes)
+    with first_of_machine_first():  # the first fills the caches
+        rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
+        store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
+    if is_first():
+        report_notes(notes)
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings["seed"])
     refuse_single_image_batch(rows, settings)
     weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
     model = build_model(len(class_names), weights, settings["head"]).to(device)
-    store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
-    batch = {"batch_size": settings["batch_size"]}
+    batch = {"batch_size": settings["batch_size"], "rank": rank(), "ranks": ranks()}
     train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
     train_options |= {"sampler": settings["sampler"], "epoch_size": settings["epoch_size"]}
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
@@ -105,21 +115,13 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     if settings["protocol"] == "casting":
         val_weights = casting_weights(val_batches.castings)
     print_plan(device, root, rows, store, settings)
-    if args.resume:
-        warn_of_changed_contents(rows, args.out / "split.csv")
-    else:
-        for path in previous_run(args.out) if args.overwrite else ():
-            path.unlink()  # only now: nothing can be wrong with the new run's options any more
-        write_split(args.out / "split.csv", rows)
+    if is_first():
+        write_manifest(args, rows)
+    optimizer = build_optimizer(model, settings, args.cuda_graph)
     return Run(
         model=model,
-        optimizer=torch.optim.Adam(
-            model.parameters(),
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            fused=True,  # the same arithmetic in one pass over memory: 5 times faster on a CPU
-        ),
-        loss=loss_function(settings["head"], class_names),
+        optimizer=optimizer,
+        step=build_step(model, optimizer, class_names, settings, args.cuda_graph),
         train_batches=make_batches(
             store, rows, "train", class_names, device, **batch, **train_options
         ),
@@ -134,11 +136,71 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     )
 
 
+def write_manifest(args: argparse.Namespace, rows: list) -> None:
+    """split.csv of a new run in the place of an old one; a run that goes on keeps its own."""
+    if args.resume:
+        warn_of_changed_contents(rows, args.out / "split.csv")
+        return
+    for path in previous_run(args.out) if args.overwrite else ():
+        path.unlink()  # only now: nothing can be wrong with the new run's options any more
+    write_split(args.out / "split.csv", rows)
+
+
+def prepare_backends(device: torch.device, deterministic: bool) -> None:
+    """Let cuDNN choose the fastest algorithms, or only such as repeat bit for bit."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    elif device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches but the last have one shape
+
+
+def build_optimizer(model: nn.Module, settings: dict, cuda_graph: bool) -> torch.optim.Optimizer:
+    # A recorded step reads its learning rate from the device, where it can be changed.
+    lr = settings["lr"]
+    device = next(model.parameters()).device
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=torch.tensor(lr, device=device) if cuda_graph else lr,
+        weight_decay=settings["weight_decay"],
+        fused=True,  # the same arithmetic in one pass over memory: 5 times faster on a CPU
+        capturable=cuda_graph,
+    )
+
+
+def build_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    class_names: list[str],
+    settings: dict,
+    cuda_graph: bool,
+) -> TrainingStep:
+    """The training step that suits the device and the number of processes.
+
+    Raises:
+        UserError: a CUDA graph of what cannot be recorded.
+    """
+    device = next(model.parameters()).device
+    if cuda_graph and (device.type != "cuda" or ranks() > 1):
+        raise UserError("--cuda-graph records the work of one GPU, in one process")
+    network = model
+    if ranks() > 1:
+        network = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+    loss = loss_function(settings["head"], class_names, settings["label_smoothing"]).to(device)
+    step = GraphedStep if cuda_graph else TrainingStep
+    return step(network, loss, optimizer, lambda: autocast(device, settings), class_names)
+
+
+def autocast(device: torch.device, settings: dict) -> torch.autocast:
+    # Each weight is used once a step, so that a cache of cast ones is worth nothing.
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings["amp"], cache_enabled=False)
+
+
 def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
     """Explicit options, over those of the run that goes on, over the recipe's.
 
     Raises:
-        UserError: an explicit option contradicts the run that goes on.
+        UserError: an explicit option contradicts the run that goes on, or another option.
     """
     values = vars(args)
     name = args.recipe or (stored or {}).get("recipe", "reference")
@@ -149,6 +211,8 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
     settings = defaults | (stored or {}) | explicit
+    if settings["start_size"] is not None and settings["start_size"] > settings["image_size"]:
+        raise UserError("--start-size is the smaller size to begin with, --image-size the last one")
     split = split_options(settings)
     if split.protocol == "casting":
         settings |= {"folds": split.folds, "fold": split.fold}
@@ -159,13 +223,14 @@ def refuse_single_image_batch(rows: list, settings: dict) -> None:
     """BatchNorm has no variance where one image is left and the last map is 1 x 1.
 
     Raises:
-        UserError: the last batch would be such a one.
+        UserError: some process's share of the last batch would be such a one.
     """
     images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
     last_batch = images % settings["batch_size"] or settings["batch_size"]
-    if settings["image_size"] <= 32 and last_batch == 1:
+    smallest = settings["start_size"] or settings["image_size"]
+    if smallest <= 32 and last_batch // ranks() <= 1:
         raise UserError(
-            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
+            f"a batch of one image of {smallest} px cannot be normalised; "
             "choose another --batch-size or a larger --image-size"
         )
 
@@ -173,7 +238,8 @@ def refuse_single_image_batch(rows: list, settings: dict) -> None:
 def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    print(f"device   {device} ({name}{threads})")
+    processes = f", {ranks()} processes" if ranks() > 1 else ""
+    print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
     chosen = (f"{key} {value}" for key, value in settings.items() if value is not None)

@@ -24,6 +24,8 @@ if __name__ == "__main__":
 import math
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
 import torch
@@ -31,17 +33,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_csv
+from data import Batches
 from data_split import (
     FOLDS,
     NO_TEST_PART,
 )
 from dataset import data_name
-from model import (
-    class_probabilities,
-    save_checkpoint,
-    to_bytes,
-)
+from model import save_checkpoint, to_bytes
 from plots import plot_curves
+from processes import added_up, is_first, joined, largest, ranks, wait_for_all
 from run_setup import Run, resolve_settings, set_up
 from run_state import (
     Progress,
@@ -61,6 +61,7 @@ HISTORY_COLUMNS = [
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
+WARM_UP = 0.25  # of a one-cycle run
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -94,70 +95,79 @@ def is_finished(progress: Progress, settings: dict) -> bool:
 def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
     """The rest of an epoch, from batch `progress.step` on; returns early when asked to stop."""
     run.model.train()
-    unread = []  # (loss, images right, images) of the last batches, still on the device
-    batches = run.train_batches.epoch(progress.epoch, progress.step)
-    size = run.train_batches.images
+    unread = []  # figures of the last batches, still on the device
+    batches = run.train_batches
+    steps_between_reads = 1 if run.device.type == "cpu" else STEPS_BETWEEN_READS
     title = f"epoch {progress.epoch + 1}/{run.settings['epochs']}"
     with tqdm(
-        total=size, initial=progress.seen, desc=title, unit="img", leave=False, disable=None
-    ) as bar:
-        for images, targets in batches:
+        total=batches.images, initial=progress.seen, desc=title, unit="img", leave=False,
+        disable=None if is_first() else True,
+    ) as bar:  # fmt: skip
+        for images, targets in batches.epoch(
+            progress.epoch, progress.step, run.size_px(progress.epoch)
+        ):
             set_learning_rate(run, progress)
-            with run.autocast():
-                logits = run.model(images)
-            loss = run.loss(logits.float(), targets)
-            run.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            run.optimizer.step()
+            share, size = batches.share(progress.step), batches.size_of_batch(progress.step)
+            unread.append(run.step(images, targets, share.stop - share.start, size))
             progress.step += 1
-            unread.append((loss.detach(), count_right(run, logits, targets), len(targets)))
-            if len(unread) == STEPS_BETWEEN_READS or stop.signum or run.device.type == "cpu":
-                read_losses(unread, progress)
+            # Several processes have to agree to stop, which they do where they read.
+            if len(unread) == steps_between_reads or (stop.signum and ranks() == 1):
+                read_figures(unread, progress, batches)
                 bar.set_postfix(loss=f"{progress.loss_sum / progress.seen:.4f}", refresh=False)
-            bar.update(len(targets))
-            if stop.signum:
-                return
-        read_losses(unread, progress)
+                stop.signum = largest(stop.signum)
+                if stop.signum:
+                    return
+            bar.update(size)
+        read_figures(unread, progress, batches)
 
 
 def set_learning_rate(run: Run, progress: Progress) -> None:
     """The schedule as a function of where the run stands, so that resuming needs no state."""
-    factor = 1.0
-    if run.settings["schedule"] == "cosine":
-        done = (progress.epoch + progress.step / len(run.train_batches)) / run.settings["epochs"]
-        factor = (1 + math.cos(math.pi * done)) / 2
+    done = (progress.epoch + progress.step / len(run.train_batches)) / run.settings["epochs"]
+    rate = run.settings["lr"] * SCHEDULES[run.settings["schedule"]](done)
     for group in run.optimizer.param_groups:
-        group["lr"] = run.settings["lr"] * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
-def read_losses(unread: list[tuple[Tensor, Tensor, int]], progress: Progress) -> None:
-    """Add the batches' losses to the epoch's sums and empty the list.
+def falling_cosine(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+def one_cycle(done: float) -> float:
+    """Rises from a 25th for a quarter of the run, then falls (Smith and Topin, 2017)."""
+    if done < WARM_UP:
+        return 0.04 + 0.96 * done / WARM_UP
+    return falling_cosine((done - WARM_UP) / (1 - WARM_UP))
+
+
+SCHEDULES = {"constant": lambda done: 1.0, "cosine": falling_cosine, "onecycle": one_cycle}
+
+
+def read_figures(unread: list[Tensor], progress: Progress, batches: Batches) -> None:
+    """Add the figures of the last batches, of all processes, to the epoch's; empty the list.
 
     Raises:
         UserError: a loss is not finite; nothing has been saved since.
     """
     if not unread:
         return
-    losses, right, sizes = zip(*unread, strict=True)
-    losses = torch.stack(losses).tolist()
-    first_step = progress.step - len(losses)
-    for offset, (loss, size) in enumerate(zip(losses, sizes, strict=True)):
-        if not math.isfinite(loss):
+    figures = added_up(torch.stack(unread)).tolist()
+    first_step = progress.step - len(unread)
+    for step, (loss_sum, right) in enumerate(figures, first_step):
+        if not math.isfinite(loss_sum):
             raise UserError(
-                f"the loss is {loss} in epoch {progress.epoch + 1}, batch "
-                f"{first_step + offset + 1}; best.pth and last.pth are as they were; "
+                f"the loss is {loss_sum} in epoch {progress.epoch + 1}, batch {step + 1}; "
+                "best.pth and last.pth are as they were; "
                 "start anew with a lower --lr and --overwrite",
                 EXIT_FAILURE,
             )
-        progress.loss_sum += loss * size
-    progress.right += int(torch.stack(right).sum())
-    progress.seen += sum(sizes)
+        progress.loss_sum += loss_sum
+        progress.right += round(right)
+        progress.seen += batches.size_of_batch(step)
     unread.clear()
-
-
-def count_right(run: Run, logits: Tensor, targets: Tensor) -> Tensor:
-    predicted = class_probabilities(logits.detach(), run.class_names).argmax(dim=1)
-    return (predicted == targets).sum()
 
 
 def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
@@ -170,7 +180,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
         "val_accuracy": validation["accuracy"],
         "val_missed": validation["missed"],
         "val_false_alarms": validation["false_alarms"],
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
         "seconds": round(progress.seconds, 2),
     }
     progress.history.append(row)
@@ -178,6 +188,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
     is_best = validation["loss"] < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_epoch = validation["loss"], progress.epoch
+    if is_best and is_first():
         save_checkpoint(run.out / "best.pth", run.checkpoint(progress.epoch, validation))
     save_last(run, progress)
     write_history(run, progress)
@@ -185,6 +196,8 @@ def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
 
 
 def write_history(run: Run, progress: Progress) -> None:
+    if not is_first():
+        return
     rows = ([row[name] for name in HISTORY_COLUMNS] for row in progress.history)
     write_csv(run.out / "history.csv", HISTORY_COLUMNS, rows)
     title = f"Training on {data_name(run.root)}, protocol {run.settings['protocol']}"
@@ -208,6 +221,8 @@ def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
 
 def save_last(run: Run, progress: Progress) -> None:
     """Everything that the next batch depends on."""
+    if not is_first():
+        return
     content = {
         "checkpoint": asdict(run.checkpoint(progress.epoch, {})),
         "optimizer": run.optimizer.state_dict(),
@@ -228,7 +243,11 @@ def restore(run: Run, content: dict) -> Progress:
     then = {"classes": stored["class_names"], "images and split": stored["split_sha256"]}
     refuse_differences(run.out, now, then)
     run.model.load_state_dict(stored["weights"])
+    # What it has learned, not how it is to be run: another device may go on.
+    options = [{k: v for k, v in g.items() if k != "params"} for g in run.optimizer.param_groups]
     run.optimizer.load_state_dict(content["optimizer"])
+    for group, kept in zip(run.optimizer.param_groups, options, strict=True):
+        group |= kept
     torch.set_rng_state(content["rng"])
     return Progress(**content["progress"])
 
@@ -238,6 +257,12 @@ def restore(run: Run, content: dict) -> Progress:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
+    with joined(args.device) as args.device:
+        return train_all(args)
+
+
+def train_all(args: argparse.Namespace) -> int:
+    """One model, or with --fold all one a fold; tells what to do next."""
     if args.fold != "all":
         run = train(args)
         checkpoint = shlex.quote(str(args.out / "best.pth"))
@@ -263,7 +288,7 @@ def train_fold(args: argparse.Namespace, fold: int) -> None:
     """
     out = args.out / f"fold{fold}"
     values = vars(args) | {"fold": fold, "out": out}
-    begun = (out / "last.pth").exists() and not args.overwrite
+    begun = bool(largest((out / "last.pth").exists() and not args.overwrite))
     one = argparse.Namespace(**values | {"resume": begun})
     stored = finished_run(out) if begun else None
     if stored and resolve_settings(one, stored) == stored:  # else it is to go on for longer
@@ -273,11 +298,19 @@ def train_fold(args: argparse.Namespace, fold: int) -> None:
     train(one)
 
 
-def train(args: argparse.Namespace) -> Run:
-    """Train one model into `args.out`, from the beginning or from where last.pth left it."""
+@contextmanager
+def folder_of_run(args: argparse.Namespace) -> Iterator[None]:
+    """Make sure that the output folder is this run's, and its alone."""
     usable_folder(args.out)
     with sole_use_of(args.out):
         check_folder(args.out, args.resume, args.overwrite)
+        yield
+
+
+def train(args: argparse.Namespace) -> Run:
+    """Train one model into `args.out`, from the beginning or from where last.pth left it."""
+    with folder_of_run(args) if is_first() else nullcontext():
+        wait_for_all()
         last = load_last(args.out) if args.resume else None
         settings = resolve_settings(args, last and last["checkpoint"]["training"])
         run = set_up(args, settings)

@@ -15,6 +15,7 @@ from model import (
     save_checkpoint,
 )
 from operating_point import fit_operating_point
+from processes import in_order_of_ranks, is_first, wait_for_all
 from run_setup import Run
 
 
@@ -49,13 +50,20 @@ def evaluate(run: Run, epoch: int) -> dict:
 
 @torch.inference_mode()
 def validation_logits(run: Run) -> Tensor:
-    """Logits (N, C) of the validation images, whatever the head."""
+    """Logits (N, C) of the validation images, whatever the head, in each process.
+
+    Every image is judged once, by the process whose share it is.
+    """
     run.model.eval()
-    logits = []
-    for images, _ in run.val_batches.epoch():
+    logits, places = [], []
+    for step, (images, _) in enumerate(run.val_batches.epoch()):
+        share = run.val_batches.share(step)
         with run.autocast():
-            logits.append(class_logits(run.model(images), run.class_names))
-    return torch.cat(logits)
+            found = class_logits(run.model(images), run.class_names)
+        logits.append(found[: share.stop - share.start])
+        places.append(torch.arange(share.start, share.stop))
+    order = in_order_of_ranks(torch.cat(places)).argsort()
+    return in_order_of_ranks(torch.cat(logits))[order]
 
 
 def finish_run(run: Run) -> None:
@@ -64,6 +72,7 @@ def finish_run(run: Run) -> None:
     best.pth without an operating point is that of an unfinished run.
     """
     path = run.out / "best.pth"
+    wait_for_all()  # until the first has written it
     checkpoint = load_checkpoint(path)
     checkpoint.training = run.settings  # a run that went on for longer may have found none better
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
@@ -79,4 +88,5 @@ def finish_run(run: Run) -> None:
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
         checkpoint.operating_point = {"fitted": True, **point.as_dict()}
         print(point.describe())
-    save_checkpoint(path, checkpoint)
+    if is_first():
+        save_checkpoint(path, checkpoint)

@@ -19,7 +19,6 @@ from data import (
     augmented,
     describe_store,
     make_batches,
-    normalised,
     open_store,
     order_by_castings,
     seeded,
@@ -29,7 +28,6 @@ from dataset import ImageRow, hashed
 
 CPU = torch.device("cpu")
 SIZE_PX = 16
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean, standard deviation
 
 
 @pytest.fixture
@@ -202,15 +200,14 @@ def test_store_is_described_for_people():
 
 
 def test_every_image_comes_once_an_epoch_with_its_own_target():
-    batches = random_batches(mean=(0, 0, 0), std=(1, 1, 1))
+    batches = random_batches()
     found = list(batches.epoch(3))
     assert [len(targets) for _, targets in found] == [4, 4, 4, 4, 4, 2]
     assert len(batches) == 6
     assert sorted(order_of(batches, 3)) == list(range(22))
     for images, targets in found:
-        assert (images.shape[1:], images.dtype) == ((3, 12, 12), torch.float32)
-        expected = batches.pixels[targets].unsqueeze(1) / 255
-        assert torch.equal(images, expected.expand_as(images))
+        assert (images.shape[1:], images.dtype) == ((1, 12, 12), torch.float32)
+        assert torch.equal(images, batches.pixels[targets].unsqueeze(1) / 255)
 
 
 def test_order_depends_on_seed_and_epoch_only():
@@ -251,29 +248,58 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
     assert not torch.equal(first[0], first[1])
 
 
-def test_normalisation_is_that_of_imagenet():
-    images = normalised(torch.tensor([0.0, 128 / 255, 1.0]).view(3, 1, 1, 1), *IMAGENET)
-    expected = [
-        [-2.117904, -2.035714, -1.804444],  # (0 - 0.485) / 0.229 and so on
-        [0.074065, 0.205182, 0.426492],
-        [2.248908, 2.428571, 2.640000],
-    ]
-    assert images.shape == (3, 3, 1, 1)
-    assert torch.allclose(images.view(3, 3), torch.tensor(expected), atol=1e-5)
+def test_smaller_images_are_means_of_larger_ones():
+    whole, halved = (list(random_batches().epoch(1, size_px=size)) for size in (None, 6))
+    for (images, targets), (small, same_targets) in zip(whole, halved, strict=True):
+        assert small.shape[1:] == (1, 6, 6)
+        assert torch.equal(targets, same_targets)
+        # A triangle over 4 x 4 pixels, but for the border, where it is cut off
+        weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        windows = images[..., 1:-1, 1:-1].unfold(2, 4, 2).unfold(3, 4, 2)
+        expected = torch.einsum("bchwij,i,j->bchw", windows, weights, weights)
+        torch.testing.assert_close(small[..., 1:-1, 1:-1], expected)
 
 
-def test_batches_use_the_normalisation_they_are_given():
-    plain, imagenet_images, other = (
-        next(iter(random_batches(**options).epoch()))[0]
-        for options in (
-            {"mean": (0, 0, 0), "std": (1, 1, 1)},
-            {},
-            {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 2)},
-        )
-    )
-    assert torch.allclose(imagenet_images, normalised(plain[:, :1], *IMAGENET))
-    expected = [(plain[:, 0] - 0.1) * 2, (plain[:, 1] - 0.2) * 4, (plain[:, 2] - 0.3) / 2]
-    assert torch.allclose(other, torch.stack(expected, dim=1), atol=1e-6)
+def test_no_size_is_larger_than_the_stores():
+    assert same(list(random_batches().epoch(0, size_px=99)), list(random_batches().epoch(0)))
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(images=st.integers(1, 40), batch_size=st.integers(1, 9), ranks=st.integers(1, 5))
+def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, ranks):
+    alone = random_batches(images, batch_size=batch_size)
+    for step in range(len(alone)):
+        shares = [
+            replace(alone, rank=rank, ranks=ranks).share(step) for rank in range(ranks)
+        ]  # fmt: skip
+        places = [place for share in shares for place in range(share.start, share.stop)]
+        assert places == list(range(alone.share(step).start, alone.share(step).stop))
+        assert len(places) == alone.size_of_batch(step)
+        sizes = [share.stop - share.start for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert sizes[0] >= 1  # the first process's BatchNorm statistics are the ones that count
+
+
+def test_processes_cut_the_same_epoch():
+    whole = list(random_batches(9).epoch(2))
+    parts = [list(random_batches(9, rank=rank, ranks=2).epoch(2)) for rank in (0, 1)]
+    for step, (_, targets) in enumerate(whole[:-1]):
+        assert torch.equal(targets, torch.cat([part[step][1] for part in parts]))
+    # Of the last batch's one image the second process has no share; it gets that image all the same
+    assert [part[-1][1].tolist() for part in parts] == [whole[-1][1].tolist()] * 2
+
+
+def test_processes_augment_their_shares_differently():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
+    alike = random_batches(8, augment="full", batch_size=8)
+    alike.pixels = pixels.repeat(8, 1, 1)
+    first, second = (
+        next(iter(replace(alike, rank=rank, ranks=2).epoch()))[0] for rank in (0, 1)
+    )  # fmt: skip
+    assert not torch.equal(first, second)
 
 
 # --- which images make an epoch ------------------------------------------------------------------
@@ -327,7 +353,7 @@ def test_order_by_castings_depends_on_seed_and_epoch_only():
 
 def test_batches_by_castings_hold_the_images_of_their_order():
     castings = ["a"] * 30 + ["b", "c"]
-    batches = sampled(castings, epoch_size=24, mean=(0, 0, 0), std=(1, 1, 1))
+    batches = sampled(castings, epoch_size=24)
     assert (batches.images, len(batches)) == (24, 6)
     order = order_of(batches, 3)
     assert order == batches.order(3).tolist()
@@ -377,7 +403,7 @@ def test_split_brings_the_castings_of_its_own_images(pictures, cache):
 def test_split_has_its_own_images_and_class_indices(pictures, cache):
     root, rows = pictures
     store = open_store(root, rows, SIZE_PX)
-    options = {"batch_size": 3, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    options = {"batch_size": 3}
     for split, numbers in (("train", [0, 1, 2, 3]), ("val", [4, 5])):
         for names in (["def", "ok"], ["ok", "def"]):
             found = list(make_batches(store, rows, split, names, CPU, **options).epoch())

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from common import ROOT
-from results import MARKS, leak_text, results_table
+from results import MARKS, leak_text, results_table, speed_table
 
 SCRIPTS = (
     "data_split.py", "synthetic.py", "train.py", "test.py", "predict.py", "probe.py", "release.py",
-    "results.py",
+    "results.py", "benchmark.py",
 )  # fmt: skip
 # Who may import whom; everybody may import common.
 ALLOWED = {
@@ -24,7 +24,11 @@ ALLOWED = {
     "synthetic": {"synthetic_casting"},
     "metrics": set(),
     "plots": set(),
-    "model": set(),
+    "grey_stem": set(),
+    "winograd": set(),
+    "model": {"grey_stem", "winograd"},
+    "processes": set(),
+    "training_step": {"model", "processes"},
     "operating_point": set(),
     "castings": set(),
     "run_state": {"model"},
@@ -35,12 +39,13 @@ ALLOWED = {
     "data": {"dataset", "images"},
     "train_options": {"data_split"},
     "run_setup": {
-        "data", "data_split", "dataset", "model", "operating_point", "run_state", "train_options",
+        "data", "data_split", "dataset", "model", "operating_point", "processes", "run_state",
+        "train_options", "training_step",
     },
-    "validate": {"metrics", "model", "operating_point", "run_setup"},
+    "validate": {"metrics", "model", "operating_point", "processes", "run_setup"},
     "train": {
-        "data_split", "dataset", "model", "plots", "run_setup", "run_state", "train_options",
-        "validate",
+        "data", "data_split", "dataset", "model", "plots", "processes", "run_setup", "run_state",
+        "train_options", "validate",
     },
     "predict": {"data", "images", "model"},
     "held_out": {
@@ -51,6 +56,14 @@ ALLOWED = {
     "probe": {
         "dataset", "held_out", "images", "metrics", "picture_changes", "plots", "predict",
     },
+    "plain_loop": set(),
+    "measuring": set(),
+    "benchmark_train": {
+        "data_split", "dataset", "measuring", "model", "plain_loop", "run_setup", "run_state",
+        "train", "train_options", "validate",
+    },
+    "benchmark_infer": {"data_split", "dataset", "measuring", "model", "predict"},
+    "benchmark": {"benchmark_infer", "benchmark_train", "train_options"},
     "results": set(),
     "release": {"data_split", "dataset", "held_out", "metrics", "model", "results"},
 }  # fmt: skip
@@ -122,7 +135,9 @@ def test_every_make_target_that_the_readme_names_exists():
 def test_the_readmes_figures_are_the_published_ones():
     readme = (ROOT / "README.md").read_text()
     results = json.loads((ROOT / "docs" / "results.json").read_text())
-    for part, expected in (("table", results_table(results)), ("leak", leak_text(results))):
+    texts = {"table": results_table(results), "leak": leak_text(results)}
+    texts["speed"] = speed_table(results)
+    for part, expected in texts.items():
         begin, end = MARKS[part]
         assert readme.split(begin)[1].split(end)[0].strip() == expected.strip()
 

@@ -27,7 +27,7 @@ TWO = ["def_front", "ok_front"]
 
 @pytest.mark.parametrize(("head", "outputs"), [("softmax", 2), ("sigmoid", 1)])
 def test_each_head_has_its_number_of_outputs(head, outputs):
-    logits = build_model(2, "none", head).eval()(torch.zeros(3, 3, 32, 32))
+    logits = build_model(2, "none", head).eval()(torch.zeros(3, 1, 32, 32))
     assert logits.shape == (3, outputs)
 
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_survives_saving_and_loading(tmp_path, trained):
     assert copy.description() == checkpoint.description()
     for name, tensor in checkpoint.weights.items():
         assert torch.equal(copy.weights[name], tensor)
-    image = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 1, 32, 32)
     assert torch.equal(copy.model()(image), checkpoint.model()(image))
 
 

@@ -17,7 +17,8 @@ def pages(tmp_path, monkeypatch):
     marks = results.MARKS
     (tmp_path / "README.md").write_text(
         f"before\n{marks['table'][0]}\nold table\n{marks['table'][1]}\nbetween\n"
-        f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\nafter\n"
+        f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\n"
+        f"{marks['speed'][0]}\nold speed\n{marks['speed'][1]}\nafter\n"
     )
     return tmp_path
 
@@ -154,3 +155,50 @@ def test_bad_calls_give_one_line_and_change_nothing(pages):
     with pytest.raises(UserError, match="not a JSON file"):
         results.main(["--name", "x", str(pages / "text.json")])
     assert ((pages / "results.json").read_text(), (pages / "README.md").read_text()) == before
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+
+def machine(gpu=False):
+    return {"gpu": gpu, "device": "NVIDIA X" if gpu else "AMD Y", "threads": 2}
+
+
+TRAINING = {
+    "benchmark": "train", "machine": machine(), "image_size": 224, "batch_size": 16,
+    "variants": [
+        {"name": "plain loop, no workers", "epoch_s": 700.0, "ratio_vs_plain": 1.0},
+        {"name": "ours, same recipe", "epoch_s": 540.0, "ratio_vs_plain": 1.296},
+    ],
+}  # fmt: skip
+INFERENCE = {
+    "benchmark": "infer", "machine": machine(), "image_size": 224,
+    "engines": [
+        {"name": "eager PyTorch", "p50_ms": 45.2, "p95_ms": 51.0, "ratio_vs_eager": 1.0},
+        {"name": "predict.py", "p50_ms": 40.4, "p95_ms": 48.6, "ratio_vs_eager": 1.119},
+    ],
+}  # fmt: skip
+
+
+def test_benchmarks_are_published_as_ratios_and_what_is_missing_is_said(pages):
+    publish(pages, TRAINING)
+    page = publish(pages, INFERENCE)
+    training = "training, 224 px, batch 16: ours, same recipe, 9.0 min an epoch"
+    assert f"| {training} | AMD Y, 2 threads | 1.30 |" in page
+    assert "predict.py, median 40 ms, p95 49 ms | AMD Y, 2 threads | 1.12 |" in page
+    assert "| `python benchmark.py train` | NVIDIA GPU | not measured |" in page
+    assert "old speed" not in page
+    page = publish(pages, TRAINING | {"machine": machine(gpu=True)})
+    assert "an epoch | NVIDIA X | 1.30 |" in page
+    assert "an epoch | AMD Y, 2 threads | 1.30 |" in page  # one does not replace the other
+    assert "benchmark.py train`" not in page
+
+
+@pytest.mark.parametrize(
+    ("ours", "text"),
+    [([9.0, 10.0, 12.0], "12.0"), ([9.0, None, 12.0], "reached with 2 of 3 seeds")],
+)
+def test_seconds_to_an_accuracy_are_published_as_the_ratio_of_medians(pages, ours, text):
+    measured = {"benchmark": "accuracy", "machine": machine(gpu=True), "target": 0.99}
+    measured |= {"seeds": [0, 1, 2], "plain_s": [100.0, 120.0, 300.0], "ours_s": ours}
+    assert f"| seconds to 99.0% on validation | NVIDIA X | {text}" in publish(pages, measured)

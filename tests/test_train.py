@@ -18,6 +18,7 @@ import torch
 
 import run_state
 import train
+import training_step
 from casting_table import read_table
 from common import ROOT, UserError, write_csv
 from data import open_store
@@ -89,7 +90,7 @@ def test_losses_are_means_over_images_not_batches(trained, castings):
 def stop_after(batches: int, monkeypatch):
     """Send this process SIGTERM in the course of the given batch."""
     seen = 0
-    original = train.count_right
+    original = training_step.count_right
 
     def count(*arguments):
         nonlocal seen
@@ -98,7 +99,7 @@ def stop_after(batches: int, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(train, "count_right", count)
+    monkeypatch.setattr(training_step, "count_right", count)
 
 
 @pytest.mark.parametrize("batches", [1, pytest.param(4, marks=pytest.mark.slow)])
@@ -229,7 +230,7 @@ def test_out_of_memory_suggests_a_smaller_batch(error, tmp_path, train_options, 
     def exhaust(*_):
         raise error
 
-    monkeypatch.setattr(train, "count_right", exhaust)
+    monkeypatch.setattr(training_step, "count_right", exhaust)
     with pytest.raises(UserError, match="--batch-size 8") as failure:
         train.main([*train_options, "--out", str(tmp_path)])
     assert failure.value.exit_code == 1
@@ -240,7 +241,7 @@ def test_a_bug_in_the_loop_is_not_called_a_lack_of_memory(tmp_path, train_option
     def fail(*_):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(train, "count_right", fail)
+    monkeypatch.setattr(training_step, "count_right", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train.main([*train_options, "--out", str(tmp_path)])
 
@@ -397,14 +398,14 @@ def no_curves(monkeypatch):
 def sampled(tmp_path_factory, train_options):
     """The folder of a training that draws castings, and of each batch its (images, defects)."""
     out, batches = tmp_path_factory.mktemp("sampled"), []
-    original = train.count_right
+    original = training_step.count_right
 
-    def count(run, logits, targets):
+    def count(logits, targets, class_names):
         batches.append((len(targets), int((targets == 0).sum())))
-        return original(run, logits, targets)
+        return original(logits, targets, class_names)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "count_right", count)
+        patch.setattr(training_step, "count_right", count)
         patch.setattr(train, "plot_curves", lambda *_: None)
         assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
     return out, batches

@@ -1,0 +1,115 @@
+"""Measure speed, side by side in one run: plain PyTorch as it is commonly written, and ours.
+
+    python benchmark.py train                     images/s and seconds an epoch; under 10 minutes
+    python benchmark.py train --data synthetic    the same without the real images
+    python benchmark.py infer                     latency of a single part, images/s of many
+    python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
+
+Variants take turns, since a machine's speed changes from minute to minute; ratios are medians over
+rounds. Progress goes to stderr; a table for people, and as the last line one JSON. Leave the
+machine alone meanwhile.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from benchmark_infer import BATCH_SIZES, measure_inference
+from benchmark_train import measure_accuracy, measure_training
+from common import EXIT_OK, UserError, run_script, script_parser
+from train_options import image_size, positive, seed, share
+
+
+def print_training(result: dict) -> None:
+    print(f"{'':34s} {'images/s':>9s} {'epoch':>8s} {'x plain':>8s} {'of peak':>8s}")
+    for line in result["variants"]:
+        print(
+            f"{line['name']:34s} {line['images_per_s']:9.1f} {line['epoch_s']:6.1f} s "
+            f"{line['ratio_vs_plain']:8.2f} {line['share_of_peak']:8.1%}"
+        )
+    print(
+        f"medians of {result['rounds']} rounds of {result['images_a_round']} images, "
+        f"{result['image_size']} px, batch {result['batch_size']}; an epoch has "
+        f"{result['images_an_epoch']:,} images"
+    )
+    print(
+        f"peak {result['peak_tflops']} TFLOP/s ({result['peak_source']}); arithmetic by definition"
+    )
+    print(f"memory of ours above the interpreter with torch: {result['memory_mb']:,} MB at most")
+
+
+def print_inference(result: dict) -> None:
+    columns = "".join(f"{f'batch {size}':>10s}" for size in BATCH_SIZES)
+    print(f"{'':16s}{'p50':>9s}{'p95':>9s}{'p99':>9s}{'x eager':>9s}{columns}")
+    for line in result["engines"]:
+        speeds = "".join(f"{line[f'images_per_s_{size}']:8.1f}/s" for size in BATCH_SIZES)
+        print(
+            f"{line['name']:16s}{line['p50_ms']:6.1f} ms{line['p95_ms']:6.1f} ms"
+            f"{line['p99_ms']:6.1f} ms{line['ratio_vs_eager']:9.2f}{speeds}"
+        )
+    print(
+        f"{result['parts']} parts x {result['rounds']} rounds at {result['image_size']} px, "
+        f"decoding included, {result['machine']['threads']} threads; checkpoint "
+        f"{result['checkpoint']}; {result['memory_mb']:,} MB above the loaded model at most"
+    )
+
+
+def print_accuracy(result: dict) -> None:
+    print(f"seconds until {result['target']:.2%} of the validation images are right, by seed")
+    for name in ("plain", "ours"):
+        found = ", ".join("never" if s is None else f"{s:.1f} s" for s in result[f"{name}_s"])
+        print(f"{name:6s} {found}")
+
+
+def benchmark_parser() -> argparse.ArgumentParser:
+    """The three benchmarks and their options."""
+    parser = script_parser(__doc__)
+    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy}")
+
+    def command(name: str, measure, show, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one.set_defaults(measure=measure, show=show)
+        one.add_argument("--data", metavar="PATH", help="as for train.py; 'synthetic' renders")
+        one.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
+        return one
+
+    train = command("train", measure_training, print_training, "training speed, variants in turns")
+    infer = command("infer", measure_inference, print_inference, "latency and throughput")
+    accuracy = command(
+        "accuracy", measure_accuracy, print_accuracy,
+        "seconds to a validation accuracy: the reference recipe in the plain loop, recipe fast "
+        "in ours (with --device cpu on a CPU too: hours)",
+    )  # fmt: skip
+    for one in (train, accuracy):
+        one.add_argument("--image-size", type=image_size, default=224, metavar="PX")
+        one.add_argument("--batch-size", type=positive, default=16, metavar="N")
+    train.add_argument(
+        "--batches", type=positive, metavar="N", help="a round; default 13, on a GPU 100"
+    )
+    for one in (train, infer):
+        one.add_argument("--rounds", type=positive, default=5, metavar="N", help="default 5")
+    infer.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    infer.add_argument("--parts", type=positive, default=64, metavar="N", help="default 64")
+    infer.add_argument("--threads", type=positive, metavar="N", help="default: PyTorch's own")
+    accuracy.add_argument("--target", type=share, default=0.99, metavar="X", help="default 0.99")
+    accuracy.add_argument("--epochs", type=positive, default=30, metavar="N", help="of plain")
+    accuracy.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2], metavar="N")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = benchmark_parser().parse_args(argv)
+    if args.measure is measure_accuracy and not args.device and not torch.cuda.is_available():
+        raise UserError("benchmark.py accuracy needs a CUDA GPU; on a CPU it would take hours")
+    if getattr(args, "threads", None):
+        torch.set_num_threads(args.threads)
+    result = args.measure(args)
+    args.show(result)
+    print(json.dumps(result))
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    run_script(main)

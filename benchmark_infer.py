@@ -1,0 +1,116 @@
+"""Inference speed: latency of one part and throughput of many, decoding included."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms
+from torchvision.models import resnet18
+
+from data_split import load_split
+from dataset import find_data
+from measuring import describe_machine, peak_memory_mb, wait_for
+from model import Checkpoint, find_checkpoint, load_checkpoint
+from predict import load_predictor
+
+BATCH_SIZES = (1, 8, 32)
+
+
+class PlainInference:
+    """The baseline: torchvision's transforms and network in eager PyTorch, same weights."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device):
+        outputs, _ = checkpoint.weights["fc.weight"].shape
+        self.model = resnet18(num_classes=outputs)
+        self.model.load_state_dict(checkpoint.weights)
+        self.model.eval().to(device)
+        self.device = device
+        side = (checkpoint.image_size_px, checkpoint.image_size_px)
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize(side),
+                transforms.ToTensor(),
+                transforms.Normalize(checkpoint.mean, checkpoint.std),
+            ]
+        )
+
+    @torch.inference_mode()
+    def predict(self, paths: Sequence[Path]) -> list[list[float]]:
+        """Logits of image files."""
+        images = [self.transform(Image.open(path).convert("RGB")) for path in paths]
+        return self.model(torch.stack(images).to(self.device)).cpu().tolist()
+
+
+def measure_inference(args: argparse.Namespace) -> dict:
+    """Percentiles of the latency of single parts, images/s of batches, for each engine."""
+    path = find_checkpoint(args.checkpoint)
+    predictor = load_predictor(path, args.device)
+    before_mb = peak_memory_mb()
+    device = predictor.device
+    root = find_data(args.data)
+    rows, _ = load_split(root)
+    held_out = [root / row.path for row in rows if row.split != "train"]
+    parts = [held_out[i * len(held_out) // args.parts] for i in range(args.parts)]
+    engines = {
+        "eager PyTorch": PlainInference(load_checkpoint(path), device).predict,
+        "predict.py": predictor.predict,
+    }
+    latencies = {name: [] for name in engines}
+    speeds = {name: {size: [] for size in BATCH_SIZES} for name in engines}
+    for number in range(args.rounds + 1):  # the first is the warm-up
+        for name, predict in engines.items():
+            found = latencies_ms(predict, parts, device)
+            by_size = {size: images_per_s(predict, parts, size, device) for size in BATCH_SIZES}
+            if number:
+                latencies[name] += found
+                for size, speed in by_size.items():
+                    speeds[name][size].append(speed)
+    baseline = np.median(latencies["eager PyTorch"])
+    return {
+        "benchmark": "infer",
+        "machine": describe_machine(device),
+        "checkpoint": f"{path} ({predictor.model_id})",
+        "image_size": predictor.checkpoint.image_size_px,
+        "parts": args.parts,
+        "rounds": args.rounds,
+        "memory_mb": round(peak_memory_mb() - before_mb),
+        "engines": [engine_line(name, latencies[name], speeds[name], baseline) for name in engines],
+    }
+
+
+def engine_line(
+    name: str, latencies: list[float], speeds: dict[int, list[float]], baseline_ms: float
+) -> dict:
+    """A line of the table."""
+    p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
+    line = {"name": name, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+    line["ratio_vs_eager"] = baseline_ms / p50
+    line |= {f"images_per_s_{size}": statistics.median(speeds[size]) for size in BATCH_SIZES}
+    return {key: value if key == "name" else round(float(value), 2) for key, value in line.items()}
+
+
+def latencies_ms(predict: Callable, parts: Sequence[Path], device: torch.device) -> list[float]:
+    """From file to verdict, part by part."""
+    found = []
+    for part in parts:
+        started = time.perf_counter()
+        predict([part])
+        wait_for(device)
+        found.append((time.perf_counter() - started) * 1000)
+    return found
+
+
+def images_per_s(
+    predict: Callable, parts: Sequence[Path], batch_size: int, device: torch.device
+) -> float:
+    """Throughput over all parts in batches of this size."""
+    started = time.perf_counter()
+    for start in range(0, len(parts), batch_size):
+        predict(parts[start : start + batch_size])
+    wait_for(device)
+    return len(parts) / (time.perf_counter() - started)

@@ -1,0 +1,210 @@
+"""Training speed: the plain loop as its users run it, beside this repository's."""
+
+import argparse
+import io
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch.utils.data import DataLoader
+
+from data_split import load_split
+from dataset import ImageRow, find_data
+from measuring import (
+    Variant,
+    describe_machine,
+    in_turns,
+    peak_memory_mb,
+    peak_tflops,
+    training_gflop,
+)
+from model import choose_device
+from plain_loop import CastingImages, PlainTraining
+from run_setup import Run, resolve_settings, set_up
+from run_state import Progress, StopSignal
+from train import is_finished, train_one_epoch
+from train_options import build_parser
+from validate import evaluate
+
+BATCHES_A_ROUND = {"cpu": 13, "cuda": 100}  # 13 of 16 are about 200 images
+
+
+def measure_training(args: argparse.Namespace) -> dict:
+    """Images/s of each variant, in turns, as the values that the table shows."""
+    device = choose_device(args.device)
+    images = (args.batches or BATCHES_A_ROUND[device.type]) * args.batch_size
+    root = find_data(args.data)
+    rows, _ = load_split(root)
+    before_mb = peak_memory_mb()
+    with TemporaryDirectory() as folder:
+        same = ["--image-size", str(args.image_size), "--batch-size", str(args.batch_size)]
+        ours = own_variant("ours, same recipe", args, images, folder, same)
+        ours.work(0)  # before the plain loop adds to the peak
+        memory_mb = peak_memory_mb() - before_mb
+        plain = [
+            plain_variant(workers, root, rows, images, args, device)
+            for workers in (0, os.cpu_count() or 1)
+        ]
+        fastest = fastest_variants(args, images, folder, same, device)
+        variants = [*plain, ours, *fastest]
+        in_turns(variants, args.rounds, device)
+    in_training = sum(row.split == "train" for row in rows)
+    peak, source = peak_tflops(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    lines = [line_of(variant, plain[0], in_training, peak) for variant in variants]
+    return {
+        "benchmark": "train",
+        "machine": describe_machine(device),
+        "data": args.data or "real",
+        "image_size": args.image_size,
+        "batch_size": args.batch_size,
+        "images_a_round": images,
+        "rounds": args.rounds,
+        "images_an_epoch": in_training,
+        "ratio_vs_plain": lines[len(plain)]["ratio_vs_plain"],
+        "peak_tflops": round(peak, 3),
+        "peak_source": source,
+        "memory_mb": round(memory_mb),
+        "variants": lines,
+    }
+
+
+def line_of(variant: Variant, plain: Variant, images_an_epoch: int, peak_tflops: float) -> dict:
+    """A line of the table."""
+    speed = variant.images_per_s()
+    return {
+        "name": variant.name,
+        "images_per_s": round(speed, 2),
+        "epoch_s": round(images_an_epoch / speed, 1),
+        "ratio_vs_plain": round(variant.ratio_to(plain), 2),
+        "share_of_peak": round(variant.gflop_per_image * speed / peak_tflops / 1e3, 3),
+    }
+
+
+def plain_variant(
+    workers: int,
+    root: Path,
+    rows: Sequence[ImageRow],
+    images: int,
+    args: argparse.Namespace,
+    device: torch.device,
+) -> Variant:
+    """The plain loop over some of the training images, spread over all of them."""
+    train = [row for row in rows if row.split == "train"]
+    chosen = [train[i * len(train) // images] for i in range(images)]
+    training = PlainTraining(
+        plain_images(root, chosen, args.image_size), args.batch_size, workers, device
+    )
+    name = f"plain loop, {workers or 'no'} workers"
+    gflop = training_gflop(args.image_size)
+    return Variant(name, lambda _: training.train_one_epoch(), images, gflop)
+
+
+def plain_images(root: Path, rows: Sequence[ImageRow], image_size_px: int) -> CastingImages:
+    names = sorted({row.label for row in rows})
+    paths = [root / row.path for row in rows]
+    return CastingImages(paths, [names.index(row.label) for row in rows], image_size_px)
+
+
+def own_variant(
+    name: str, args: argparse.Namespace, images: int, folder: str, options: list[str]
+) -> Variant:
+    """train.py's own loop with these options, on epochs of `images` images."""
+    run = prepare_run(args, folder, [*options, "--epoch-size", str(images)])
+    epochs = range(run.settings["epochs"]) if run.settings["start_size"] else [0]
+
+    def train_each_size(_: int) -> None:
+        for epoch in epochs:
+            train_one_epoch(run, Progress(epoch=epoch), StopSignal())
+
+    gflop = statistics.mean(training_gflop(run.size_px(epoch)) for epoch in epochs)
+    return Variant(name, train_each_size, images * len(epochs), gflop)
+
+
+def fastest_variants(
+    args: argparse.Namespace, images: int, folder: str, same: list[str], device: torch.device
+) -> list[Variant]:
+    """What else there is: on a CPU less work, on a GPU other numbers and fewer launches."""
+    if device.type == "cpu":
+        return [own_variant("ours, recipe fast", args, images, folder, ["--recipe", "fast"])]
+    fast, large = ["--amp", "--cuda-graph"], ["--batch-size", "256"]
+    return [
+        own_variant("ours, bf16", args, images, folder, [*same, "--amp"]),
+        own_variant("ours, bf16, CUDA graph", args, images, folder, [*same, *fast]),
+        own_variant("the same, batch 256", args, 16 * images, folder, [*same, *fast, *large]),
+    ]
+
+
+def prepare_run(args: argparse.Namespace, folder: str, options: list[str]) -> Run:
+    """A run of train.py as far as its first batch; what it prints is dropped."""
+    own = ["--weights", "none", "--out", folder, *options]
+    own += ["--data", args.data] if args.data else []
+    own += ["--device", args.device] if args.device else []
+    parsed = build_parser("").parse_args(own)
+    with redirect_stdout(io.StringIO()):
+        return set_up(parsed, resolve_settings(parsed, None))
+
+
+# --- seconds to an accuracy ----------------------------------------------------------------------
+
+
+def measure_accuracy(args: argparse.Namespace) -> dict:
+    """Wall-clock until validation accuracy reaches the target, for each seed; None: never."""
+    device = choose_device(args.device)
+    root = find_data(args.data)
+    rows, _ = load_split(root)
+    found = {"plain": [], "ours": []}
+    for seed in args.seeds:
+        found["plain"].append(seconds_of_plain(args, root, rows, seed, device))
+        found["ours"].append(seconds_of_ours(args, seed))
+    return {
+        "benchmark": "accuracy",
+        "machine": describe_machine(device),
+        "data": args.data or "real",
+        "target": args.target,
+        "seeds": args.seeds,
+        "plain_s": found["plain"],
+        "ours_s": found["ours"],
+    }
+
+
+def seconds_of_plain(
+    args: argparse.Namespace,
+    root: Path,
+    rows: Sequence[ImageRow],
+    seed: int,
+    device: torch.device,
+) -> float | None:
+    """The reference recipe in the plain loop, one worker a core."""
+    torch.manual_seed(seed)
+    workers, started = os.cpu_count() or 1, time.perf_counter()
+    train, val = (
+        plain_images(root, [row for row in rows if row.split == split], args.image_size)
+        for split in ("train", "val")
+    )
+    training = PlainTraining(train, args.batch_size, workers, device)
+    val_loader = DataLoader(val, 8, num_workers=workers)
+    for _ in range(args.epochs):
+        training.train_one_epoch()
+        if training.accuracy(val_loader) >= args.target:
+            return round(time.perf_counter() - started, 1)
+    return None
+
+
+def seconds_of_ours(args: argparse.Namespace, seed: int) -> float | None:
+    """Recipe fast, decoding all images included."""
+    started = time.perf_counter()
+    options = ["--recipe", "fast", "--seed", str(seed), "--no-cache"]
+    with TemporaryDirectory() as folder:
+        run, progress = prepare_run(args, folder, options), Progress()
+        while not is_finished(progress, run.settings | {"patience": run.settings["epochs"]}):
+            train_one_epoch(run, progress, StopSignal())
+            accuracy = evaluate(run, progress.epoch + 1)["accuracy"]
+            progress.begin_next_epoch()
+            if accuracy >= args.target:
+                return round(time.perf_counter() - started, 1)
+    return None

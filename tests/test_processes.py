@@ -1,0 +1,177 @@
+"""Several processes: exact figures, one writer, going on in any number, no hanging."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import processes
+import run_state
+import train
+from common import ROOT, UserError
+from model import load_checkpoint
+
+BOUND_S = 60  # from the death of one process to the end of all
+
+
+def torchrun(arguments: list[str], ranks: int = 2) -> subprocess.Popen:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    return subprocess.Popen(
+        [sys.executable, "-m", *launcher, *arguments],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finished(process: subprocess.Popen, seconds: float = 120) -> str:
+    output, errors = process.communicate(timeout=seconds)
+    assert process.returncode == 0, errors
+    return output
+
+
+def history(folder: Path) -> list[dict]:
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def options(train_options) -> list[str]:
+    """40 training images of 64 px in batches of 13: the last one of a single image, 25 to judge."""
+    return [*train_options, "--image-size", "64", "--batch-size", "13", "--augment", "none"]
+
+
+# --- in one process ------------------------------------------------------------------------------
+
+
+def test_without_torchrun_every_exchange_is_the_identity():
+    values = torch.tensor([1.5, 2.0])
+    with processes.joined("cpu") as device:
+        assert device == "cpu"
+        assert (processes.rank(), processes.ranks(), processes.is_first()) == (0, 1, True)
+        assert torch.equal(processes.added_up(values), values)
+        assert torch.equal(processes.in_order_of_ranks(values), values)
+        assert processes.largest(7) == 7
+        with processes.first_of_machine_first():
+            processes.wait_for_all()
+
+
+def test_the_loss_of_a_process_is_told_from_other_errors():
+    lost = RuntimeError("[.../gloo/transport/tcp/pair.cc:534] Connection closed by peer [::1]:1")
+    assert processes.is_loss_of_a_process(lost)
+    assert processes.is_loss_of_a_process(torch.distributed.DistNetworkError("broken"))
+    assert not processes.is_loss_of_a_process(RuntimeError("shapes differ"))
+
+
+def test_cuda_graphs_belong_to_one_gpu(tmp_path, train_options):
+    with pytest.raises(UserError, match="--cuda-graph records the work of one GPU"):
+        train.main([*train_options, "--cuda-graph", "--out", str(tmp_path)])
+
+
+# --- in two ------------------------------------------------------------------------------------
+
+# Judges the validation images with a finished model and leaves what each process found.
+JUDGE = """
+import json, sys
+sys.path.insert(0, {root!r})
+import train
+from model import load_checkpoint
+from pathlib import Path
+from processes import joined, rank
+from run_setup import resolve_settings, set_up
+from validate import evaluate, validation_logits
+args = train.build_parser("").parse_args({options!r})
+with joined(args.device) as args.device:
+    run = set_up(args, resolve_settings(args, None))
+    run.model.load_state_dict(load_checkpoint(Path({checkpoint!r})).weights)
+    found = {{"figures": evaluate(run, 1), "logits": validation_logits(run).tolist()}}
+    (args.out / f"rank{{rank()}}.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_judge_every_image_once_and_find_the_same_figures(tmp_path, options, trained):
+    out = ["--out", str(tmp_path)]
+    names = {"root": str(ROOT), "checkpoint": str(trained / "best.pth")}
+    script = tmp_path / "judge.py"
+    script.write_text(JUDGE.format(options=[*options, *out], **names))
+    subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
+    alone = json.loads((tmp_path / "rank0.json").read_text())
+    finished(torchrun([str(script)]))
+    found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert found[0] == found[1]
+    assert len(alone["logits"]) % 2 == 1  # a padded sampler would judge one image twice
+    # In the order of the images, so that each was judged exactly once
+    torch.testing.assert_close(*(torch.tensor(f["logits"]) for f in (found[0], alone)))
+    assert found[0]["figures"].pop("loss") == pytest.approx(alone["figures"].pop("loss"), rel=1e-5)
+    assert found[0]["figures"] == alone["figures"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_that_any_number_goes_on_with(tmp_path, options):
+    out = ["--out", str(tmp_path)]
+    printed = finished(torchrun(["train.py", *options, "--epochs", "1", *out]))
+    assert "2 processes" in printed
+    assert printed.count("best epoch 1 of 1") == 1  # one of them speaks
+    (row,) = history(tmp_path)
+    right = float(row["train_accuracy"]) * 40
+    assert right == pytest.approx(round(right), abs=1e-6)  # of 40 images, none twice
+    resume = ["--data", options[options.index("--data") + 1], "--device", "cpu", "--resume", *out]
+    assert train.main([*resume, "--epochs", "2"]) == 0
+    finished(torchrun(["train.py", *resume, "--epochs", "3"]))
+    assert [row["epoch"] for row in history(tmp_path)] == ["1", "2", "3"]
+    assert load_checkpoint(tmp_path / "best.pth").operating_point
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(pid) for path in tasks for pid in path.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def long_training(folder: Path, options: list[str]) -> subprocess.Popen:
+    """Two processes in the midst of many epochs."""
+    out = ["--epochs", "500", "--patience", "500", "--out", str(folder)]
+    process = torchrun(["train.py", *options, *out])
+    end = time.monotonic() + BOUND_S
+    while not (folder / "history.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_process_is_killed_all_end(victim, tmp_path, options):
+    process = long_training(tmp_path, options)
+    pids = children_of(process)
+    assert len(pids) == 2
+    os.kill(pids[victim], signal.SIGKILL)
+    _, errors = process.communicate(timeout=BOUND_S)
+    assert process.returncode != 0
+    assert "another process of this training has ended" in errors or "terminated" in errors
+    assert not any(is_alive(pid) for pid in pids)
+    assert run_state.load_last(tmp_path)["progress"]["epoch"] >= 1
+
+
+@pytest.mark.slow
+def test_a_signal_makes_both_save_and_leave(tmp_path, options):
+    process = long_training(tmp_path, options)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=BOUND_S)
+    assert process.returncode != 0
+    assert output.count("go on with: python train.py --resume") == 1
+    assert run_state.load_last(tmp_path)["progress"]["epoch"] >= 1
