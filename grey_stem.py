@@ -35,11 +35,12 @@ class GreyStem(nn.Conv2d):
     def forward(self, grey: Tensor) -> Tensor:
         scaled = self.weight / self.std  # (64, 3, 7, 7)
         middle = self.mean.mean()  # nearest to all three: the border term stays small
-        picture = conv2d(
-            grey - middle, scaled.sum(1, keepdim=True), stride=STRIDE_PX, padding=PADDING_PX
-        )
+        # One channel leaves open whether it lies first or last in memory; all layers take it last
+        pictures = (grey - middle)[:, 0, :, :, None].permute(0, 3, 1, 2)
+        one_channel = scaled.sum(1, keepdim=True)
+        output = conv2d(pictures, one_channel, stride=STRIDE_PX, padding=PADDING_PX)
         offset = (scaled * (self.mean - middle)).sum(1, keepdim=True)
-        return picture - self._border_term(offset, *grey.shape[2:])
+        return output - self._border_term(offset, *grey.shape[2:])
 
     def _border_term(self, weight: Tensor, height: int, width: int) -> Tensor:
         """`weight` (64, 1, 7, 7) over ones (1, 1, H, W), taken from a small picture of ones."""

@@ -4,6 +4,7 @@ At batch 16 a GPU finishes each of ResNet-18's kernels sooner than Python launch
 CUDA graph launches all those of a step at once.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -55,11 +56,11 @@ class GraphedStep(TrainingStep):
     def __init__(self, *parts):
         super().__init__(*parts)
         self.stream = torch.cuda.Stream()
-        self.eager_steps, self.graphs = 0, {}
+        self.eager_steps, self.graphs = Counter(), {}  # by the images' shape
 
     def __call__(self, images: Tensor, targets: Tensor, counted: int, batch_size: int) -> Tensor:
-        if self.eager_steps < EAGER_STEPS or len(images) < batch_size:
-            self.eager_steps += 1
+        if self.eager_steps[images.shape] < EAGER_STEPS or len(images) < batch_size:
+            self.eager_steps[images.shape] += 1
             self.stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.stream):
                 figures = super().__call__(images, targets, counted, batch_size)

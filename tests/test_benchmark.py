@@ -40,11 +40,11 @@ def test_training_variants_are_measured_side_by_side(castings, capsys):
     for line in result["variants"]:
         assert line["images_per_s"] > 0
         assert 0 < line["share_of_peak"] < 1
-        assert line["epoch_s"] == pytest.approx(40 / line["images_per_s"], rel=0.05, abs=0.06)
+        assert line["epoch_s"] == pytest.approx(38 / line["images_per_s"], rel=0.05, abs=0.06)
     assert result["variants"][0]["ratio_vs_plain"] == 1
     assert result["ratio_vs_plain"] == result["variants"][2]["ratio_vs_plain"]
     assert result["machine"]["torch"] == str(torch.__version__)
-    assert result["images_an_epoch"] == 40
+    assert result["images_an_epoch"] == 38
 
 
 def test_inference_is_measured_part_by_part_and_in_batches(castings, trained, capsys):
@@ -106,7 +106,7 @@ def test_arithmetic_is_that_of_the_literature():
     # which needs no gradient of its input
     expected = 2 * (3 * 1.8136 - 0.118)
     assert training_gflop(224) == pytest.approx(expected, rel=0.01)
-    assert training_gflop(112) == pytest.approx(expected / 4, rel=0.03)
+    assert training_gflop(448) == pytest.approx(expected * 4, rel=0.01)
 
 
 def test_the_plain_loop_sees_what_torchvision_sees(castings):
