@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -115,14 +114,13 @@ def own_variant(
 ) -> Variant:
     """train.py's own loop with these options, on epochs of `images` images."""
     run = prepare_run(args, folder, [*options, "--epoch-size", str(images)])
-    epochs = range(run.settings["epochs"]) if run.settings["start_size"] else [0]
-
-    def train_each_size(_: int) -> None:
-        for epoch in epochs:
-            train_one_epoch(run, Progress(epoch=epoch), StopSignal())
-
-    gflop = statistics.mean(training_gflop(run.size_px(epoch)) for epoch in epochs)
-    return Variant(name, train_each_size, images * len(epochs), gflop)
+    gflop = training_gflop(run.settings["image_size"])
+    return Variant(
+        name,
+        lambda number: train_one_epoch(run, Progress(epoch=number), StopSignal()),
+        images,
+        gflop,
+    )
 
 
 def fastest_variants(

@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import affine_grid, grid_sample
 
 from common import UserError, cache_folder, count_of, write_json
 from dataset import ImageRow
@@ -163,13 +163,11 @@ class Batches:
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
-    def epoch(
-        self, epoch: int = 0, first_step: int = 0, size_px: int | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images (B, 1, S, S) float32 in 0..1, targets (B,))` from `first_step` on.
 
-        S is the store's size, or `size_px` where that is smaller. A process without a share of a
-        batch gets the batch's first image: it has to take part in the exchange of gradients.
+        A process without a share of a batch gets the batch's first image: it has to take part in
+        the exchange of gradients.
         """
         # One copy an epoch: a GPU that is sent indices batch by batch has to wait for each.
         order = self.order(epoch)
@@ -179,7 +177,7 @@ class Batches:
             if part.start == part.stop:
                 part = slice(step * self.batch_size, step * self.batch_size + 1)
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
-            images = shrunk(unit_range(self.pixels[order[part]].to(self.device)), size_px)
+            images = unit_range(self.pixels[order[part]].to(self.device))
             if self.augment != "none":
                 generator = seeded(self.seed, epoch, step + 1, self.rank, device=self.device)
                 images = augmented(images, self.augment, generator)
@@ -270,13 +268,6 @@ def _fits(size_bytes: int, device: torch.device) -> bool:
 def unit_range(grey: Tensor) -> Tensor:
     """Grey bytes (B, S, S) as floats (B, 1, S, S) in 0..1."""
     return grey.unsqueeze(1).float() / 255
-
-
-def shrunk(images: Tensor, size_px: int | None) -> Tensor:
-    """(B, 1, S, S) at `size_px`, by the mean of what falls together; as it is when that is none."""
-    if size_px is None or size_px >= images.shape[-1]:
-        return images
-    return interpolate(images, size=(size_px, size_px), mode="bilinear", antialias=True)
 
 
 def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:

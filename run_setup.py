@@ -21,7 +21,7 @@ from data_split import (
     warn_of_changed_contents,
     write_split,
 )
-from dataset import data_name, find_data, report_notes
+from dataset import ImageRow, data_name, find_data, report_notes
 from model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -65,11 +65,6 @@ class Run:
         """One code path with and without AMP; bfloat16 needs no gradient scaler."""
         return autocast(self.device, self.settings)
 
-    def size_px(self, epoch: int) -> int:
-        """Side of the training images in an epoch, counted from 0: the last one sees full size."""
-        first, last = self.settings["start_size"], self.settings["image_size"]
-        return first if first and epoch < self.settings["epochs"] - 1 else last
-
     def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
         return Checkpoint(
             weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
@@ -96,20 +91,19 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     device = choose_device(args.device)
     prepare_backends(device, args.deterministic)
     root = find_data(args.data)
-    by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
-    with first_of_machine_first():  # the first fills the caches
-        rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
-        store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
-    if is_first():
-        report_notes(notes)
+    rows, store = open_images(root, settings, args.no_cache)
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings["seed"])
     refuse_single_image_batch(rows, settings)
     weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
     model = build_model(len(class_names), weights, settings["head"]).to(device)
+    optimizer = build_optimizer(model, settings, args.cuda_graph)
+    step = build_step(model, optimizer, class_names, settings, args.cuda_graph)
     batch = {"batch_size": settings["batch_size"], "rank": rank(), "ranks": ranks()}
-    train_options = {"augment": settings["augment"], "shuffle": True, "seed": settings["seed"]}
-    train_options |= {"sampler": settings["sampler"], "epoch_size": settings["epoch_size"]}
+    drawing = {key: settings[key] for key in ("augment", "sampler", "epoch_size", "seed")}
+    train_batches = make_batches(
+        store, rows, "train", class_names, device, shuffle=True, **batch, **drawing
+    )
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
     val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
     if settings["protocol"] == "casting":
@@ -117,14 +111,11 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     print_plan(device, root, rows, store, settings)
     if is_first():
         write_manifest(args, rows)
-    optimizer = build_optimizer(model, settings, args.cuda_graph)
     return Run(
         model=model,
         optimizer=optimizer,
-        step=build_step(model, optimizer, class_names, settings, args.cuda_graph),
-        train_batches=make_batches(
-            store, rows, "train", class_names, device, **batch, **train_options
-        ),
+        step=step,
+        train_batches=train_batches,
         val_batches=val_batches,
         val_weights=torch.from_numpy(val_weights).float().to(device),
         class_names=class_names,
@@ -134,6 +125,17 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
         device=device,
         out=args.out,
     )
+
+
+def open_images(root: Path, settings: dict, no_cache: bool) -> tuple[list[ImageRow], np.ndarray]:
+    """The split and the decoded images, in the same order."""
+    by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
+    with first_of_machine_first():  # the first fills the caches
+        rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
+        store = open_store(root, rows, settings["image_size"], cache=not no_cache)
+    if is_first():
+        report_notes(notes)
+    return rows, store
 
 
 def write_manifest(args: argparse.Namespace, rows: list) -> None:
@@ -200,7 +202,7 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
     """Explicit options, over those of the run that goes on, over the recipe's.
 
     Raises:
-        UserError: an explicit option contradicts the run that goes on, or another option.
+        UserError: an explicit option contradicts the run that goes on.
     """
     values = vars(args)
     name = args.recipe or (stored or {}).get("recipe", "reference")
@@ -211,8 +213,6 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
     settings = defaults | (stored or {}) | explicit
-    if settings["start_size"] is not None and settings["start_size"] > settings["image_size"]:
-        raise UserError("--start-size is the smaller size to begin with, --image-size the last one")
     split = split_options(settings)
     if split.protocol == "casting":
         settings |= {"folds": split.folds, "fold": split.fold}
@@ -227,10 +227,9 @@ def refuse_single_image_batch(rows: list, settings: dict) -> None:
     """
     images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
     last_batch = images % settings["batch_size"] or settings["batch_size"]
-    smallest = settings["start_size"] or settings["image_size"]
-    if smallest <= 32 and last_batch // ranks() <= 1:
+    if settings["image_size"] <= 32 and last_batch // ranks() <= 1:
         raise UserError(
-            f"a batch of one image of {smallest} px cannot be normalised; "
+            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
             "choose another --batch-size or a larger --image-size"
         )
 

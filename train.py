@@ -2,8 +2,10 @@
 
     python train.py                               the reference recipe (ImageNet weights, 224 px)
     python train.py --weights none --image-size 112 --augment flip --epochs 12
+    python train.py --recipe fast                 the same split in minutes, without a GPU
     python train.py --resume                      go on where an interrupted run stopped
     python train.py --recipe small --protocol casting --fold all      the number that is true
+    torchrun --nproc-per-node=4 train.py          on several GPUs
 
 Writes into --out: best.pth and best.json (the epoch with the lowest validation loss), last.pth
 (everything to go on bit-exactly), history.csv, curves.png and split.csv. Ctrl-C writes last.pth and
@@ -103,9 +105,7 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
         total=batches.images, initial=progress.seen, desc=title, unit="img", leave=False,
         disable=None if is_first() else True,
     ) as bar:  # fmt: skip
-        for images, targets in batches.epoch(
-            progress.epoch, progress.step, run.size_px(progress.epoch)
-        ):
+        for images, targets in batches.epoch(progress.epoch, progress.step):
             set_learning_rate(run, progress)
             share, size = batches.share(progress.step), batches.size_of_batch(progress.step)
             unread.append(run.step(images, targets, share.stop - share.start, size))

@@ -20,7 +20,6 @@ RECIPES = {
         "schedule": "constant",
         "weight_decay": 1e-4,
         "augment": "none",
-        "start_size": None,
         "label_smoothing": 0.0,
         "sampler": "image",
         "epoch_size": None,
@@ -31,7 +30,7 @@ RECIPES = {
     "fast": {
         "weights": "none",
         "head": "softmax",
-        "image_size": 80,
+        "image_size": 64,
         "epochs": 5,
         "patience": 5,
         "batch_size": 32,
@@ -39,7 +38,6 @@ RECIPES = {
         "schedule": "onecycle",
         "weight_decay": 1e-4,
         "augment": "flip",
-        "start_size": 64,
         "label_smoothing": 0.1,
         "sampler": "image",
         "epoch_size": None,
@@ -59,7 +57,6 @@ RECIPES = {
         "schedule": "cosine",
         "weight_decay": 1e-4,
         "augment": "full",
-        "start_size": None,
         "label_smoothing": 0.0,
         "sampler": "casting",
         "epoch_size": 1280,
@@ -108,12 +105,6 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         choices=("none", "flip", "full"),
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
         "mirror, shift, zoom, light, noise",
-    )
-    add(
-        "--start-size",
-        type=image_size,
-        metavar="PX",
-        help="train on images of this size but for the last epoch; default: --image-size",
     )
     add(
         "--label-smoothing",

@@ -248,22 +248,6 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
     assert not torch.equal(first[0], first[1])
 
 
-def test_smaller_images_are_means_of_larger_ones():
-    whole, halved = (list(random_batches().epoch(1, size_px=size)) for size in (None, 6))
-    for (images, targets), (small, same_targets) in zip(whole, halved, strict=True):
-        assert small.shape[1:] == (1, 6, 6)
-        assert torch.equal(targets, same_targets)
-        # A triangle over 4 x 4 pixels, but for the border, where it is cut off
-        weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        windows = images[..., 1:-1, 1:-1].unfold(2, 4, 2).unfold(3, 4, 2)
-        expected = torch.einsum("bchwij,i,j->bchw", windows, weights, weights)
-        torch.testing.assert_close(small[..., 1:-1, 1:-1], expected)
-
-
-def test_no_size_is_larger_than_the_stores():
-    assert same(list(random_batches().epoch(0, size_px=99)), list(random_batches().epoch(0)))
-
-
 # --- several processes ---------------------------------------------------------------------------
 
 

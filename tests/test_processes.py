@@ -71,6 +71,7 @@ def test_the_loss_of_a_process_is_told_from_other_errors():
 def test_cuda_graphs_belong_to_one_gpu(tmp_path, train_options):
     with pytest.raises(UserError, match="--cuda-graph records the work of one GPU"):
         train.main([*train_options, "--cuda-graph", "--out", str(tmp_path)])
+    assert not (tmp_path / "split.csv").exists()
 
 
 # --- in two ------------------------------------------------------------------------------------
