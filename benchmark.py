@@ -5,9 +5,9 @@
     python benchmark.py infer                     latency of a single part, images/s of many
     python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
 
-Variants take turns, since a machine's speed changes from minute to minute; ratios are medians over
-rounds. Progress goes to stderr; a table for people, and as the last line one JSON. Leave the
-machine alone meanwhile.
+Variants take turns, since a machine's speed changes from minute to minute; figures are medians.
+Progress goes to stderr; a table for people, and as the last line one JSON. Leave the machine alone
+meanwhile.
 """
 
 import argparse
@@ -23,21 +23,24 @@ from train_options import image_size, positive, seed, share
 
 
 def print_training(result: dict) -> None:
-    print(f"{'':34s} {'images/s':>9s} {'epoch':>8s} {'x plain':>8s} {'of peak':>8s}")
+    names = ("", "px", "batch", "images/s", "epoch", "x plain", "x workers", "of peak")
+    print("{:24s} {:>4s} {:>5s} {:>9s} {:>8s} {:>8s} {:>9s} {:>8s}".format(*names))
     for line in result["variants"]:
         print(
-            f"{line['name']:34s} {line['images_per_s']:9.1f} {line['epoch_s']:6.1f} s "
-            f"{line['ratio_vs_plain']:8.2f} {line['share_of_peak']:8.1%}"
+            f"{line['name']:24s} {line['image_size']:4d} {line['batch_size']:5d} "
+            f"{line['images_per_s']:9.1f} {line['epoch_s']:6.1f} s {line['ratio_vs_plain']:8.2f} "
+            f"{line['ratio_vs_plain_with_workers']:9.2f} {line['share_of_peak']:8.1%}"
         )
+    images = result["variants"][0]["images_a_round"]
     print(
-        f"medians of {result['rounds']} rounds of {result['images_a_round']} images, "
-        f"{result['image_size']} px, batch {result['batch_size']}; an epoch has "
-        f"{result['images_an_epoch']:,} images"
+        f"medians of {result['rounds']} rounds of {images} images of {result['data']}; an epoch "
+        f"has {result['images_an_epoch']:,}"
     )
+    print(f"peak {result['peak_tflops']} TFLOP/s ({result['peak_source']}); work by definition")
     print(
-        f"peak {result['peak_tflops']} TFLOP/s ({result['peak_source']}); arithmetic by definition"
+        f"ours decodes all images once, {result['decoding_s']} s, and needs {result['memory_mb']:,}"
+        " MB at most above the interpreter with torch"
     )
-    print(f"memory of ours above the interpreter with torch: {result['memory_mb']:,} MB at most")
 
 
 def print_inference(result: dict) -> None:
@@ -52,7 +55,7 @@ def print_inference(result: dict) -> None:
     print(
         f"{result['parts']} parts x {result['rounds']} rounds at {result['image_size']} px, "
         f"decoding included, {result['machine']['threads']} threads; checkpoint "
-        f"{result['checkpoint']}; {result['memory_mb']:,} MB above the loaded model at most"
+        f"{result['checkpoint']}; ours needs {result['memory_mb']:,} MB above the interpreter"
     )
 
 
@@ -86,7 +89,7 @@ def benchmark_parser() -> argparse.ArgumentParser:
         one.add_argument("--image-size", type=image_size, default=224, metavar="PX")
         one.add_argument("--batch-size", type=positive, default=16, metavar="N")
     train.add_argument(
-        "--batches", type=positive, metavar="N", help="a round; default 13, on a GPU 100"
+        "--batches", type=positive, metavar="N", help="a round; default 13, on a GPU an epoch"
     )
     for one in (train, infer):
         one.add_argument("--rounds", type=positive, default=5, metavar="N", help="default 5")

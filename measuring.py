@@ -17,8 +17,12 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
-# Dense bfloat16 peak in TFLOP/s by the makers' data sheets; other devices are measured.
-DATA_SHEET_TFLOPS = {"H100": 989.4, "H200": 989.4, "A100": 312.0}
+# Dense bfloat16 peak in TFLOP/s by the maker's data sheets; of other devices it is measured.
+DATA_SHEET_TFLOPS = {
+    "NVIDIA H100 80GB HBM3": 989.4,
+    "NVIDIA H200": 989.4,
+    "NVIDIA A100-SXM4-80GB": 312.0,
+}
 
 
 @dataclass
@@ -28,7 +32,8 @@ class Variant:
     name: str
     work: Callable[[int], object]
     images: int
-    gflop_per_image: float  # by definition
+    image_size_px: int
+    batch_size: int
     seconds: list[float] = field(default_factory=list)  # of each round
 
     def images_per_s(self) -> float:
@@ -101,9 +106,8 @@ def peak_tflops(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
     """The device's peak in TFLOP/s, and where the figure is from."""
     if device.type == "cuda" and dtype == torch.bfloat16:
         name = torch.cuda.get_device_name(device)
-        for known, peak in DATA_SHEET_TFLOPS.items():
-            if known in name:
-                return peak, f"data sheet of {known}, dense bfloat16"
+        if name in DATA_SHEET_TFLOPS:
+            return DATA_SHEET_TFLOPS[name], "data sheet, dense bfloat16"
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     seconds = median_seconds(lambda: a @ b, device, rounds=7)

@@ -4,7 +4,6 @@ Every epoch each image is opened, decoded, resized and normalised again, one by 
 three channels, ResNet-18 as torchvision ships it. Nothing but benchmark.py uses this.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,9 +53,8 @@ class PlainTraining:
             pin_memory=device.type == "cuda",
         )
 
-    def train_one_epoch(self) -> float:
-        """Train on every image once; returns seconds."""
-        started = time.perf_counter()
+    def train_one_epoch(self) -> None:
+        """Train on every image once."""
         self.model.train()
         for images, targets in self.loader:
             images, targets = images.to(self.device), targets.to(self.device)
@@ -65,7 +63,6 @@ class PlainTraining:
             loss.backward()
             self.optimizer.step()
             loss.item()  # users add it to the epoch's sum
-        return time.perf_counter() - started
 
     @torch.inference_mode()
     def accuracy(self, loader: DataLoader) -> float:

@@ -7,7 +7,7 @@ Without torchrun there is one process, and every function is the identity.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 
@@ -37,21 +37,23 @@ def is_first() -> bool:
 
 @contextmanager
 def joined(device: str | None) -> Iterator[str | None]:
-    """Join the processes that torchrun started and yield the device of this one; all but one are
-    silent on stdout.
+    """Join the processes that torchrun started and yield the device of this one.
+
+    All but the first are silent on stdout.
 
     Raises:
-        UserError: another process has died, so that this one cannot go on.
+        UserError: fewer GPUs than processes, or another process has ended.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield device
         return
     on_gpu = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    options = {"backend": "nccl" if on_gpu else "gloo", "timeout": PATIENCE}
     if on_gpu:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        device = gpu_of_this_process()
+        options["device_id"] = torch.device(device)
     try:
+        dist.init_process_group(**options)
         with open(os.devnull, "w") as nowhere:
             with redirect_stdout(sys.stdout if is_first() else nowhere):
                 yield device
@@ -59,12 +61,25 @@ def joined(device: str | None) -> Iterator[str | None]:
         if not is_loss_of_a_process(error):
             raise
         raise UserError(
-            "another process of this training has ended; see its message above, then go on with "
-            "--resume, on any number of processes",
+            f"the processes have lost each other ({str(error).splitlines()[0]}); if one ended, see "
+            "its message, then go on with --resume, in any number of processes",
             EXIT_FAILURE,
         ) from error
-    finally:
-        dist.destroy_process_group()
+    # Not after a failure: nccl would wait for the others, which wait for this process.
+    dist.destroy_process_group()
+
+
+def gpu_of_this_process() -> str:
+    """'cuda:N' for the N-th process of this machine, made the current device.
+
+    Raises:
+        UserError: this machine has fewer GPUs.
+    """
+    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= gpus:
+        raise UserError(f"{gpus} GPUs here for more processes; set --nproc-per-node={gpus}")
+    torch.cuda.set_device(number)
+    return f"cuda:{number}"
 
 
 def is_loss_of_a_process(error: RuntimeError) -> bool:
@@ -104,6 +119,13 @@ def largest(value: int) -> int:
     values: list[int] = [0] * ranks()
     dist.all_gather_object(values, value)
     return max(values)
+
+
+def as_in_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite these tensors with those of the first process."""
+    if ranks() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def in_order_of_ranks(part: Tensor) -> Tensor:

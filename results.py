@@ -175,17 +175,19 @@ def speed_table(results: dict) -> str:
         if key in results["speed"]:
             lines += SPEED_LINES[command](results["speed"][key])
         else:
-            where = "NVIDIA GPU" if device == "gpu" else "CPU"
-            lines.append(f"| `python benchmark.py {command}` | {where} | not measured |")
+            kind = "NVIDIA GPU" if device == "gpu" else "CPU"
+            lines.append(f"| `python benchmark.py {command}` | {kind} | not measured |")
     return "\n".join(lines) + "\n"
 
 
 def training_speed_lines(speed: dict) -> list[str]:
     """A line for each variant but the plain loop itself."""
-    size = f"{speed['image_size']} px, batch {speed['batch_size']}"
+    plain = speed["variants"][0]
     return [
-        f"| training, {size}: {line['name']}, {seconds(line['epoch_s'])} an epoch | "
-        f"{machine_name(speed)} | {line['ratio_vs_plain']:.2f} |"
+        f"| training: {line['name']}, {line['image_size']} px, batch {line['batch_size']}, "
+        f"{seconds(line['epoch_s'])} an epoch; the plain loop at {plain['image_size']} px, batch "
+        f"{plain['batch_size']} {seconds(plain['epoch_s'])} | {where(speed)} | "
+        f"{line['ratio_vs_plain']:.2f} |"
         for line in speed["variants"][1:]
     ]
 
@@ -194,7 +196,7 @@ def inference_speed_lines(speed: dict) -> list[str]:
     """A line for each engine but eager PyTorch, for single parts."""
     return [
         f"| one part, {speed['image_size']} px, decoding included: {line['name']}, median "
-        f"{line['p50_ms']:.0f} ms, p95 {line['p95_ms']:.0f} ms | {machine_name(speed)} | "
+        f"{line['p50_ms']:.0f} ms, p95 {line['p95_ms']:.0f} ms | {where(speed)} | "
         f"{line['ratio_vs_eager']:.2f} |"
         for line in speed["engines"][1:]
     ]
@@ -209,7 +211,7 @@ def accuracy_speed_lines(speed: dict) -> list[str]:
         text = f"reached with {len(ours)} of {len(speed['seeds'])} seeds, plain with {len(plain)}"
     else:
         text = f"{plain[len(plain) // 2] / ours[len(ours) // 2]:.1f}"
-    return [f"| seconds to {speed['target']:.1%} on validation | {machine_name(speed)} | {text} |"]
+    return [f"| seconds to {speed['target']:.1%} on validation | {where(speed)} | {text} |"]
 
 
 SPEED_LINES = {
@@ -219,11 +221,11 @@ SPEED_LINES = {
 }
 
 
-def machine_name(speed: dict) -> str:
+def where(speed: dict) -> str:
+    """The machine, and the data unless they are the real images."""
     machine = speed["machine"]
-    if machine["gpu"]:
-        return machine["device"]
-    return f"{machine['device']}, {machine['threads']} threads"
+    text = machine["device"] + ("" if machine["gpu"] else f", {machine['threads']} threads")
+    return text if speed["data"] == "castings" else f"{text}, {speed['data']}"
 
 
 def seconds(value: float) -> str:

@@ -90,8 +90,7 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     """Find the data, build the batches and the network; print the plan."""
     device = choose_device(args.device)
     prepare_backends(device, args.deterministic)
-    root = find_data(args.data)
-    rows, store = open_images(root, settings, args.no_cache)
+    root, rows, store = open_images(args, settings)
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings["seed"])
     refuse_single_image_batch(rows, settings)
@@ -127,15 +126,18 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     )
 
 
-def open_images(root: Path, settings: dict, no_cache: bool) -> tuple[list[ImageRow], np.ndarray]:
-    """The split and the decoded images, in the same order."""
+def open_images(
+    args: argparse.Namespace, settings: dict
+) -> tuple[Path, list[ImageRow], np.ndarray]:
+    """The folder of the data, the split, and the decoded images in the split's order."""
     by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
-    with first_of_machine_first():  # the first fills the caches
+    with first_of_machine_first():  # the first downloads or renders, and fills the caches
+        root = find_data(args.data)
         rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
-        store = open_store(root, rows, settings["image_size"], cache=not no_cache)
+        store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
     if is_first():
         report_notes(notes)
-    return rows, store
+    return root, rows, store
 
 
 def write_manifest(args: argparse.Namespace, rows: list) -> None:
@@ -150,6 +152,8 @@ def write_manifest(args: argparse.Namespace, rows: list) -> None:
 
 def prepare_backends(device: torch.device, deterministic: bool) -> None:
     """Let cuDNN choose the fastest algorithms, or only such as repeat bit for bit."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # CUDA's streams and graphs are those of the current device
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

@@ -12,6 +12,7 @@ import filelock
 
 from common import EXIT_FAILURE, Terminated, UserError
 from model import load_tensors
+from processes import largest
 
 RUN_FILES = ("last.pth", "best.pth", "best.json", "history.csv", "curves.png", "split.csv")
 
@@ -39,7 +40,8 @@ class StopSignal:
     """Turns the first Ctrl-C or SIGTERM into a request; a second one leaves at once."""
 
     def __init__(self) -> None:
-        self.signum = 0
+        self.signum = 0  # that this process has received
+        self.agreed = 0  # that all processes act upon
 
     def __enter__(self) -> "StopSignal":
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -55,8 +57,13 @@ class StopSignal:
             os._exit(128 + signum)
         self.signum = signum
 
+    def agree(self) -> int:
+        """Whether some process has been asked to stop: the signal, the same in all, or 0."""
+        self.agreed = largest(self.signum)
+        return self.agreed
+
     def leave(self) -> None:
-        raise KeyboardInterrupt if self.signum == signal.SIGINT else Terminated
+        raise KeyboardInterrupt if self.agreed == signal.SIGINT else Terminated
 
 
 @contextmanager

@@ -75,8 +75,9 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
         started = time.perf_counter()
         train_one_epoch(run, progress, stop)
         progress.seconds += time.perf_counter() - started
-        if stop.signum:
+        if stop.agreed:
             save_last(run, progress)
+            wait_for_all()  # when one has left, the launcher ends the others
             print(
                 f"stopped in epoch {progress.epoch + 1} after batch {progress.step} of "
                 f"{len(run.train_batches)}; go on with: "
@@ -114,11 +115,11 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
             if len(unread) == steps_between_reads or (stop.signum and ranks() == 1):
                 read_figures(unread, progress, batches)
                 bar.set_postfix(loss=f"{progress.loss_sum / progress.seen:.4f}", refresh=False)
-                stop.signum = largest(stop.signum)
-                if stop.signum:
+                if stop.agree():
                     return
             bar.update(size)
         read_figures(unread, progress, batches)
+        stop.agree()
 
 
 def set_learning_rate(run: Run, progress: Progress) -> None:
@@ -248,6 +249,11 @@ def restore(run: Run, content: dict) -> Progress:
     run.optimizer.load_state_dict(content["optimizer"])
     for group, kept in zip(run.optimizer.param_groups, options, strict=True):
         group |= kept
+    # Fused Adam walks through memory: its moments must lie there in the order of the weights.
+    for weights, state in run.optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == weights.shape:
+                state[name] = torch.empty_like(weights).copy_(value)
     torch.set_rng_state(content["rng"])
     return Progress(**content["progress"])
 
@@ -323,13 +329,14 @@ def train(args: argparse.Namespace) -> Run:
             try:
                 fit(run, progress, stop)
                 finish_run(run)
+                stop.agree()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings["batch_size"])
     print(
         f"best epoch {progress.best_epoch} of {progress.epoch}: validation loss "
         f"{progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
     )
-    if stop.signum:  # it came when nothing was left to stop, but a next fold may be waiting
+    if stop.agreed:  # it came when nothing was left to stop, but a next fold may be waiting
         stop.leave()
     return run
 

@@ -4,6 +4,7 @@ At batch 16 a GPU finishes each of ResNet-18's kernels sooner than Python launch
 CUDA graph launches all those of a step at once.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -51,7 +52,7 @@ class TrainingStep:
 
 
 class GraphedStep(TrainingStep):
-    """The same on a GPU, recorded once for full batches and replayed; others run eagerly."""
+    """The same on a GPU in one process, recorded once for each shape of a batch, then replayed."""
 
     def __init__(self, *parts):
         super().__init__(*parts)
@@ -59,10 +60,12 @@ class GraphedStep(TrainingStep):
         self.eager_steps, self.graphs = Counter(), {}  # by the images' shape
 
     def __call__(self, images: Tensor, targets: Tensor, counted: int, batch_size: int) -> Tensor:
-        if self.eager_steps[images.shape] < EAGER_STEPS or len(images) < batch_size:
+        if self.eager_steps[images.shape] < EAGER_STEPS:
             self.eager_steps[images.shape] += 1
             self.stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self.stream):
+            with torch.cuda.stream(self.stream), warnings.catch_warnings():
+                # The optimiser wonders at not being recorded yet.
+                warnings.filterwarnings("ignore", message=".*capturable")
                 figures = super().__call__(images, targets, counted, batch_size)
             torch.cuda.current_stream().wait_stream(self.stream)
             return figures

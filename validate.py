@@ -15,7 +15,7 @@ from model import (
     save_checkpoint,
 )
 from operating_point import fit_operating_point
-from processes import in_order_of_ranks, is_first, wait_for_all
+from processes import as_in_first, in_order_of_ranks, is_first, wait_for_all
 from run_setup import Run
 
 
@@ -55,6 +55,8 @@ def validation_logits(run: Run) -> Tensor:
     Every image is judged once, by the process whose share it is.
     """
     run.model.eval()
+    # Each process has gone on from the first one's BatchNorm statistics with its own last batch.
+    as_in_first(run.model.buffers())
     logits, places = [], []
     for step, (images, _) in enumerate(run.val_batches.epoch()):
         share = run.val_batches.share(step)

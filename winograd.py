@@ -15,6 +15,7 @@ gradients differ from those of the definition by rounding: about 1e-5 of their l
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 TILE, PATCH = 4, 6  # outputs of a tile along each side, and the inputs that they depend on
@@ -51,14 +52,14 @@ PIXELS_PER_CHANNEL = 4  # in a batch; below, transforming the kernels costs more
 class WinogradConv2d(nn.Conv2d):
     """nn.Conv2d(C, K, 3, padding=1, bias=False) that trains faster on a CPU where that pays.
 
-    Without gradients, on other devices, in other types, and on small maps it is nn.Conv2d itself.
+    In evaluation, on other devices, in other types, and on small maps it is nn.Conv2d itself.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and self.pays(images):
+        if self.training and torch.is_grad_enabled() and self.pays(images):
             return WinogradConvolution.apply(images, self.weight)
         return super().forward(images)
 
@@ -81,7 +82,7 @@ class WinogradConvolution(Function):
         down, across = -(-height // TILE), -(-width // TILE)  # tiles
         # Channels last, (B, H, W, C), so that a copy or a row of a matrix is a run of memory.
         around = (0, 0, 1, 1 + TILE * across - width, 1, 1 + TILE * down - height)
-        padded = pad(images.permute(0, 2, 3, 1), around)
+        padded = pad(images.permute(0, 2, 3, 1), around).contiguous()
         u = _both_axes(KERNEL, weight.permute(2, 3, 0, 1)).view(-1, kernels, channels)
         output = padded.new_empty(batch, TILE * down, TILE * across, kernels)
         at_once = max(1, TILE_NUMBERS // (PATCH**2 * down * across * channels))
@@ -98,6 +99,7 @@ class WinogradConvolution(Function):
         return output[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The adjoint of each step of `forward`, in reverse order."""
         u, *tiles = ctx.saved_tensors

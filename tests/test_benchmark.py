@@ -45,6 +45,8 @@ def test_training_variants_are_measured_side_by_side(castings, capsys):
     assert result["ratio_vs_plain"] == result["variants"][2]["ratio_vs_plain"]
     assert result["machine"]["torch"] == str(torch.__version__)
     assert result["images_an_epoch"] == 38
+    assert [line["image_size"] for line in result["variants"]] == [32, 32, 32, 64]
+    assert result["data"] == "synthetic castings"
 
 
 def test_inference_is_measured_part_by_part_and_in_batches(castings, trained, capsys):
@@ -88,14 +90,14 @@ def test_seconds_to_an_accuracy_ask_for_a_gpu():
 
 def test_variants_take_turns_and_the_warm_up_does_not_count():
     calls = []
-    variants = [Variant(name, lambda _, n=name: calls.append(n), 10, 1.0) for name in "abc"]
+    variants = [Variant(name, lambda _, n=name: calls.append(n), 10, 64, 5) for name in "abc"]
     in_turns(variants, 3, CPU)
     assert "".join(calls) == "abc" + "bca" + "cab" + "abc"
     assert all(len(variant.seconds) == 3 for variant in variants)
 
 
 def test_ratios_are_medians_of_rounds():
-    fast, slow = (Variant(str(images), print, images, 1.0) for images in (20, 10))
+    fast, slow = (Variant(str(images), print, images, 64, 5) for images in (20, 10))
     fast.seconds, slow.seconds = [1.0, 2.0, 9.0], [1.0, 3.0, 1.0]
     assert fast.ratio_to(slow) == statistics.median([2.0, 3.0, 2 / 9])
     assert fast.images_per_s() == 10

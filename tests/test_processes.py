@@ -17,6 +17,8 @@ import run_state
 import train
 from common import ROOT, UserError
 from model import load_checkpoint
+from run_setup import resolve_settings, set_up
+from validate import evaluate, validation_logits
 
 BOUND_S = 60  # from the death of one process to the end of all
 
@@ -79,33 +81,39 @@ def test_cuda_graphs_belong_to_one_gpu(tmp_path, train_options):
 # Judges the validation images with a finished model and leaves what each process found.
 JUDGE = """
 import json, sys
-sys.path.insert(0, {root!r})
-import train
-from model import load_checkpoint
 from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+import train
 from processes import joined, rank
-from run_setup import resolve_settings, set_up
-from validate import evaluate, validation_logits
+from test_processes import judged
 args = train.build_parser("").parse_args({options!r})
 with joined(args.device) as args.device:
-    run = set_up(args, resolve_settings(args, None))
-    run.model.load_state_dict(load_checkpoint(Path({checkpoint!r})).weights)
-    found = {{"figures": evaluate(run, 1), "logits": validation_logits(run).tolist()}}
+    found = judged(args, Path({checkpoint!r}))
     (args.out / f"rank{{rank()}}.json").write_text(json.dumps(found))
 """
 
 
+def judged(args, checkpoint: Path) -> dict:
+    """The figures and logits of a checkpoint on the validation images."""
+    run = set_up(args, resolve_settings(args, None))
+    run.model.load_state_dict(load_checkpoint(checkpoint).weights)
+    return {"figures": evaluate(run, 1), "logits": validation_logits(run).tolist()}
+
+
+def judged_alone(options: list[str], checkpoint: Path, out: Path) -> dict:
+    return judged(train.build_parser("").parse_args([*options, "--out", str(out)]), checkpoint)
+
+
 @pytest.mark.slow
 def test_two_processes_judge_every_image_once_and_find_the_same_figures(tmp_path, options, trained):
-    out = ["--out", str(tmp_path)]
-    names = {"root": str(ROOT), "checkpoint": str(trained / "best.pth")}
+    checkpoint = trained / "best.pth"
+    names = {"root": str(ROOT), "tests": str(Path(__file__).parent), "checkpoint": str(checkpoint)}
     script = tmp_path / "judge.py"
-    script.write_text(JUDGE.format(options=[*options, *out], **names))
-    subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
-    alone = json.loads((tmp_path / "rank0.json").read_text())
+    script.write_text(JUDGE.format(options=[*options, "--out", str(tmp_path)], **names))
     finished(torchrun([str(script)]))
     found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert found[0] == found[1]
+    alone = judged_alone(options, checkpoint, tmp_path)
     assert len(alone["logits"]) % 2 == 1  # a padded sampler would judge one image twice
     # In the order of the images, so that each was judged exactly once
     torch.testing.assert_close(*(torch.tensor(f["logits"]) for f in (found[0], alone)))
@@ -125,6 +133,9 @@ def test_two_processes_train_one_model_that_any_number_goes_on_with(tmp_path, op
     assert images % 37 == 1  # of the last batch's image one process has no share
     right = float(row["train_accuracy"]) * images
     assert right == pytest.approx(round(right), abs=1e-6)  # no image counts twice
+    # What was judged is the model that was saved, its BatchNorm statistics included
+    alone = judged_alone(options, tmp_path / "best.pth", tmp_path / "alone")
+    assert float(row["val_loss"]) == pytest.approx(alone["figures"]["loss"], rel=1e-4)
     resume = ["--data", options[options.index("--data") + 1], "--device", "cpu", "--resume", *out]
     assert train.main([*resume, "--epochs", "2"]) == 0
     finished(torchrun(["train.py", *resume, "--epochs", "3"]))
@@ -166,7 +177,7 @@ def test_when_one_process_is_killed_all_end(victim, tmp_path, options):
     os.kill(pids[victim], signal.SIGKILL)
     _, errors = process.communicate(timeout=BOUND_S)
     assert process.returncode != 0
-    assert "another process of this training has ended" in errors or "terminated" in errors
+    assert "the processes have lost each other" in errors or "terminated" in errors
     assert not any(is_alive(pid) for pid in pids)
     assert run_state.load_last(tmp_path)["progress"]["epoch"] >= 1
 

@@ -69,7 +69,8 @@ def test_it_is_used_where_it_pays(monkeypatch):
     assert was_used(layer, images, monkeypatch)
     with torch.inference_mode():
         assert not was_used(layer, images, monkeypatch)
-    assert not was_used(layer.double(), images.double(), monkeypatch)
+    assert not was_used(layer.eval(), images, monkeypatch)
+    assert not was_used(layer.train().double(), images.double(), monkeypatch)
     layer, images = layer_and_images(2)  # 2 x 2 x 2 pixels are fewer than four a channel
     assert not was_used(layer, images, monkeypatch)
 
