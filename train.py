@@ -56,6 +56,7 @@ from run_state import (
     refuse_differences,
     sole_use_of,
 )
+from schedule import SCHEDULES, set_learning_rate
 from validate import evaluate, finish_run
 
 HISTORY_COLUMNS = [
@@ -63,7 +64,6 @@ HISTORY_COLUMNS = [
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
-WARM_UP = 0.25  # of a one-cycle run
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
         disable=None if is_first() else True,
     ) as bar:  # fmt: skip
         for images, targets in batches.epoch(progress.epoch, progress.step):
-            set_learning_rate(run, progress)
+            set_learning_rate(run.optimizer, learning_rate(run, progress))
             share, size = batches.share(progress.step), batches.size_of_batch(progress.step)
             unread.append(run.step(images, targets, share.stop - share.start, size))
             progress.step += 1
@@ -122,29 +122,9 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
         stop.agree()
 
 
-def set_learning_rate(run: Run, progress: Progress) -> None:
-    """The schedule as a function of where the run stands, so that resuming needs no state."""
+def learning_rate(run: Run, progress: Progress) -> float:
     done = (progress.epoch + progress.step / len(run.train_batches)) / run.settings["epochs"]
-    rate = run.settings["lr"] * SCHEDULES[run.settings["schedule"]](done)
-    for group in run.optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def falling_cosine(done: float) -> float:
-    return (1 + math.cos(math.pi * done)) / 2
-
-
-def one_cycle(done: float) -> float:
-    """Rises from a 25th for a quarter of the run, then falls (Smith and Topin, 2017)."""
-    if done < WARM_UP:
-        return 0.04 + 0.96 * done / WARM_UP
-    return falling_cosine((done - WARM_UP) / (1 - WARM_UP))
-
-
-SCHEDULES = {"constant": lambda done: 1.0, "cosine": falling_cosine, "onecycle": one_cycle}
+    return run.settings["lr"] * SCHEDULES[run.settings["schedule"]](done)
 
 
 def read_figures(unread: list[Tensor], progress: Progress, batches: Batches) -> None:

@@ -28,6 +28,7 @@ ALLOWED = {
     "winograd": set(),
     "model": {"grey_stem", "winograd"},
     "processes": set(),
+    "schedule": set(),
     "training_step": {"model", "processes"},
     "operating_point": set(),
     "castings": set(),
@@ -45,7 +46,7 @@ ALLOWED = {
     "validate": {"metrics", "model", "operating_point", "processes", "run_setup"},
     "train": {
         "data", "data_split", "dataset", "model", "plots", "processes", "run_setup", "run_state",
-        "train_options", "validate",
+        "schedule", "train_options", "validate",
     },
     "predict": {"data", "images", "model"},
     "held_out": {

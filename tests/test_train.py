@@ -27,6 +27,7 @@ from dataset import list_images
 from model import load_checkpoint
 from predict import load_predictor
 from run_setup import resolve_settings
+from schedule import one_cycle
 
 FILES = {"best.pth", "best.json", "last.pth", "history.csv", "curves.png", "split.csv"}
 
@@ -377,6 +378,11 @@ def test_the_cosine_schedule_falls_to_almost_nothing(tmp_path, train_options):
     # The rate of each epoch's last batch: 2/6 and 5/6 of the way
     assert first == pytest.approx(0.1 * (1 + math.cos(math.pi * 2 / 6)) / 2)
     assert last == pytest.approx(0.1 * (1 + math.cos(math.pi * 5 / 6)) / 2)
+
+
+def test_one_cycle_rises_for_a_quarter_and_falls_to_nothing():
+    rates = [one_cycle(done) for done in (0, 0.125, 0.25, 0.625, 1)]
+    assert rates == pytest.approx([0.04, 0.52, 1, 0.5, 0])
 
 
 @pytest.mark.slow
