@@ -63,17 +63,24 @@ def results_table(results: dict) -> str:
         for tier, figures in run["tiers"].items():
             rows += tier_rows(tier, model_name(name, run), run, figures)
     table = HEADER + "".join(sorted(rows, key=lambda line: "never seen" in line))
-    return table + (f"\n{probe_text(results['probes'])}" if "probes" in results else "")
+    return table + (f"\n{probe_text(results)}" if "probes" in results else "")
 
 
-def probe_text(probes: dict) -> str:
+def probe_text(results: dict) -> str:
     """What is left of a model's judgement when only the background is left of the picture."""
+    probes = results["probes"]
+    of = [
+        name
+        for name, run in results["runs"].items()
+        if run.get("checkpoints") == probes.get("checkpoints")
+    ]
+    models = f"the models of '{of[0]}'" if of else "the models"
     aucs = {
         name: "{mean:.2f} ({low:.2f} to {high:.2f})".format_map(probes["probes"][name]["roc_auc"])
         for name in ("unmodified", "ring gone")
     }
     text = (
-        "the models judge by light and background"
+        f"{models} judge by light and background"
         if probes["verdict"]["shortcut"]
         else ("no shortcut was found")
     )

@@ -136,6 +136,16 @@ def test_probes_give_a_sentence_below_the_table(pages):
     assert "no shortcut was found" in table
 
 
+def test_the_probes_sentence_names_the_models_it_is_about(pages):
+    publish(pages, metrics() | {"checkpoints": {"1": "ab"}}, "--name", "Net A")
+    publish(pages, metrics() | {"checkpoints": {"1": "cd"}}, "--name", "Net B")
+    auc = {"mean": 0.81, "low": 0.7, "high": 0.9}
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
+    found = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
+    page = publish(pages, found | {"checkpoints": {"1": "cd"}})
+    assert "the models of 'Net B' judge by light and background" in page
+
+
 def test_bad_calls_give_one_line_and_change_nothing(pages):
     before = (pages / "results.json").read_text(), (pages / "README.md").read_text()
     with pytest.raises(UserError, match="no such file"):
