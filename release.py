@@ -140,7 +140,7 @@ def model_card(released: dict, results: dict) -> str:
         **{key: f"{point[key]:.4f}" for key in ("threshold", "threshold_low", "threshold_high")},
         "temperature": f"{point['temperature']:.2f}",
         "min_recall": f"{100 * point['min_recall']:g}",
-        "probe": probe_text(results["probes"]).replace("\n", " ").strip(),
+        "probe": probe_text(results).replace("\n", " ").strip(),
         "val_castings": val["castings"],
         "val_good": val["castings_good"],
         "val_images": f"{val['images']:,}",
