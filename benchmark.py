@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmark_infer import BATCH_SIZES, measure_inference
-from benchmark_train import measure_accuracy, measure_training
+from benchmark_train import measure_accuracy, measure_training, time_to
 from common import EXIT_OK, UserError, run_script, script_parser
 from train_options import image_size, positive, seed, share
 
@@ -62,7 +62,7 @@ def print_inference(result: dict) -> None:
 def print_accuracy(result: dict) -> None:
     print(f"seconds until {result['target']:.2%} of the validation images are right, by seed")
     for name in ("plain", "ours"):
-        found = ", ".join("never" if s is None else f"{s:.1f} s" for s in result[f"{name}_s"])
+        found = ", ".join(map(time_to, result[f"{name}_s"]))
         print(f"{name:6s} {found}")
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision import transforms
 from torchvision.models import resnet18
 
 from data_split import load_split
 from dataset import data_name, find_data
-from measuring import describe_machine, peak_memory_mb, wait_for
+from measuring import describe_machine, peak_memory_mb, turns, wait_for
 from model import Checkpoint, find_checkpoint, load_checkpoint
+from plain_loop import plain_transform
 from predict import load_predictor
 
 BATCH_SIZES = (1, 8, 32)
@@ -30,14 +30,7 @@ class PlainInference:
         self.model.load_state_dict(checkpoint.weights)
         self.model.eval().to(device)
         self.device = device
-        side = (checkpoint.image_size_px, checkpoint.image_size_px)
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize(side),
-                transforms.ToTensor(),
-                transforms.Normalize(checkpoint.mean, checkpoint.std),
-            ]
-        )
+        self.transform = plain_transform(checkpoint.image_size_px, checkpoint.mean, checkpoint.std)
 
     @torch.inference_mode()
     def predict(self, paths: Sequence[Path]) -> list[list[float]]:
@@ -64,14 +57,13 @@ def measure_inference(args: argparse.Namespace) -> dict:
     }
     latencies = {name: [] for name in engines}
     speeds = {name: {size: [] for size in BATCH_SIZES} for name in engines}
-    for number in range(args.rounds + 1):  # the first is the warm-up
-        for name, predict in engines.items():
-            found = latencies_ms(predict, parts, device)
-            by_size = {size: images_per_s(predict, parts, size, device) for size in BATCH_SIZES}
-            if number:
-                latencies[name] += found
-                for size, speed in by_size.items():
-                    speeds[name][size].append(speed)
+    for number, (name, predict) in turns(list(engines.items()), args.rounds):
+        found = latencies_ms(predict, parts, device)
+        by_size = {size: images_per_s(predict, parts, size, device) for size in BATCH_SIZES}
+        if number:
+            latencies[name] += found
+            for size, speed in by_size.items():
+                speeds[name][size].append(speed)
     baseline = np.median(latencies["eager PyTorch"])
     return {
         "benchmark": "infer",

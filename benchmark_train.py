@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -182,6 +183,8 @@ def measure_accuracy(args: argparse.Namespace) -> dict:
     for seed in args.seeds:
         found["plain"].append(seconds_of_plain(args, root, rows, seed, device))
         found["ours"].append(seconds_of_ours(args, seed))
+        reached = ", ".join(f"{name} {time_to(times[-1])}" for name, times in found.items())
+        print(f"seed {seed}: {reached}", file=sys.stderr, flush=True)
     return {
         "benchmark": "accuracy",
         "machine": describe_machine(device),
@@ -191,6 +194,11 @@ def measure_accuracy(args: argparse.Namespace) -> dict:
         "plain_s": found["plain"],
         "ours_s": found["ours"],
     }
+
+
+def time_to(seconds: float | None) -> str:
+    """'12.3 s', or 'never'."""
+    return "never" if seconds is None else f"{seconds:.1f} s"
 
 
 def seconds_of_plain(

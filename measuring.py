@@ -6,9 +6,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -47,8 +48,8 @@ class Variant:
         return statistics.median(ratios)
 
 
-def in_turns(variants: Sequence[Variant], rounds: int, device: torch.device) -> None:
-    """Measure each variant once a round, after one round that does not count; says so on stderr.
+def turns(variants: Sequence, rounds: int) -> Iterator[tuple[int, Any]]:
+    """Yield `(round, variant)`; round 0 is the warm-up and not to count. Says so on stderr.
 
     The order turns round too, so that none always follows the same one.
     """
@@ -56,12 +57,18 @@ def in_turns(variants: Sequence[Variant], rounds: int, device: torch.device) -> 
     for number in range(rounds + 1):
         turn = number % len(variants)
         for variant in [*variants[turn:], *variants[:turn]]:
-            seconds = seconds_of(lambda v=variant, n=number: v.work(n), device)
-            if number:
-                variant.seconds.append(seconds)
+            yield number, variant
         left = (time.perf_counter() - started) / (number + 1) * (rounds - number)
         what = f"round {number} of {rounds}" if number else "warmed up"
         print(f"{what}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def in_turns(variants: Sequence[Variant], rounds: int, device: torch.device) -> None:
+    """Measure each variant once a round, after one round that does not count."""
+    for number, variant in turns(variants, rounds):
+        seconds = seconds_of(lambda v=variant, n=number: v.work(n), device)
+        if number:
+            variant.seconds.append(seconds)
 
 
 def describe_machine(device: torch.device) -> dict:

@@ -1,7 +1,7 @@
 """The reference loop as its users run it: what the speed of this repository is compared with.
 
 Every epoch each image is opened, decoded, resized and normalised again, one by one; float32,
-three channels, ResNet-18 as torchvision ships it. Nothing but benchmark.py uses this.
+three channels, ResNet-18 as torchvision ships it. Only the benchmarks use this.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,30 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.models import resnet18
 
+from model import IMAGENET_MEAN, IMAGENET_STD
+
+
+def plain_transform(
+    image_size_px: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> transforms.Compose:
+    """From a picture to a normalised tensor (3, S, S)."""
+    return transforms.Compose(
+        [
+            transforms.Resize((image_size_px, image_size_px)),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
 
 class CastingImages(Dataset):
     """Image files with their class indices, decoded when they are asked for."""
 
     def __init__(self, paths: Sequence[Path], targets: Sequence[int], image_size_px: int):
         self.paths, self.targets = paths, targets
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize((image_size_px, image_size_px)),
-                transforms.ToTensor(),
-                transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            ]
-        )
+        self.transform = plain_transform(image_size_px)
 
     def __len__(self) -> int:
         return len(self.paths)

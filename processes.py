@@ -92,11 +92,11 @@ def is_loss_of_a_process(error: RuntimeError) -> bool:
 def first_of_machine_first() -> Iterator[None]:
     """Let one process of each machine do what the others then find done: fill a cache."""
     leads = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    if ranks() > 1 and not leads:
-        dist.barrier()
+    if not leads:
+        wait_for_all()
     yield
-    if ranks() > 1 and leads:
-        dist.barrier()
+    if leads:
+        wait_for_all()
 
 
 def wait_for_all() -> None:

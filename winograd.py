@@ -92,7 +92,8 @@ class WinogradConvolution(Function):
             v = _both_axes(INPUT, patches).view(PATCH**2, -1, channels)
             product = torch.bmm(v, u.transpose(1, 2))  # (36, tiles, K)
             outputs = _both_axes(OUTPUT, product.view(PATCH, PATCH, -1))
-            _as_tiles(result).copy_(outputs.view(_as_tiles(result).shape))
+            result_tiles = _as_tiles(result)
+            result_tiles.copy_(outputs.view(result_tiles.shape))
             tiles.append(v)
         ctx.save_for_backward(u, *tiles)
         ctx.sizes = batch, channels, height, width, at_once

@@ -57,13 +57,13 @@ ALLOWED = {
     "probe": {
         "dataset", "held_out", "images", "metrics", "picture_changes", "plots", "predict",
     },
-    "plain_loop": set(),
+    "plain_loop": {"model"},
     "measuring": set(),
     "benchmark_train": {
         "data", "data_split", "dataset", "measuring", "model", "plain_loop", "run_setup",
         "run_state", "train", "train_options", "validate",
     },
-    "benchmark_infer": {"data_split", "dataset", "measuring", "model", "predict"},
+    "benchmark_infer": {"data_split", "dataset", "measuring", "model", "plain_loop", "predict"},
     "benchmark": {"benchmark_infer", "benchmark_train", "train_options"},
     "results": set(),
     "release": {"data_split", "dataset", "held_out", "metrics", "model", "results"},
