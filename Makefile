@@ -38,7 +38,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/dev.installed: requirements.txt requirements-dev.txt
+.venv/dev.installed: requirements.txt requirements-deploy.txt requirements-dev.txt
 	@$(MAKE) --no-print-directory .venv/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ .venv/run.installed

@@ -4,6 +4,7 @@
     python benchmark.py train --data synthetic    the same without the real images
     python benchmark.py infer                     latency of a single part, images/s of many
     python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
+    python benchmark.py heatmaps                  do heatmaps point at rendered defects?
 
 Variants take turns, since a machine's speed changes from minute to minute; figures are medians.
 Progress goes to stderr; a table for people, and as the last line one JSON. Leave the machine alone
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import torch
 
+from benchmark_heatmaps import measure_heatmaps
 from benchmark_infer import BATCH_SIZES, measure_inference
 from benchmark_train import measure_accuracy, measure_training, time_to
 from common import EXIT_OK, UserError, run_script, script_parser
+from synthetic_casting import DEFECT_SIZES
 from train_options import image_size, positive, seed, share
 
 
@@ -66,15 +69,28 @@ def print_accuracy(result: dict) -> None:
         print(f"{name:6s} {found}")
 
 
-def benchmark_parser() -> argparse.ArgumentParser:
-    """The three benchmarks and their options."""
-    parser = script_parser(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy}")
+def print_heatmaps(result: dict) -> None:
+    print(f"{'':10s}{'pointing':>16s}{'energy inside':>15s}{'a part':>10s}")
+    for line in result["methods"]:
+        share = f"{line['hits']}/{result['parts']} = {line['pointing']:.1%}"
+        print(f"{line['name']:10s}{share:>16s}{line['energy']:15.1%}{line['ms_a_part']:7.0f} ms")
+    print(
+        f"defects {' and '.join(result['sizes'])} on rendered castings never seen, "
+        f"{result['mask_share']:.1%} of the picture; {result['checkpoint']}, "
+        f"{result['image_size']} px; a hit is within 10 px at 300 px"
+    )
 
-    def command(name: str, measure, show, text: str) -> argparse.ArgumentParser:
+
+def benchmark_parser() -> argparse.ArgumentParser:
+    """The benchmarks and their options."""
+    parser = script_parser(__doc__)
+    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps}")
+
+    def command(name: str, measure, show, text: str, data: bool = True) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         one.set_defaults(measure=measure, show=show)
-        one.add_argument("--data", metavar="PATH", help="as for train.py; 'synthetic' renders")
+        if data:
+            one.add_argument("--data", metavar="PATH", help="as for train.py; 'synthetic' renders")
         one.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
         return one
 
@@ -85,6 +101,8 @@ def benchmark_parser() -> argparse.ArgumentParser:
         "seconds to a validation accuracy: the reference recipe in the plain loop, recipe fast "
         "in ours (with --device cpu on a CPU too: hours)",
     )  # fmt: skip
+    text = "pointing game of the heatmap methods, on castings that it renders"
+    heatmaps = command("heatmaps", measure_heatmaps, print_heatmaps, text, data=False)
     for one in (train, accuracy):
         one.add_argument("--image-size", type=image_size, default=224, metavar="PX")
         one.add_argument("--batch-size", type=positive, default=16, metavar="N")
@@ -93,7 +111,12 @@ def benchmark_parser() -> argparse.ArgumentParser:
     )
     for one in (train, infer):
         one.add_argument("--rounds", type=positive, default=5, metavar="N", help="default 5")
-    infer.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    for one in (infer, heatmaps):
+        one.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    heatmaps.add_argument("--parts", type=positive, default=120, metavar="N", help="default 120")
+    heatmaps.add_argument(
+        "--sizes", nargs="+", choices=DEFECT_SIZES, default=["medium", "large"], help="of defects"
+    )
     infer.add_argument("--parts", type=positive, default=64, metavar="N", help="default 64")
     infer.add_argument("--threads", type=positive, metavar="N", help="default: PyTorch's own")
     accuracy.add_argument("--target", type=share, default=0.99, metavar="X", help="default 0.99")

@@ -2,6 +2,8 @@
 
 import argparse
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +13,15 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
+import export
+from common import UserError
 from data_split import load_split
 from dataset import data_name, find_data
+from images import read_resized
 from measuring import describe_machine, peak_memory_mb, turns, wait_for
 from model import Checkpoint, find_checkpoint, load_checkpoint
 from plain_loop import plain_transform
-from predict import load_predictor
+from predict import Predictor, load_predictor
 
 BATCH_SIZES = (1, 8, 32)
 
@@ -55,6 +60,12 @@ def measure_inference(args: argparse.Namespace) -> dict:
         "eager PyTorch": PlainInference(load_checkpoint(path), device).predict,
         "predict.py": predictor.predict,
     }
+    training = [root / row.path for row in rows if row.split == "train"]
+    calibration = training[:: max(1, len(training) // 64)]
+    with tempfile.TemporaryDirectory() as folder:
+        files = onnx_files(path, predictor, calibration, Path(folder))
+        megabytes = {name: round(file.stat().st_size / 1e6, 1) for name, file in files.items()}
+        engines |= {name: load_predictor(file).predict for name, file in files.items()}
     latencies = {name: [] for name in engines}
     speeds = {name: {size: [] for size in BATCH_SIZES} for name in engines}
     for number, (name, predict) in turns(list(engines.items()), args.rounds):
@@ -74,8 +85,35 @@ def measure_inference(args: argparse.Namespace) -> dict:
         "parts": args.parts,
         "rounds": args.rounds,
         "memory_mb": round(memory_mb),
+        "onnx_megabytes": megabytes,
         "engines": [engine_line(name, latencies[name], speeds[name], baseline) for name in engines],
     }
+
+
+def onnx_files(
+    path: Path, predictor: Predictor, calibration: Sequence[Path], folder: Path
+) -> dict[str, Path]:
+    """The model exported in both precisions; on a GPU, or without ONNX Runtime, none.
+
+    Ungated: speed does not depend on it.
+    """
+    if predictor.device.type != "cpu":
+        return {}
+    try:
+        export.require_packages()
+    except UserError as error:
+        print(f"note: without ONNX: {error}", file=sys.stderr)
+        return {}
+    size, found = predictor.checkpoint.image_size_px, {}
+    pictures = np.stack([read_resized(one, size) for one in calibration])
+    for name, precision in (("ONNX fp32", "fp32"), ("ONNX INT8", "int8")):
+        found[name] = folder / f"{precision}.onnx"
+        found[name].write_bytes(
+            export.exported(
+                load_checkpoint(path), predictor.sha256, precision, pictures, gate="none"
+            )
+        )
+    return found
 
 
 def engine_line(

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -114,6 +115,60 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
     write_atomic(path, text.getvalue())
 
 
+class CsvFile:
+    """Rows streamed to a temporary file, which takes its name when the `with` block ends.
+
+    When the block is cut short, an earlier file of that name stays; what was written so far is kept
+    as `partial`, if given, and removed otherwise.
+
+    Raises:
+        UserError: the folder or disk refuses (exit code 1).
+    """
+
+    def __init__(self, path: Path, columns: list[str], partial: Path | None = None):
+        self.path, self.partial, self.rows = Path(path), partial, 0
+        self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        with self._reported():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._temporary, "w", newline="", encoding="utf-8")
+            self._writer = csv.writer(self._file, lineterminator="\n")
+            self._writer.writerow(columns)
+
+    def write(self, row: Iterable) -> None:
+        """Add a row."""
+        with self._reported():
+            self._writer.writerow(row)
+        self.rows += 1
+
+    def __enter__(self) -> "CsvFile":
+        return self
+
+    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
+        target = self.path if kind is None else self.partial
+        try:
+            with self._reported():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                if target and (self.rows or kind is None):
+                    os.replace(self._temporary, target)
+                    if kind is not None:
+                        rows = count_of(self.rows, "line")
+                        print(f"cut short; {rows} so far are in {target}", file=sys.stderr)
+        finally:
+            with suppress(OSError):  # what went wrong before is worth telling
+                self._file.close()
+                self._temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot write {self.path}: {reason}", EXIT_FAILURE) from error
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
@@ -137,6 +192,26 @@ def usable_folder(path: Path) -> Path:
             f"cannot use {path} as output folder: {error.strerror}; choose another with --out"
         ) from error
     return path
+
+
+@contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; the lock goes when the process does.
+
+    Raises:
+        UserError: another process holds it; `message` says what that means.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cache_folder() -> Path:

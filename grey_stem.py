@@ -29,10 +29,17 @@ class GreyStem(nn.Conv2d):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
-        middle = self.mean.mean()  # nearest to all three: the ones' weights stay small
-        scaled = self.weight / self.std  # (64, 3, 7, 7)
-        weight = torch.stack([scaled.sum(1), (scaled * (middle - self.mean)).sum(1)], dim=1)
-        pictures = grey[:, 0] - middle
+        pictures = grey[:, 0] - self.middle
         # Channels last in memory, as all layers have them: (B, H, W, 2), seen as (B, 2, H, W)
         pictures = torch.stack([pictures, torch.ones_like(pictures)], dim=3).permute(0, 3, 1, 2)
-        return conv2d(pictures, weight, stride=self.stride, padding=self.padding)
+        return conv2d(pictures, self.two_channels(), stride=self.stride, padding=self.padding)
+
+    @property
+    def middle(self) -> Tensor:
+        """The m of the formula, nearest to all three means: the ones' weights stay small."""
+        return self.mean.mean()
+
+    def two_channels(self) -> Tensor:
+        """Weights (64, 2, 7, 7) of the grey picture minus `middle` and of the ones."""
+        scaled = self.weight / self.std  # (64, 3, 7, 7)
+        return torch.stack([scaled.sum(1), (scaled * (self.middle - self.mean)).sum(1)], dim=1)

@@ -1,5 +1,6 @@
 """Read one photograph: a complete 8-bit grey picture, or a reason why it must not be judged."""
 
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from common import UserError, count_of
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
 MAX_PIXELS = 64_000_000
+MAX_BYTES = 1 << 29  # of a file: 64 megapixels of 16-bit colour are 384 MB
 
 # A disk or a transfer that lost a block leaves zeros in the middle of a JPEG, which libjpeg
 # decodes to a grey smear without an error. Photographs compress to nothing like such a run.
@@ -25,7 +27,32 @@ class UnreadableImageError(ValueError):
 
 
 def read_grey_image(path: Path) -> Image.Image:
-    """Decode a file completely to an 8-bit grey picture (PIL mode 'L'), upright by its EXIF tag.
+    """A file as an 8-bit grey picture (PIL mode 'L'); see `decode_grey`.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    return decode_grey(read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a photograph.
+
+    Raises:
+        UnreadableImageError: missing, not a file, or too large to be a photograph.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from error
+    if len(data) > MAX_BYTES:
+        raise UnreadableImageError(f"over {MAX_BYTES >> 20} MB")
+    return data
+
+
+def decode_grey(data: bytes) -> Image.Image:
+    """A file's bytes completely decoded to 8-bit grey (PIL mode 'L'), upright by its EXIF tag.
 
     16-bit pictures are scaled, not clipped. Refused, because a verdict on them would be a guess:
     damaged files, floating-point pixels, transparency, several pictures in one, over 64 megapixels.
@@ -33,18 +60,15 @@ def read_grey_image(path: Path) -> Image.Image:
     Raises:
         UnreadableImageError: with the reason.
     """
-    path = Path(path)
     try:
-        # Given a name, Pillow maps an uncompressed TIFF into memory and scrambles a rotated one.
-        with open(path, "rb") as file, Image.open(file, formats=PILLOW_FORMATS) as image:
-            _refuse_by_header(path, image)
+        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+            _refuse_by_header(data, image)
             image.load()
             return to_grey(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
-        reason = "not an image" if path.stat().st_size else "empty file"
-        raise UnreadableImageError(reason) from None
+        raise UnreadableImageError("not an image" if data else "empty file") from None
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
     except Exception as error:  # Pillow's plugins raise many types on damaged files
@@ -87,11 +111,11 @@ def to_grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _refuse_by_header(path: Path, image: Image.Image) -> None:
+def _refuse_by_header(data: bytes, image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
     if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
-        if JPEG_HOLE in _compressed_part(path.read_bytes()):
+        if JPEG_HOLE in _compressed_part(data):
             raise UnreadableImageError(
                 "damaged: a run of zero bytes in the compressed data (whole? then save it as PNG)"
             )

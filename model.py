@@ -167,6 +167,12 @@ def defect_flags(class_names: Sequence[str]) -> Tensor:
     return torch.tensor([is_defect(name) for name in class_names])
 
 
+def evidence(logits: Tensor, class_names: Sequence[str]) -> Tensor:
+    """Logit of the likeliest defect class minus that of the likeliest good one: (B, C) -> (B,)."""
+    logits, defects = class_logits(logits, class_names), defect_flags(class_names)
+    return logits[:, defects].amax(1) - logits[:, ~defects].amax(1)
+
+
 def choose_device(name: str | None) -> torch.device:
     """The named device, else CUDA when there is one, else the CPU.
 

@@ -1,18 +1,26 @@
 """Judge photographs: the one inference path, which test.py and everything else uses too.
 
-    python predict.py part.jpeg                   one photograph
-    python predict.py line3/ line4/               folders, with all below them
+    python predict.py part.jpeg                        one photograph
+    python predict.py line3/ line4/ 'old/*.png'        folders, with all below them, and patterns
+    find /archive -name '*.jpg' | python predict.py -  a list of files
+    python predict.py line3/ --log inspections.db --station line3 --lot A17
 
 Images may have any size. Preprocessing, classes and threshold come from the checkpoint. Writes one
-line an image to --out: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`.
-A file that cannot be read gets status `error`, no decision, and exit code 4 at the end.
+line an image to --out: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`,
+and with --log a record an image that cannot be changed unnoticed (see records.py). The decision is
+ok, defect or, with --review, review. A file that cannot be read gets status `error`, no decision,
+and exit code 4 at the end. A run cut short leaves what it judged in inspections.partial.csv.
 """
 
+import argparse
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +32,16 @@ from tqdm import tqdm
 from common import (
     EXIT_OK,
     EXIT_UNREADABLE,
+    CsvFile,
     UserError,
-    count_of,
     run_script,
     script_parser,
     sha256_of_file,
     usable_folder,
-    write_csv,
 )
 from data import unit_range
-from images import IMAGE_SUFFIXES, UnreadableImageError, read_resized, resized
+from image_files import PATHS_HELP, find_images
+from images import UnreadableImageError, decode_grey, in_threads, read_file, resized
 from model import (
     Checkpoint,
     choose_device,
@@ -43,12 +51,16 @@ from model import (
     find_checkpoint,
     load_checkpoint,
 )
+from onnx_network import OnnxNetwork
+from records import InspectionLog, Record, printable
 
 COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "threshold", "model"]
 COLUMNS += ["latency_ms", "error"]
+DECISIONS = ("ok", "defect", "review")
 BATCH_SIZE = 32
 
-ImageLike = str | Path | Image.Image | np.ndarray
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
+Network = Callable[[Tensor], Tensor]  # resized grey images uint8 (B, S, S) to logits (B, C)
 
 
 @dataclass(frozen=True)
@@ -56,163 +68,285 @@ class Prediction:
     """The verdict on one image; without one (`decision` empty) `error` says why."""
 
     status: str  # 'ok' (judged) or 'error'
-    decision: str  # 'ok', 'defect', or empty
+    decision: str  # 'ok', 'defect', 'review', or empty
     prob_defect: float | None
     predicted_class: str
     probabilities: tuple[float, ...]  # in the order of the checkpoint's classes
     threshold: float
     latency_ms: float  # reading this image, and its share of the batch's time in the network
     error: str = ""
+    sha256: str = ""  # of the very bytes that were judged; empty for pictures and arrays
+    brightness: float | None = None  # mean grey value, 0 to 255
 
 
 class Predictor:
-    """A checkpoint ready to judge images."""
+    """A model ready to judge images.
 
-    def __init__(self, checkpoint: Checkpoint, model_id: str, device: torch.device):
+    Args:
+        checkpoint: what the model is; its weights are not looked at.
+        network: resized grey images uint8 (B, S, S) to logits (B, C).
+        sha256: of the model's file.
+        threshold: other than the checkpoint's.
+        review: `(low, high)`: parts with low <= P(defect) < high are for a person to decide.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        network: Network,
+        sha256: str,
+        device: torch.device,
+        threshold: float | None = None,
+        review: tuple[float, float] | None = None,
+    ):
         self.checkpoint = checkpoint
-        self.model_id = model_id  # the first 12 digits of the file's SHA-256
+        self.network = network
+        self.sha256 = sha256
         self.device = device
-        self.model = checkpoint.model().to(device)
+        self.threshold = checkpoint.threshold if threshold is None else threshold
+        self.review = review
         self._is_defect = defect_flags(checkpoint.class_names)
+
+    @property
+    def model_id(self) -> str:
+        """The first 12 digits of the file's SHA-256."""
+        return self.sha256[:12]
 
     @torch.inference_mode()
     def probabilities(self, grey: Tensor) -> Tensor:
         """Class probabilities (B, C), on the CPU, of resized grey images uint8 (B, S, S)."""
-        logits = self.model(unit_range(grey.to(self.device)))
         names, temperature = self.checkpoint.class_names, self.checkpoint.temperature
-        probabilities = class_probabilities(logits, names, temperature).cpu()
+        probabilities = class_probabilities(self.network(grey), names, temperature).cpu()
         if not probabilities.isfinite().all():  # NaN is below any threshold: it would pass as 'ok'
             raise UserError("the network's output is not finite: damaged weights; train again")
         return probabilities
 
+    def decide(self, prob_defect: float) -> str:
+        """'review' inside the band, else 'defect' from the threshold on, else 'ok'."""
+        if self.review and self.review[0] <= prob_defect < self.review[1]:
+            return "review"
+        return "defect" if prob_defect >= self.threshold else "ok"
+
     def judge(self, grey: Tensor, latencies_ms: Sequence[float] | None = None) -> list[Prediction]:
         """Verdicts on resized grey images uint8 (B, S, S); B may be 0.
 
-        The class is the most probable one on the decided side, so that it never contradicts the
-        decision, whatever the threshold.
+        The class is the most probable one on the threshold's side, so that it never contradicts
+        the decision, whatever the threshold.
         """
         if not len(grey):
             return []
         started = time.perf_counter()
         probabilities = self.probabilities(grey)
         share_ms = (time.perf_counter() - started) * 1000 / len(grey)
-        defect = defect_probability(probabilities, self.checkpoint.class_names)
-        rejected = defect >= self.checkpoint.threshold
-        other_side = rejected.unsqueeze(1) != self._is_defect
+        # In double precision: the threshold is, and a part on it must fall on one side everywhere
+        defect = defect_probability(probabilities, self.checkpoint.class_names).double()
+        other_side = (defect >= self.threshold).unsqueeze(1) != self._is_defect
         classes = probabilities.masked_fill(other_side, -1).argmax(dim=1)
         return [
             Prediction(
                 status="ok",
-                decision="defect" if rejected[i] else "ok",
+                decision=self.decide(float(defect[i])),
                 prob_defect=float(defect[i]),
                 predicted_class=self.checkpoint.class_names[classes[i]],
                 probabilities=tuple(probabilities[i].tolist()),
-                threshold=self.checkpoint.threshold,
+                threshold=self.threshold,
                 latency_ms=share_ms + (latencies_ms[i] if latencies_ms else 0.0),
+                brightness=float(grey[i].float().mean()),
             )
             for i in range(len(grey))
         ]
 
     def predict(self, images: Sequence[ImageLike]) -> list[Prediction]:
-        """Verdicts on files, PIL pictures or uint8 arrays (H, W) or (H, W, 3) of any size.
+        """Verdicts on files, their bytes, PIL pictures or uint8 arrays (H, W) or (H, W, 3).
 
         An image that cannot be read gets status 'error' in its place; nothing is raised for it.
         """
-        grey, latencies_ms, problems = [], [], {}
-        for index, image in enumerate(images):
-            started = time.perf_counter()
-            try:
-                grey.append(self._prepare(image))
-                latencies_ms.append((time.perf_counter() - started) * 1000)
-            except UnreadableImageError as error:
-                problems[index] = self._failure(str(error), started)
+        prepared = [self._prepare(images[0])] if len(images) == 1 else []
+        prepared = prepared or in_threads(self._prepare, images)
+        grey = [one.grey for one in prepared if one.grey is not None]
+        latencies_ms = [one.latency_ms for one in prepared if one.grey is not None]
         size = self.checkpoint.image_size_px
         stack = np.stack(grey) if grey else np.empty((0, size, size), np.uint8)
         judged = iter(self.judge(torch.from_numpy(stack), latencies_ms))
-        return [problems.get(index) or next(judged) for index in range(len(images))]
+        return [
+            self._failure(one) if one.grey is None else replace(next(judged), sha256=one.sha256)
+            for one in prepared
+        ]
 
-    def _prepare(self, image: ImageLike) -> np.ndarray:
-        size_px = self.checkpoint.image_size_px
-        if isinstance(image, str | Path):
-            return read_resized(Path(image), size_px)
-        if isinstance(image, np.ndarray):
-            grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-            if image.dtype != np.uint8 or not grey_or_colour or not image.size:
-                raise UnreadableImageError(f"{image.dtype} array {image.shape}: not an 8-bit image")
-            image = Image.fromarray(image)
-        if not isinstance(image, Image.Image):
-            raise UnreadableImageError(f"not an image: {type(image).__name__}")
+    def _prepare(self, image: ImageLike) -> "Prepared":
+        started = time.perf_counter()
+        sha256 = ""
+        grey, error = None, ""
         try:
-            return resized(ImageOps.exif_transpose(image), size_px)
-        except OSError as error:  # a picture that Pillow has not decoded yet
-            raise UnreadableImageError(str(error)) from error
+            if isinstance(image, str | Path):
+                image = read_file(Path(image))
+            if isinstance(image, bytes):
+                sha256 = hashlib.sha256(image).hexdigest()
+                image = decode_grey(image)
+            grey = resized(_picture(image), self.checkpoint.image_size_px)
+        except UnreadableImageError as problem:
+            error = str(problem)
+        return Prepared(grey, sha256, (time.perf_counter() - started) * 1000, error)
 
-    def _failure(self, reason: str, started: float) -> Prediction:
-        latency_ms = (time.perf_counter() - started) * 1000
+    def _failure(self, prepared: "Prepared") -> Prediction:
         return Prediction(
-            "error", "", None, "", (), self.checkpoint.threshold, latency_ms, error=reason
+            "error", "", None, "", (), self.threshold, prepared.latency_ms,
+            error=prepared.error, sha256=prepared.sha256,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image on its way into the network: uint8 (S, S), or None and why."""
+
+    grey: np.ndarray | None
+    sha256: str
+    latency_ms: float
+    error: str
+
+
+def _picture(image: object) -> Image.Image:
+    """A picture or array as an upright picture.
+
+    Raises:
+        UnreadableImageError: it is neither, or cannot be decoded.
+    """
+    if isinstance(image, np.ndarray):
+        grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype != np.uint8 or not grey_or_colour or not image.size:
+            raise UnreadableImageError(f"{image.dtype} array {image.shape}: not an 8-bit image")
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise UnreadableImageError(f"not an image: {type(image).__name__}")
+    try:
+        return ImageOps.exif_transpose(image)
+    except OSError as error:  # a picture that Pillow has not decoded yet
+        raise UnreadableImageError(str(error)) from error
+
+
+# --- which model ---------------------------------------------------------------------------------
+
+
+def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
+    """The checkpoint's network in PyTorch."""
+    model = checkpoint.model().to(device)
+    return lambda grey: model(unit_range(grey.to(device)))
+
+
+def load_predictor(
+    checkpoint: Path | str | None = None,
+    device: str | None = None,
+    engine: str | None = None,
+    threshold: float | None = None,
+    review: tuple[float, float] | None = None,
+) -> Predictor:
+    """A predictor from a model's file, by default the one that `find_checkpoint` finds.
+
+    Args:
+        checkpoint: a checkpoint of train.py, or an ONNX file of export.py.
+        engine: 'torch' or 'onnx'; by default what the file is for. With 'onnx' and a checkpoint,
+            the file that was exported from it.
+
+    Raises:
+        UserError: no such file, an unusable one, or no such device.
+    """
+    path = find_model(Path(checkpoint) if checkpoint else None, engine)
+    sha256 = sha256_of_file(path)
+    if path.suffix == ".onnx":
+        if device not in (None, "cpu"):
+            raise UserError(f"--engine onnx runs on the CPU, not on {device}")
+        network = OnnxNetwork(path)
+        return Predictor(
+            network.checkpoint, network, sha256, torch.device("cpu"), threshold, review
         )
+    loaded, place = load_checkpoint(path), choose_device(device)
+    return Predictor(loaded, torch_network(loaded, place), sha256, place, threshold, review)
 
 
-def load_predictor(checkpoint: Path | str | None = None, device: str | None = None) -> Predictor:
-    """A predictor from a checkpoint file, by default the one that `find_checkpoint` finds.
-
-    Raises:
-        UserError: no checkpoint, an unusable one, or no such device.
-    """
-    path = find_checkpoint(Path(checkpoint) if checkpoint else None)
-    loaded = load_checkpoint(path)
-    return Predictor(loaded, sha256_of_file(path)[:12], choose_device(device))
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are given, folders with all images below them, each file once.
+def find_model(checkpoint: Path | None, engine: str | None) -> Path:
+    """The model's file: the checkpoint itself or, for ONNX, what was exported from it.
 
     Raises:
-        UserError: a path does not exist, or no image was found.
+        UserError: there is none.
     """
-    found: dict[Path, None] = {}  # keeps the order
-    for path in paths:
-        if path.is_dir():
-            below = [p for p in sorted(path.rglob("*")) if p.is_file()]
-            images = [p for p in below if p.suffix.lower() in IMAGE_SUFFIXES]
-            found |= dict.fromkeys(images)
-            if len(images) < len(below):
-                other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
-                count = count_of(len(below) - len(images), "file")
-                print(f"note: not judged in {path}: {count}, {other.name} first", file=sys.stderr)
-        elif path.exists():
-            found[path] = None
-        else:
-            raise UserError(f"no such file or folder: {path}")
-    if not found:
-        raise UserError(f"no images in {', '.join(map(str, paths))}")
-    return list(found)
+    path = find_checkpoint(checkpoint)
+    if path.suffix == ".onnx":
+        if engine == "torch":
+            raise UserError(f"{path} is for --engine onnx; name its checkpoint for torch")
+        return path
+    if engine != "onnx":
+        return path
+    wanted = sha256_of_file(path)
+    for candidate in (path.with_suffix(".onnx"), Path("model.onnx")):
+        if candidate.is_file():
+            if OnnxNetwork(candidate).metadata.get("checkpoint_sha256") == wanted:
+                return candidate
+    raise UserError(f"no ONNX file of {path}; make it with: python export.py --checkpoint {path}")
 
 
-def inspect(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[Path, str, Prediction]]:
-    """Judge files batch by batch; yields `(path, sha256, prediction)` in the given order."""
+# --- the command line ----------------------------------------------------------------------------
+
+
+def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that inspects: which model, its rule, what the log says."""
+    add = parser.add_argument
+    add("--checkpoint", type=Path, metavar="FILE", help="checkpoint or .onnx; default: the latest")
+    add("--engine", choices=("torch", "onnx"), help="default: what the file is for")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
+    add(
+        "--review", type=probability, nargs=2, metavar=("LOW", "HIGH"),
+        help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
+    )  # fmt: skip
+    add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
+    add("--lot", default="", metavar="ID", help="for the log: which lot the parts belong to")
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must lie between 0 and 1")
+    return value
+
+
+def checked_band(bounds: Sequence[float] | None) -> tuple[float, float] | None:
+    """The band of --review.
+
+    Raises:
+        UserError: it is empty.
+    """
+    if bounds and bounds[0] >= bounds[1]:
+        raise UserError("--review needs LOW < HIGH")
+    return tuple(bounds) if bounds else None
+
+
+def announced_predictor(args: argparse.Namespace) -> Predictor:
+    """The predictor that `add_inspection_arguments` asked for; prints which it is."""
+    review = checked_band(args.review)
+    path = find_model(args.checkpoint, args.engine)
+    predictor = load_predictor(path, args.device, args.engine, args.threshold, review)
+    print(f"checkpoint {path} ({predictor.model_id}), trained on {predictor.checkpoint.data}")
+    return predictor
+
+
+def inspect(
+    predictor: Predictor, paths: Sequence[Path], batch_size: int = BATCH_SIZE
+) -> Iterator[list[tuple[Path, Prediction]]]:
+    """Judge files; yields them batch by batch, in the given order."""
     with tqdm(total=len(paths), desc="inspecting", unit="part", disable=None) as bar:
-        for start in range(0, len(paths), BATCH_SIZE):
-            batch = paths[start : start + BATCH_SIZE]
-            for path, prediction in zip(batch, predictor.predict(batch), strict=True):
-                yield path, _digest(path), prediction
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            yield list(zip(batch, predictor.predict(batch), strict=True))
             bar.update(len(batch))
 
 
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError:
-        return ""
-
-
-def csv_row(path: Path, digest: str, prediction: Prediction, model_id: str) -> list:
+def csv_row(name: str, prediction: Prediction, model_id: str) -> list:
     """One line of inspections.csv."""
     judged = prediction.prob_defect is not None
     return [
-        path.as_posix(),
-        digest,
+        name,
+        prediction.sha256,
         prediction.status,
         f"{prediction.prob_defect:.6f}" if judged else "",
         prediction.decision,
@@ -223,40 +357,68 @@ def csv_row(path: Path, digest: str, prediction: Prediction, model_id: str) -> l
     ]
 
 
+def record_of(name: str, prediction: Prediction, model: str, station: str, lot: str) -> Record:
+    """A prediction as a record of the log."""
+    p = prediction
+    return Record(
+        station, lot, name, p.sha256, p.status, model, p.threshold, p.prob_defect, p.decision,
+        p.predicted_class, p.brightness, p.latency_ms, p.error,
+    )  # fmt: skip
+
+
+def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
+    """What was decided, and how fast."""
+    parts = len(latencies_ms)
+    for name in (*DECISIONS, "error"):
+        if counts[name] or name in ("ok", "defect"):
+            word = "unreadable" if name == "error" else name
+            print(f"{word:12s}{counts[name]:9,d}  {counts[name] / parts:6.1%}")
+    middle, high = np.percentile(latencies_ms, [50, 95])
+    print(
+        f"{'parts':12s}{parts:9,d}  in {seconds:.1f} s, {parts / seconds:.0f} parts/s, latency "
+        f"{middle:.1f} ms, p95 {high:.1f} ms"
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image or folder")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
+    add_inspection_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
-    parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="also record every decision in this SQLite log"
+    )
     args = parser.parse_args(argv)
-
     if args.out.is_dir():
         raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
+    if args.batch_size < 1:
+        raise UserError("--batch-size must be at least 1")
+    if args.log is None and (args.station or args.lot):
+        raise UserError("--station and --lot go into the log: name one, --log inspections.db")
     usable_folder(args.out.parent)
     paths = find_images(args.paths)
-    checkpoint = find_checkpoint(args.checkpoint)
-    predictor = load_predictor(checkpoint, args.device)
-    print(f"checkpoint {checkpoint} ({predictor.model_id}), trained on {predictor.checkpoint.data}")
-    started = time.perf_counter()
-    rows, decisions = [], []
-    try:
-        for path, digest, prediction in inspect(predictor, paths):
-            rows.append(csv_row(path, digest, prediction, predictor.model_id))
-            decisions.append(prediction.decision or "error")
-            if prediction.error:
-                print(f"unreadable: {path}: {prediction.error}", file=sys.stderr)
-    finally:  # what was judged before an interruption is kept
-        if rows:
-            write_csv(args.out, COLUMNS, rows)
-    seconds = time.perf_counter() - started
+    predictor = announced_predictor(args)
 
-    counts = {name: decisions.count(name) for name in ("ok", "defect", "error")}
-    print(
-        f"{len(paths)} parts in {seconds:.1f} s, {len(paths) / seconds:.0f} parts/s -> {args.out}"
-    )
-    print(f"ok {counts['ok']}, defect {counts['defect']}, unreadable {counts['error']}")
-    print(json.dumps(counts | {"out": str(args.out), "model": predictor.model_id}))
+    started, counts, latencies_ms = time.perf_counter(), Counter(), []
+    with ExitStack() as stack:
+        log = stack.enter_context(InspectionLog(args.log, create=True)) if args.log else None
+        partial = args.out.with_suffix(f".partial{args.out.suffix}")
+        table = stack.enter_context(CsvFile(args.out, COLUMNS, partial))
+        for batch in inspect(predictor, paths, args.batch_size):
+            if log:  # before anybody hears of the decision
+                own = (predictor.sha256, args.station, args.lot)
+                log.append([record_of(printable(path), p, *own) for path, p in batch])
+            for path, prediction in batch:
+                table.write(csv_row(printable(path), prediction, predictor.model_id))
+                counts[prediction.decision or "error"] += 1
+                latencies_ms.append(prediction.latency_ms)
+                if prediction.error:
+                    tqdm.write(f"unreadable: {printable(path)}: {prediction.error}", sys.stderr)
+    print_summary(counts, latencies_ms, time.perf_counter() - started)
+    print(f"-> {args.out}" + (f" and {args.log}" if args.log else ""))
+    line = {name: counts[name] for name in (*DECISIONS, "error")}
+    print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
     return EXIT_UNREADABLE if counts["error"] else EXIT_OK
 
 

@@ -3,14 +3,11 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import filelock
-
-from common import EXIT_FAILURE, Terminated, UserError
+from common import EXIT_FAILURE, Terminated, UserError, locked
 from model import load_tensors
 from processes import largest
 
@@ -66,24 +63,15 @@ class StopSignal:
         raise KeyboardInterrupt if self.agreed == signal.SIGINT else Terminated
 
 
-@contextmanager
-def sole_use_of(out: Path) -> Iterator[None]:
+def sole_use_of(out: Path) -> AbstractContextManager:
     """Lock the output folder for this process; the lock goes when the process does.
 
     Raises:
         UserError: another run is writing there.
     """
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(
-            f"another run is writing into {out}; choose another folder with --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return locked(
+        out / ".lock", f"another run is writing into {out}; choose another folder with --out"
+    )
 
 
 def check_folder(out: Path, resume: bool, overwrite: bool) -> None:

@@ -9,15 +9,17 @@ Every image is predicted once; every figure follows from predictions.csv. Each r
 of its images show a casting that is also in training. Data that has a folder `unseen/` (the
 synthetic default has) is measured on that too. Writes into --out: predictions.csv, metrics.json,
 classification_report.txt, confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png,
-reliability.png, predictions.png.
+reliability.png, predictions.png, and errors.png: all errors, with what spoke for a defect.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
 import metrics
 import plots
@@ -33,6 +35,8 @@ from common import (
     write_json,
 )
 from dataset import data_name, find_data
+from explain import TILE_PX, explain, write_sheets
+from heatmap import Explainer
 from held_out import (
     Judged,
     Model,
@@ -46,6 +50,7 @@ from held_out import (
 )
 from images import read_grey_image
 from operating_point import calibration_errors, reliability, uncalibrated
+from predict import checked_band, probability
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
@@ -250,6 +255,31 @@ def draw_parts(judged: Judged, path: Path, title: str) -> None:
     plots.plot_parts(path, parts, f"{title}\nerrors, then the least certain")
 
 
+def draw_errors(judged: Judged, models: Sequence[Model], path: Path, title: str) -> None:
+    """errors.png and, beyond one sheet, errors_2.png and so on: every error with its heatmap."""
+    parts = judged.parts
+    wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
+    count = count_of(len(wrong), "error") if wrong else "no errors"
+    tiles = error_tiles(judged, models, wrong)
+    write_sheets(path, tiles, f"{title}: {count}")
+
+
+def error_tiles(
+    judged: Judged, models: Sequence[Model], wrong: Sequence[int]
+) -> Iterator[tuple[Image.Image, str, bool]]:
+    """Overlays of the parts with these indices, each explained by the model that judged it."""
+    for model in models:
+        fold = model.checkpoint.fold or 0
+        own = [index for index in wrong if judged.folds[index] == fold]
+        explainer = Explainer(model.checkpoint, model.predictor.device)
+        for index in tqdm(own, "explaining errors", unit="img", disable=None):
+            row = judged.rows[index]
+            (one,) = explain(model.predictor, explainer, [read_grey_image(judged.root / row.path)])
+            kind = "missed" if is_defect(row.label) else "false alarm"
+            name = Path(row.path).stem
+            yield one.overlay(TILE_PX), f"{name}\n{kind}, {one.prediction.prob_defect:.3f}", False
+
+
 # --- the command line ----------------------------------------------------------------------------
 
 
@@ -281,7 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
     add(
         "--review",
-        type=float,
+        type=probability,
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="also report what it changes when a person decides all parts with a defect "
@@ -289,8 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     add("--no-cache", action="store_true", help="do not keep decoded images")
     args = parser.parse_args(argv)
-    if args.review and not 0 <= args.review[0] < args.review[1] <= 1:
-        raise UserError("--review needs 0 <= LOW < HIGH <= 1")
+    checked_band(args.review)
     if args.protocol and (args.external or args.split != "test"):
         raise UserError("--external and --split go with one model, not with --protocol casting")
     if args.external and not args.external.is_dir():
@@ -308,6 +337,7 @@ def main(argv: list[str] | None = None) -> int:
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
     draw(first, args.out, title)
+    draw_errors(first, models, args.out / "errors.png", title)
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")

@@ -14,7 +14,7 @@ from results import MARKS, leak_text, results_table, speed_table
 
 SCRIPTS = (
     "data_split.py", "synthetic.py", "train.py", "test.py", "predict.py", "probe.py", "release.py",
-    "results.py", "benchmark.py",
+    "results.py", "benchmark.py", "watch.py", "explain.py", "export.py", "records.py",
 )  # fmt: skip
 # Who may import whom; everybody may import common.
 ALLOWED = {
@@ -24,6 +24,11 @@ ALLOWED = {
     "synthetic": {"synthetic_casting"},
     "metrics": set(),
     "plots": set(),
+    "process_plots": {"plots"},
+    "process_control": {"process_plots"},
+    "records": {"process_control"},
+    "overlays": set(),
+    "image_files": {"images"},
     "grey_stem": set(),
     "winograd": set(),
     "model": {"grey_stem", "winograd"},
@@ -48,11 +53,21 @@ ALLOWED = {
         "data", "data_split", "dataset", "model", "plots", "processes", "run_setup", "run_state",
         "schedule", "train_options", "validate",
     },
-    "predict": {"data", "images", "model"},
+    "onnx_network": {"model"},
+    "predict": {"data", "image_files", "images", "model", "onnx_network", "records"},
+    "watch": {"images", "predict", "records"},
+    "heatmap": {"data", "model"},
+    "explain": {"heatmap", "image_files", "images", "overlays", "predict", "records"},
+    "export": {
+        "data", "dataset", "grey_stem", "held_out", "model", "onnx_network", "synthetic",
+    },
     "held_out": {
         "casting_table", "data", "data_split", "dataset", "metrics", "model", "predict",
     },
-    "test": {"dataset", "held_out", "images", "metrics", "operating_point", "plots"},
+    "test": {
+        "dataset", "explain", "heatmap", "held_out", "images", "metrics", "operating_point",
+        "plots", "predict",
+    },
     "picture_changes": {"castings", "images"},
     "probe": {
         "dataset", "held_out", "images", "metrics", "picture_changes", "plots", "predict",
@@ -63,8 +78,17 @@ ALLOWED = {
         "data", "data_split", "dataset", "measuring", "model", "plain_loop", "run_setup",
         "run_state", "train", "train_options", "validate",
     },
-    "benchmark_infer": {"data_split", "dataset", "measuring", "model", "plain_loop", "predict"},
-    "benchmark": {"benchmark_infer", "benchmark_train", "train_options"},
+    "benchmark_infer": {
+        "data_split", "dataset", "export", "images", "measuring", "model", "plain_loop",
+        "predict",
+    },
+    "benchmark_heatmaps": {
+        "heatmap", "images", "measuring", "model", "synthetic",
+    },
+    "benchmark": {
+        "benchmark_heatmaps", "benchmark_infer", "benchmark_train", "synthetic_casting",
+        "train_options",
+    },
     "results": set(),
     "release": {"data_split", "dataset", "held_out", "metrics", "model", "results"},
 }  # fmt: skip

@@ -1,0 +1,60 @@
+"""Judge millions of photographs on many cores or machines, with Ray Data.
+
+    pip install -r requirements.txt 'ray[data]'
+    python examples/ray_batch.py --out verdicts/ --workers 8 /archive/2026 s3://bucket/line3
+
+Sources are folders (with all below them) or object-store URLs; each worker loads the model once.
+Writes Parquet files with the columns of inspections.csv; every file is judged once.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import ray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from common import UserError, run_script, script_parser  # noqa: E402
+from images import IMAGE_SUFFIXES  # noqa: E402
+
+COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
+
+
+class Inspector:
+    """One worker: a model, and the batches that come to it."""
+
+    def __init__(self, checkpoint: str | None):
+        from predict import load_predictor
+
+        self.predictor = load_predictor(checkpoint)
+
+    def __call__(self, batch: dict) -> dict:
+        verdicts = self.predictor.predict(batch["bytes"].tolist())
+        table = {name: [getattr(v, name) for v in verdicts] for name in COLUMNS}
+        table["prob_defect"] = np.array(table["prob_defect"], float)  # NaN where there is none
+        return {"path": batch["path"], **table, "model": [self.predictor.model_id] * len(verdicts)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = script_parser(__doc__)
+    parser.add_argument("sources", nargs="+", metavar="FOLDER_OR_URL")
+    parser.add_argument("--out", required=True, metavar="FOLDER_OR_URL", help="new or empty")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="default 2")
+    args = parser.parse_args(argv)
+    if Path(args.out).is_dir() and any(Path(args.out).iterdir()):
+        raise UserError(f"--out {args.out} holds files; name a new folder")
+    model = str(args.checkpoint.resolve()) if args.checkpoint else None
+    ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
+    suffixes = [suffix[1:] for suffix in IMAGE_SUFFIXES]
+    files = ray.data.read_binary_files(args.sources, include_paths=True, file_extensions=suffixes)
+    half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
+    workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}
+    files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

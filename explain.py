@@ -1,0 +1,197 @@
+"""Show where a verdict comes from: the photograph with a heatmap of what speaks for a defect.
+
+    python explain.py part.jpeg --out heatmaps/             heatmaps/part.png
+    python explain.py line3/ --out heatmaps/                one a part, and sheet.png with all
+    python explain.py line3/ --out heatmaps/ --arrays       also the maps themselves, part.npy
+
+A map is drawn whatever the verdict; for a defect its hottest region is outlined. Each .npy is
+square, float32, 0 to 1, and covers the whole picture corner to corner, whatever its shape.
+Methods (heatmap.py has the formulas): fused, LayerCAM of all four stages multiplied, over the eight
+positions of the picture, points best and takes ten times as long as the others; layercam, of the
+third stage alone; gradcam, the classical one, of the last stage. Exit code 4: some files could not
+be read.
+"""
+
+import argparse
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from common import (
+    EXIT_OK,
+    EXIT_UNREADABLE,
+    UserError,
+    count_of,
+    run_script,
+    script_parser,
+    usable_folder,
+    write_atomic,
+)
+from heatmap import DEFAULT_METHOD, METHODS, Explainer, hottest_region
+from image_files import PATHS_HELP, find_images
+from images import UnreadableImageError, read_grey_image, resized
+from overlays import captioned, contact_sheets, overlay
+from predict import Prediction, Predictor, load_predictor, probability
+from records import printable
+
+BATCH_SIZE = 16
+TILE_PX = 220
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A part, its verdict and its map."""
+
+    picture: Image.Image  # grey, as large as the photograph
+    prediction: Prediction
+    heat: np.ndarray  # float32 (S, S), 0..1
+
+    def overlay(self, side_px: int | None = None) -> Image.Image:
+        """The photograph under its heatmap; the hottest region outlined for a defect verdict."""
+        picture = self.picture
+        if side_px:
+            picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)
+        region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
+        return overlay(picture, self.heat, region)
+
+
+def explain(
+    predictor: Predictor,
+    explainer: Explainer,
+    pictures: Sequence[Image.Image],
+    method: str = DEFAULT_METHOD,
+) -> list[Explained]:
+    """Verdicts and maps of grey pictures of any size."""
+    if not pictures:
+        return []
+    size = predictor.checkpoint.image_size_px
+    grey = torch.from_numpy(np.stack([resized(picture, size) for picture in pictures]))
+    verdicts, maps = predictor.judge(grey), explainer.maps(grey, method)
+    return [Explained(*one) for one in zip(pictures, verdicts, maps, strict=True)]
+
+
+def verdict_text(prediction: Prediction) -> str:
+    """'defect: p(defect) 0.974, threshold 0.500'."""
+    p = prediction
+    return f"{p.decision}: p(defect) {p.prob_defect:.3f}, threshold {p.threshold:.3f}"
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """A file name without its suffix for each path: its stem, made unique by its folders' names."""
+    names = [path.stem for path in paths]
+    level = 1
+    while len(set(names)) < len(names) and level < 8:
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        for index, path in enumerate(paths):
+            if names[index] in twice and len(path.resolve().parts) > level + 1:
+                names[index] = f"{path.resolve().parts[-1 - level]}_{names[index]}"
+        level += 1
+    used: Counter = Counter()
+    for index, name in enumerate(names):  # a.png and a.jpeg in one folder
+        used[name] += 1
+        names[index] = name if used[name] == 1 else f"{name}_{used[name]}"
+    return names
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    data = io.BytesIO()
+    image.save(data, "png")
+    return data.getvalue()
+
+
+def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
+    """Contact sheets of `(picture, caption, right?)`: sheet.png, sheet_2.png, ...; how many.
+
+    Those of an earlier run that has had more are removed.
+    """
+    for old in path.parent.glob(f"{path.stem}_*{path.suffix}"):
+        if old.stem.removeprefix(f"{path.stem}_").isdigit():
+            old.unlink()
+    number = 0
+    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title), 1):
+        target = path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
+        write_atomic(target, png(sheet))
+    return number
+
+
+def explain_files(
+    args: argparse.Namespace, predictor: Predictor, paths: Sequence[Path], unreadable: list[Path]
+) -> Iterator[tuple[Image.Image, str, bool]]:
+    """Write what was asked for of each file; yields tiles, notes `unreadable` ones."""
+    explainer = Explainer(predictor.checkpoint, predictor.device)
+    names = dict(zip(paths, output_names(paths), strict=True))
+    with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            pictures = dict(readable(batch, unreadable))
+            found = explain(predictor, explainer, list(pictures.values()), args.method)
+            for path, one in zip(pictures, found, strict=True):
+                write_explained(args.out / names[path], one, args.arrays)
+                decision, number = one.prediction.decision, one.prediction.prob_defect
+                caption = f"{names[path]}\n{decision} {number:.3f}"
+                yield one.overlay(TILE_PX), caption, decision != "defect"
+            bar.update(len(batch))
+
+
+def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Path, Image.Image]]:
+    """Files with their pictures; adds the others to `unreadable` and says why."""
+    for path in paths:
+        try:
+            yield path, read_grey_image(path)
+        except UnreadableImageError as error:
+            unreadable.append(path)
+            tqdm.write(f"unreadable: {printable(path)}: {error}", sys.stderr)
+
+
+def write_explained(target: Path, one: Explained, arrays: bool) -> None:
+    """The overlay with its verdict as target.png and, if wanted, the map as target.npy."""
+    lines = [target.name, verdict_text(one.prediction)]
+    picture = captioned(one.overlay(), lines, one.prediction.decision != "defect")
+    write_atomic(target.with_name(f"{target.name}.png"), png(picture))
+    if arrays:
+        data = io.BytesIO()
+        np.save(data, one.heat)
+        write_atomic(target.with_name(f"{target.name}.npy"), data.getvalue())
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = script_parser(__doc__)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--arrays", action="store_true", help="also write the maps as .npy")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help=DEFAULT_METHOD)
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    parser.add_argument("--threshold", type=probability, metavar="T", help="default: the model's")
+    parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
+    args = parser.parse_args(argv)
+    if args.checkpoint and args.checkpoint.suffix == ".onnx":
+        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
+    usable_folder(args.out)
+    paths = find_images(args.paths)
+    inside = [path for path in paths if path.resolve().parent == args.out.resolve()]
+    if inside:
+        raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
+    predictor = load_predictor(args.checkpoint, args.device, threshold=args.threshold)
+    unreadable: list[Path] = []
+    tiles = explain_files(args, predictor, paths, unreadable)
+    if len(paths) > 1:
+        title = f"{count_of(len(paths), 'part')}, method {args.method}, model {predictor.model_id}"
+        write_sheets(args.out / "sheet.png", tiles, title)
+    else:
+        list(tiles)
+    done = count_of(len(paths) - len(unreadable), "heatmap")
+    print(f"{done} in {args.out}, model {predictor.model_id}, {len(unreadable)} unreadable")
+    return EXIT_UNREADABLE if unreadable else EXIT_OK
+
+
+if __name__ == "__main__":
+    run_script(main)

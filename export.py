@@ -1,0 +1,453 @@
+"""Export a checkpoint as one ONNX file for the edge, and prove that it decides as PyTorch does.
+
+    python export.py                          model.onnx, 32-bit
+    python export.py --int8                   model-int8.onnx: a quarter of the bytes, faster
+    python export.py --checkpoint checkpoints/best.pth --out line3.onnx
+
+The graph takes resized grey bytes, uint8 (N, S, S), and gives logits (N, C) and the calibrated
+defect probability (N,); scaling, normalisation and channels are inside, so that no client can get
+them wrong. Its metadata hold all else that a verdict depends on: examples/edge_infer.py reads them.
+INT8 is calibrated on training images, equally many of each casting.
+
+The gate: on the validation part of the checkpoint's own split, 32-bit logits differ by at most
+0.001 and decide every image alike; INT8 misses no defect that PyTorch catches, and newly rejects at
+most 1 % of the good parts. Else no file is written and the exit code is 3. Without the images that
+the checkpoint was trained on, rendered castings take their place, and the file says gate=synthetic.
+"""
+
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from common import (
+    EXIT_GATE,
+    EXIT_OK,
+    UserError,
+    count_of,
+    is_defect,
+    run_script,
+    script_parser,
+    sha256_of_file,
+    usable_folder,
+    write_atomic,
+)
+from data import open_store, unit_range
+from dataset import ImageRow, data_name, find_data
+from grey_stem import GreyStem
+from held_out import rebuild_split
+from model import (
+    Checkpoint,
+    class_logits,
+    class_probabilities,
+    defect_flags,
+    defect_probability,
+    evidence,
+    find_checkpoint,
+    load_checkpoint,
+)
+from onnx_network import INPUT, INSTALL, LOGITS, PROBABILITY, OnnxNetwork, adds_without_saturation
+
+CALIBRATION_IMAGES = 400
+LOGIT_TOLERANCE = 1e-3
+NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
+BATCH_SIZES = (32, 3, 1)  # all images in the first, the first 32 also in the others
+OPSET = 20
+# The first convolution and those of the first stage, which have 1 % of the weights and see the
+# finest picture: in 8 bits they would scatter logits by 0.7, all others together scatter them by
+# 0.03. The last layer, residual sums and the average keep 32 bits too.
+IN_32_BITS = 5
+
+
+# --- the graph -----------------------------------------------------------------------------------
+
+
+class FixedStem(nn.Module):
+    """`GreyStem` with its weights computed, for a graph that holds constants."""
+
+    def __init__(self, stem: GreyStem):
+        super().__init__()
+        self.register_buffer("middle", stem.middle.detach())
+        self.register_buffer("weight", stem.two_channels().detach().contiguous())
+
+    def forward(self, grey: Tensor) -> Tensor:
+        pictures = grey - self.middle
+        both = torch.cat([pictures, torch.ones_like(pictures)], dim=1)
+        return conv2d(both, self.weight, stride=2, padding=3)
+
+
+class Inspection(nn.Module):
+    """Grey bytes uint8 (N, S, S) to logits (N, C) and calibrated P(defect) (N,)."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self.network = checkpoint.model().to(memory_format=torch.contiguous_format)
+        self.network.conv1 = FixedStem(self.network.conv1)
+        self.class_names, self.temperature = checkpoint.class_names, checkpoint.temperature
+        self.register_buffer("defects", defect_flags(checkpoint.class_names).float())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(unit_range(images))
+        probabilities = class_probabilities(logits, self.class_names, self.temperature)
+        return logits, (probabilities * self.defects).sum(dim=1)
+
+
+def to_onnx(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint's network as a 32-bit ONNX model, any number of images at a time."""
+    size = checkpoint.image_size_px
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            Inspection(checkpoint).eval(),
+            (torch.zeros(2, size, size, dtype=torch.uint8),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[LOGITS, PROBABILITY],
+            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
+class _quiet:  # noqa: N801
+    """Hold back what the exporter logs about optional packages."""
+
+    def __enter__(self) -> None:
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *error) -> None:
+        logging.disable(logging.NOTSET)
+
+
+def quantised(
+    model: bytes, calibration: np.ndarray, reduce_range: bool, class_names: Sequence[str]
+) -> bytes:
+    """The model with 8-bit convolutions: static, QDQ, weights per channel, MinMax ranges.
+
+    Args:
+        calibration: resized grey images uint8 (N, S, S) that the ranges of activations come from.
+        reduce_range: 7-bit weights, for processors whose 8-bit sums saturate.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        plain, prepared, small = (Path(folder) / f"{name}.onnx" for name in "abc")
+        plain.write_bytes(model)
+        # Folds BatchNorm into the convolutions before their ranges are measured
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+        quantize_static(
+            prepared,
+            small,
+            Batches(calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "MaxPool"],
+            nodes_to_exclude=convolutions[:IN_32_BITS],
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return centred(small.read_bytes(), model, calibration, class_names)
+
+
+def centred(
+    small: bytes, model: bytes, calibration: np.ndarray, class_names: Sequence[str]
+) -> bytes:
+    """The 8-bit model with its bias corrected, and leaning to the safe side.
+
+    Rounding shifts logits more than it scatters them: the last layer's bias takes the mean shift on
+    the calibration images back (after Nagel et al., Data-free quantization, 2019). What scatter is
+    left would miss as many defects as it raises alarms: by one deviation it leans to the latter.
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(small)
+    exact, rounded = _logits(model, calibration), _logits(small, calibration)
+    correction = (exact - rounded).mean(axis=0)
+    scatter = float((evidence(rounded, class_names) - evidence(exact, class_names)).std())
+    if len(correction) == 1:
+        correction += scatter
+    else:
+        correction += torch.where(defect_flags(class_names), scatter / 2, -scatter / 2)
+    last = next(node for node in reversed(proto.graph.node) if node.op_type == "Gemm")
+    bias = next(one for one in proto.graph.initializer if one.name == last.input[2])
+    value = onnx.numpy_helper.to_array(bias) + correction.numpy()
+    bias.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float32), bias.name))
+    return proto.SerializeToString()
+
+
+def _logits(model: bytes, images: np.ndarray) -> Tensor:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    batches = np.split(images, range(32, len(images), 32))
+    found = [session.run([LOGITS], {INPUT: batch})[0] for batch in batches if len(batch)]
+    return torch.from_numpy(np.concatenate(found))
+
+
+class Batches:
+    """Calibration images as ONNX Runtime asks for them: one batch a call, then None."""
+
+    def __init__(self, images: np.ndarray, batch_size: int = 16):
+        self._batches = iter(np.split(images, range(batch_size, len(images), batch_size)))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
+    """The model with its metadata replaced."""
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    onnx.helper.set_model_props(proto, values)
+    return proto.SerializeToString()
+
+
+# --- the images ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a model is calibrated and gated on."""
+
+    calibration: np.ndarray  # uint8 (N, S, S)
+    validation: np.ndarray  # uint8 (M, S, S)
+    is_defect: np.ndarray  # bool (M,)
+    gate: str  # 'validation', or 'synthetic' for rendered castings
+
+
+def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
+    """Training and validation images of the checkpoint's split, else rendered castings.
+
+    Raises:
+        UserError: `data` was named and is not what the checkpoint was trained on.
+    """
+    try:
+        root = find_data(data, download=False)
+        rows = rebuild_split(root, checkpoint, path)
+    except UserError as error:
+        if data:
+            raise
+        print(
+            f"note: {error}; calibrating and gating on rendered castings instead",
+            file=sys.stderr,
+        )
+        return rendered_images(checkpoint)
+    store = open_store(root, rows, checkpoint.image_size_px)
+    training = equally([row if row.split == "train" else None for row in rows], CALIBRATION_IMAGES)
+    held_out = [i for i, row in enumerate(rows) if row.split == "val"]
+    return Images(
+        store[training],
+        store[held_out],
+        np.array([is_defect(rows[i].label) for i in held_out]),
+        "synthetic" if data_name(root).startswith("synthetic") else "validation",
+    )
+
+
+def equally(rows: Sequence[ImageRow | None], count: int) -> list[int]:
+    """Indices of `count` rows, equally many of each casting where it has them; None is left out."""
+    random = np.random.default_rng(0)
+    by_casting: dict[str, list[int]] = {}
+    for index in random.permutation(len(rows)).tolist():
+        if (row := rows[index]) is not None:
+            by_casting.setdefault(row.casting or row.path, []).append(index)
+    chosen: list[int] = []
+    while len(chosen) < count and any(by_casting.values()):
+        for images in by_casting.values():
+            if images and len(chosen) < count:
+                chosen.append(images.pop())
+    return sorted(chosen)
+
+
+def rendered_images(checkpoint: Checkpoint) -> Images:
+    """Rendered castings: copies for calibration, castings of their own for the gate."""
+    from dataset import list_images
+    from synthetic import RenderOptions, render_dataset
+
+    options = RenderOptions(castings=100, copies=4, unseen_castings=100, unseen_copies=2)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        render_dataset(root, options)
+        rows, _ = list_images(root, parts=("train", "test", "unseen"))
+        rows = [ImageRow(row.path, row.label, row.split, sha256="-") for row in rows]
+        store = open_store(root, rows, checkpoint.image_size_px, cache=False)
+        known = [i for i, row in enumerate(rows) if row.split != "unseen"]
+        unseen = [i for i, row in enumerate(rows) if row.split == "unseen"]
+        labels = np.array([is_defect(rows[i].label) for i in unseen])
+        return Images(store[known], store[unseen], labels, "synthetic")
+
+
+# --- the gate ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported model differs from PyTorch on the gate's images."""
+
+    images: int
+    good: int
+    max_logit_difference: float
+    other_decisions: int
+    new_missed: int
+    new_false_alarms: int
+
+    def failure(self, precision: str) -> str | None:
+        """Why the gate stays shut, or None."""
+        if precision == "int8":
+            if self.new_missed:
+                return f"INT8 misses {count_of(self.new_missed, 'defect')} that PyTorch catches"
+            if self.new_false_alarms > NEW_FALSE_ALARMS * self.good:
+                return (
+                    f"INT8 rejects {self.new_false_alarms} of {self.good} good parts that "
+                    f"PyTorch passes, {NEW_FALSE_ALARMS:.0%} are allowed"
+                )
+        elif self.max_logit_difference > LOGIT_TOLERANCE or self.other_decisions:
+            return (
+                f"logits differ by {self.max_logit_difference:.1e}, {LOGIT_TOLERANCE:g} is allowed,"
+                f" and {count_of(self.other_decisions, 'decision')}"
+            )
+        return None
+
+
+@torch.inference_mode()
+def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Parity:
+    """Both engines on the gate's images: all in one batch size, the first also in others."""
+    model, names = checkpoint.model(), checkpoint.class_names
+    here, there, probabilities, difference = [], [], [], 0.0
+    for size in BATCH_SIZES:
+        pictures = torch.from_numpy(images.validation)
+        if size != BATCH_SIZES[0]:
+            pictures = pictures[: BATCH_SIZES[0]]
+        for batch in pictures.split(size):
+            plain = model(unit_range(batch))
+            logits, prob = exported.session.run([LOGITS, PROBABILITY], {INPUT: batch.numpy()})
+            difference = max(difference, float((plain - torch.from_numpy(logits)).abs().max()))
+            if size == BATCH_SIZES[0]:
+                here.append(plain)
+                there.append(torch.from_numpy(logits))
+                probabilities.append(prob)
+    plain = class_logits(torch.cat(here), names)
+    before = defect_probability((plain / checkpoint.temperature).softmax(1), names).numpy()
+    rejected = before.astype(float) >= checkpoint.threshold
+    rejects = np.concatenate(probabilities).astype(float) >= checkpoint.threshold
+    defect = images.is_defect
+    return Parity(
+        images=len(defect),
+        good=int((~defect).sum()),
+        max_logit_difference=difference,
+        other_decisions=int((rejected != rejects).sum()),
+        new_missed=int((defect & rejected & ~rejects).sum()),
+        new_false_alarms=int((~defect & ~rejected & rejects).sum()),
+    )
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def metadata(
+    checkpoint: Checkpoint, sha256: str, precision: str, reduce_range: bool, gate: str
+) -> dict[str, str]:
+    """What a client needs to know, as text; `checkpoint` is everything but the weights."""
+    description = checkpoint.description()
+    return {
+        "class_names": json.dumps(checkpoint.class_names),
+        "image_size_px": str(checkpoint.image_size_px),
+        "threshold": repr(checkpoint.threshold),
+        "temperature": repr(checkpoint.temperature),
+        "checkpoint_sha256": sha256,
+        "precision": precision,
+        "reduce_range": str(int(reduce_range)),
+        "gate": gate,
+        "checkpoint": json.dumps(description),
+    }
+
+
+def require_packages() -> None:
+    """Raise UserError unless the exporter's packages are there."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing; install it with: {INSTALL}") from None
+
+
+def exported(
+    checkpoint: Checkpoint, sha256: str, precision: str, calibration: np.ndarray, gate: str
+) -> bytes:
+    """The ONNX file's bytes, 'fp32', or 'int8' calibrated on images uint8 (N, S, S)."""
+    model, reduce_range = to_onnx(checkpoint), False
+    if precision == "int8":
+        reduce_range = not adds_without_saturation()
+        model = quantised(model, calibration, reduce_range, checkpoint.class_names)
+    return with_metadata(model, metadata(checkpoint, sha256, precision, reduce_range, gate))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = script_parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: model.onnx, with --int8 model-int8.onnx"
+    )
+    parser.add_argument("--int8", action="store_true", help="8-bit weights and activations")
+    parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    args = parser.parse_args(argv)
+    precision = "int8" if args.int8 else "fp32"
+    out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
+    if out.suffix != ".onnx":
+        raise UserError(f"--out {out} must end in .onnx")
+    require_packages()
+    usable_folder(out.parent)
+    path = find_checkpoint(args.checkpoint)
+    checkpoint = load_checkpoint(path)
+    images = images_for(checkpoint, path, args.data)
+    sha256 = sha256_of_file(path)
+    content = exported(checkpoint, sha256, precision, images.calibration, images.gate)
+    parity = gated(content, checkpoint, images, precision)
+    write_atomic(out, content)
+
+    megabytes = len(content) / 1e6
+    print(f"{path} -> {out}, {precision}, {megabytes:.1f} MB, gate={images.gate}")
+    print(
+        f"on {count_of(parity.images, 'image')}: largest logit difference "
+        f"{parity.max_logit_difference:.1e}, {parity.other_decisions} other decisions "
+        f"({parity.new_missed} new missed defects, {parity.new_false_alarms} new false alarms)"
+    )
+    line = {"out": str(out), "precision": precision, "megabytes": round(megabytes, 2)}
+    print(json.dumps(line | {"gate": images.gate} | vars(parity)))
+    return EXIT_OK
+
+
+def gated(content: bytes, checkpoint: Checkpoint, images: Images, precision: str) -> Parity:
+    """How the model differs from PyTorch.
+
+    Raises:
+        UserError: too much (exit code 3).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial.onnx"
+        trial.write_bytes(content)
+        parity = compare(checkpoint, OnnxNetwork(trial), images)
+    if reason := parity.failure(precision):
+        raise UserError(f"{reason}; no file written", EXIT_GATE)
+    return parity
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,155 @@
+"""Where a verdict comes from: Grad-CAM and its relatives on the stages of ResNet-18.
+
+A map explains logit(defect) - logit(good), of the likeliest class of either kind. Stage k of the
+network (`layer1` to `layer4`) gives activations A (C channels of h x w cells) and, by
+backpropagation, the gradient G of that difference with respect to them:
+
+    Grad-CAM   relu(sum over channels of mean(G) A)      Selvaraju et al., 2017
+    LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
+
+Late stages know what a defect is and early ones where: the default multiplies the LayerCAMs of all
+four and averages over the eight positions in which a picture may lie.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data import unit_range
+from model import Checkpoint, evidence
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+STRIDES = {name: 4 * 2**index for index, name in enumerate(STAGES)}  # input px from cell to cell
+
+
+def stage_outputs(model: nn.Module, images: Tensor, first: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits (B, C) and the outputs of the stages from `first` on, which take gradients.
+
+    Nothing before `first` is remembered for backpropagation. Calls the network's parts one by one,
+    so that no hook is left behind whatever happens.
+    """
+    with torch.no_grad():
+        x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
+        for name in STAGES[: STAGES.index(first) + 1]:
+            x = getattr(model, name)(x)
+    x = x.detach().requires_grad_()
+    outputs = {first: x}
+    for name in STAGES[STAGES.index(first) + 1 :]:
+        outputs[name] = x = getattr(model, name)(x)
+    return model.fc(model.avgpool(x).flatten(1)), outputs
+
+
+def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Raw Grad-CAM (B, h, w) from activations and gradients (B, C, h, w)."""
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(1).relu()
+
+
+def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Raw LayerCAM (B, h, w) from activations and gradients (B, C, h, w)."""
+    return (gradients.relu() * activations).sum(1).relu()
+
+
+def enlarged(cells: Tensor, stride: int, size_px: int) -> Tensor:
+    """Maps (B, h, w) at the input's size (B, S, S), bilinear, each cell where it looks.
+
+    With the paddings of ResNet's layers cell i looks at input pixels around `stride * i`, not
+    around the middle of the i-th of w equal parts: taking that instead would shift a map by half a
+    cell, which is 16 px in the last stage.
+    """
+    places = (torch.arange(size_px, device=cells.device) / stride).clamp(max=cells.shape[-1] - 1)
+    low = places.floor().long()
+    high = (low + 1).clamp(max=cells.shape[-1] - 1)
+    share = places - low
+    rows = cells[:, low] * (1 - share)[:, None] + cells[:, high] * share[:, None]
+    return rows[:, :, low] * (1 - share) + rows[:, :, high] * share
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a heatmap is made: maps of these stages, in the network's order, multiplied."""
+
+    stages: tuple[str, ...]
+    cam: Callable[[Tensor, Tensor], Tensor]
+    # Averaged over the picture's quarter turns and mirror images, and smoothed. A part lies as it
+    # likes: what speaks for a defect in one position only is noise.
+    all_positions: bool = False
+
+
+# Measured on rendered castings with masks: docs/experiments.md, 2026-11-24.
+METHODS = {
+    "fused": Method(STAGES, layer_cam, all_positions=True),
+    "layercam": Method(("layer3",), layer_cam),
+    "gradcam": Method(("layer4",), grad_cam),
+}
+DEFAULT_METHOD = "fused"
+SMOOTHING = 1 / 56  # of the picture: the width of a cell of the first stage
+
+
+class Explainer:
+    """A checkpoint ready to say where its verdicts come from."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device):
+        self.checkpoint = checkpoint
+        self.device = device
+        self.model = checkpoint.model().to(device).requires_grad_(False)
+
+    def maps(self, grey: Tensor, method: str = DEFAULT_METHOD) -> np.ndarray:
+        """Heatmaps float32 (B, S, S) in 0..1 of resized grey images uint8 (B, S, S).
+
+        1 is the hottest pixel. All zeros where nothing speaks for a defect.
+        """
+        from scipy.ndimage import gaussian_filter
+
+        how, grey = METHODS[method], grey.to(self.device)
+        if not how.all_positions:
+            return self._map(grey, how).cpu().numpy()
+        total = torch.zeros(grey.shape, device=self.device)
+        for quarters in range(4):
+            turned = grey.rot90(quarters, (1, 2))
+            total += self._map(turned, how).rot90(-quarters, (1, 2))
+            mirrored = self._map(turned.flip(2), how).flip(2)
+            total += mirrored.rot90(-quarters, (1, 2))
+        sigma = SMOOTHING * grey.shape[-1]
+        smooth = gaussian_filter(total.cpu().numpy(), (0, sigma, sigma))
+        return _to_unit(torch.from_numpy(smooth)).numpy()
+
+    def _map(self, grey: Tensor, method: Method) -> Tensor:
+        """A map in 0..1 (B, S, S) of the pictures as they lie."""
+        product = torch.ones(grey.shape, device=self.device)
+        for name, cells in self.cells(grey, method.stages, method.cam).items():
+            product *= _to_unit(enlarged(cells, STRIDES[name], grey.shape[-1]))
+        return _to_unit(product)
+
+    def cells(self, grey: Tensor, stages: Sequence[str], cam: Callable) -> dict[str, Tensor]:
+        """Raw maps (B, h, w) by stage, as the network's own cells; `cam` is one of the above."""
+        # Whoever calls may be in inference mode, which would forbid gradients
+        with torch.inference_mode(False), torch.enable_grad():
+            images = unit_range(grey.clone())
+            logits, outputs = stage_outputs(self.model, images, stages[0])
+            wanted = [outputs[name] for name in stages]
+            total = evidence(logits, self.checkpoint.class_names).sum()
+            gradients = torch.autograd.grad(total, wanted)
+        return {
+            name: cam(activations.detach(), gradient)
+            for name, activations, gradient in zip(stages, wanted, gradients, strict=True)
+        }
+
+
+def _to_unit(maps: Tensor) -> Tensor:
+    """Maps (B, S, S), each divided by its maximum; zeros stay zeros."""
+    highest = maps.flatten(1).amax(1)[:, None, None]
+    return maps / highest.clamp(min=torch.finfo(maps.dtype).tiny)
+
+
+def hottest_region(heat: np.ndarray) -> np.ndarray:
+    """Bool (H, W): the connected region around the maximum that reaches half of it."""
+    from scipy import ndimage
+
+    if heat.max() <= 0:
+        return np.zeros(heat.shape, bool)
+    regions, _ = ndimage.label(heat >= heat.max() / 2)
+    return regions == regions[np.unravel_index(heat.argmax(), heat.shape)]

@@ -1,0 +1,111 @@
+"""Pictures with heatmaps over them, captions below them, and sheets of many."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GOOD_COLOUR, DEFECT_COLOUR, INK, PAPER = "#2a9d5c", "#c8413a", "#202020", "#ffffff"
+OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
+COLUMNS, LINES = 8, 6  # of a contact sheet
+# From 0 to 1 dark red over orange to pale yellow: brighter is hotter in black and white too
+HEAT_COLOURS = np.array(
+    [[60, 0, 60], [150, 10, 60], [220, 50, 30], [250, 140, 10], [255, 220, 60], [255, 255, 200]]
+)
+
+
+def heat_colours(heat: np.ndarray) -> np.ndarray:
+    """Colours float (H, W, 3) of values in 0..1."""
+    places = np.linspace(0, 1, len(HEAT_COLOURS))
+    return np.stack([np.interp(heat, places, HEAT_COLOURS[:, c]) for c in range(3)], axis=-1)
+
+
+def overlay(
+    picture: Image.Image, heat: np.ndarray, region: np.ndarray | None, strength: float = 0.7
+) -> Image.Image:
+    """A grey picture with a heatmap (S, S) laid over it, and the outline of a region (S, S).
+
+    The map is stretched to the picture, corner to corner; what is cold stays as photographed.
+    """
+    size = picture.size
+    hot = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+    hot = np.clip(hot, 0, 1)[..., None]
+    grey = np.asarray(picture.convert("RGB"), np.float32)
+    # The square root shows what is lukewarm, without hiding the metal below
+    share = strength * np.sqrt(hot)
+    mixed = (1 - share) * grey + share * heat_colours(hot[..., 0])
+    if region is not None and region.any():
+        mixed[outline(region, size)] = OUTLINE
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def outline(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bool (H, W) of a picture of `size` (W, H): a line around a region (S, S), outside it."""
+    from scipy import ndimage
+
+    mask = Image.fromarray(region.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    inside = np.asarray(mask) >= 128
+    width = max(1, round(max(size) / 220))
+    return ndimage.binary_dilation(inside, iterations=width + 1) & ~ndimage.binary_dilation(inside)
+
+
+def font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font."""
+    return ImageFont.load_default(size_px)
+
+
+def captioned(picture: Image.Image, lines: Sequence[str], right: bool) -> Image.Image:
+    """A picture with lines of text below it, under a bar that is green when right, red when not."""
+    size_px = max(10, picture.width // 24)
+    step = round(1.35 * size_px)
+    canvas = Image.new("RGB", (picture.width, picture.height + step * len(lines) + size_px), PAPER)
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    bar = [0, picture.height, picture.width, picture.height + max(3, size_px // 3)]
+    draw.rectangle(bar, fill=GOOD_COLOUR if right else DEFECT_COLOUR)
+    top = picture.height + size_px // 2
+    for number, line in enumerate(lines):
+        text = shortened(draw, line, font(size_px), picture.width - 8)
+        draw.text((4, top + number * step), text, INK, font(size_px))
+    return canvas
+
+
+def shortened(
+    draw: ImageDraw.ImageDraw, text: str, face: ImageFont.FreeTypeFont, width: int
+) -> str:
+    """The text, its middle left out when it is too wide."""
+    if draw.textlength(text, face) <= width:
+        return text
+    for keep in range(len(text) // 2, 0, -1):
+        short = f"{text[:keep]}…{text[-keep:]}"
+        if draw.textlength(short, face) <= width:
+            return short
+    return ""
+
+
+def contact_sheets(
+    tiles: Iterable[tuple[Image.Image, str, bool]], tile_px: int, title: str
+) -> Iterator[Image.Image]:
+    """Sheets of square tiles `(picture, caption, right?)`, at least one; holds one at a time."""
+    tiles = iter(tiles)
+    for number in count(1):
+        chosen = list(islice(tiles, COLUMNS * LINES))
+        if not chosen and number > 1:
+            return
+        yield _sheet(chosen, tile_px, title if number == 1 else f"{title}, sheet {number}")
+
+
+def _sheet(tiles: Sequence[tuple[Image.Image, str, bool]], tile_px: int, title: str) -> Image.Image:
+    cells = [captioned(picture, caption.split("\n"), right) for picture, caption, right in tiles]
+    head, gap = font(18), 6
+    columns = min(COLUMNS, max(len(cells), 3))
+    height = max((cell.height for cell in cells), default=0) + gap
+    lines = -(-len(cells) // columns)
+    sheet = Image.new("RGB", (columns * (tile_px + gap) + gap, 36 + lines * height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((gap, 8), shortened(draw, title, head, sheet.width - 2 * gap), INK, head)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        sheet.paste(cell, (gap + column * (tile_px + gap), 36 + row * height))
+    return sheet
