@@ -136,8 +136,10 @@ class CsvFile:
 
     def write(self, row: Iterable) -> None:
         """Add a row."""
+        # Python before 3.13 leaves a lone carriage return unquoted: readers see a line end
+        safe = [cell.replace("\r", "\\r") if isinstance(cell, str) else cell for cell in row]
         with self._reported():
-            self._writer.writerow(row)
+            self._writer.writerow(safe)
         self.rows += 1
 
     def __enter__(self) -> "CsvFile":

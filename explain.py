@@ -85,19 +85,14 @@ def verdict_text(prediction: Prediction) -> str:
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:
-    """A file name without its suffix for each path: its stem, made unique by its folders' names."""
-    names = [path.stem for path in paths]
-    level = 1
-    while len(set(names)) < len(names) and level < 8:
-        twice = {name for name, count in Counter(names).items() if count > 1}
-        for index, path in enumerate(paths):
-            if names[index] in twice and len(path.resolve().parts) > level + 1:
-                names[index] = f"{path.resolve().parts[-1 - level]}_{names[index]}"
-        level += 1
+    """File names without suffix: the stems, where they are equal with folder and number."""
+    stems = Counter(path.stem for path in paths)
     used: Counter = Counter()
-    for index, name in enumerate(names):  # a.png and a.jpeg in one folder
+    names = []
+    for path in paths:
+        name = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}"
         used[name] += 1
-        names[index] = name if used[name] == 1 else f"{name}_{used[name]}"
+        names.append(name if used[name] == 1 else f"{name}_{used[name]}")
     return names
 
 

@@ -35,7 +35,7 @@ from common import (
     write_json,
 )
 from dataset import data_name, find_data
-from explain import TILE_PX, explain, write_sheets
+from explain import BATCH_SIZE, TILE_PX, explain, write_sheets
 from heatmap import Explainer
 from held_out import (
     Judged,
@@ -272,12 +272,14 @@ def error_tiles(
         fold = model.checkpoint.fold or 0
         own = [index for index in wrong if judged.folds[index] == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
-        for index in tqdm(own, "explaining errors", unit="img", disable=None):
-            row = judged.rows[index]
-            (one,) = explain(model.predictor, explainer, [read_grey_image(judged.root / row.path)])
-            kind = "missed" if is_defect(row.label) else "false alarm"
-            name = Path(row.path).stem
-            yield one.overlay(TILE_PX), f"{name}\n{kind}, {one.prediction.prob_defect:.3f}", False
+        for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
+            rows = [judged.rows[index] for index in own[start : start + BATCH_SIZE]]
+            pictures = [read_grey_image(judged.root / row.path) for row in rows]
+            found = explain(model.predictor, explainer, pictures)
+            for row, one in zip(rows, found, strict=True):
+                kind = "missed" if is_defect(row.label) else "false alarm"
+                caption = f"{Path(row.path).stem}\n{kind}, {one.prediction.prob_defect:.3f}"
+                yield one.overlay(TILE_PX), caption, False
 
 
 # --- the command line ----------------------------------------------------------------------------

@@ -248,14 +248,19 @@ def summary(counts: Counter, waits_ms: Sequence[float]) -> str:
     return f"{text}; from file to decision {middle:.0f} ms, p95 {high:.0f} ms"
 
 
-def main(argv: list[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of watch.py."""
     parser = script_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with all folders below it")
     add_inspection_arguments(parser)
     parser.add_argument(
         "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     if not args.folder.is_dir():
         raise UserError(f"no such folder: {args.folder}")
     predictor = announced_predictor(args)

@@ -1,6 +1,8 @@
 """The one inference path: same verdict whatever carries the image, no verdict without one."""
 
 import csv
+import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from common import EXIT_UNREADABLE, UserError, sha256_of_file
 from images import read_resized
 from model import load_checkpoint, save_checkpoint
 from predict import load_predictor
+from records import InspectionLog
 
 COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error".split(",")
 
@@ -197,7 +200,124 @@ def test_what_was_judged_before_an_interruption_is_kept(trained, castings, tmp_p
     arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]
     with pytest.raises(KeyboardInterrupt):
         predict.main([*arguments, "--out", str(out)])
-    assert len(read_csv(out)) == 4
+    assert len(read_csv(out.with_name("inspections.partial.csv"))) == 4
+    assert not out.exists()
+
+
+def test_an_interruption_leaves_the_file_of_an_earlier_run(
+    trained, castings, tmp_path, monkeypatch
+):
+    out = tmp_path / "inspections.csv"
+    arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]
+    assert predict.main([*arguments, "--out", str(out)]) == 0
+    before = out.read_bytes()
+
+    def interrupt(self, images):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict.Predictor, "predict", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        predict.main([*arguments, "--out", str(out)])
+    assert out.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["inspections.csv"]
+
+
+def run(tmp_path, trained, *arguments):
+    out = tmp_path / "inspections.csv"
+    own = ["--checkpoint", str(trained / "best.pth"), "--out", str(out), "--device", "cpu"]
+    return predict.main([*map(str, arguments), *own]), read_csv(out)
+
+
+def test_folders_patterns_and_files_are_judged_once_each(trained, castings, tmp_path):
+    folder = castings / "unseen"
+    one = sorted(folder.rglob("*.jpeg"))[0]
+    code, rows = run(tmp_path, trained, one, folder, str(folder / "*" / "*.jpeg"), one)
+    assert code == 0
+    assert len(rows) == len({row["path"] for row in rows}) == 6
+    assert rows[0]["path"] == one.as_posix()
+
+
+def test_a_list_on_standard_input(trained, castings, tmp_path, monkeypatch):
+    paths = sorted((castings / "unseen").rglob("*.jpeg"))[:3]
+    lines = [*map(str, paths), "", str(tmp_path / "vanished.png")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\r\n"))
+    code, rows = run(tmp_path, trained, "-")
+    assert code == EXIT_UNREADABLE  # one that has gone meanwhile does not end the others
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "error"]
+    assert rows[3]["error"] == "No such file or directory"
+
+
+def test_the_batch_size_changes_no_verdict(trained, castings, tmp_path):
+    _, first = run(tmp_path, trained, castings / "unseen", "--batch-size", 1)
+    _, second = run(tmp_path, trained, castings / "unseen", "--batch-size", 5)
+    for one, other in zip(first, second, strict=True):
+        assert one["decision"] == other["decision"]
+        assert float(one["prob_defect"]) == pytest.approx(float(other["prob_defect"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "decision"), [("0", "defect"), ("1", "ok")])
+def test_a_threshold_of_ones_own(trained, castings, tmp_path, threshold, decision):
+    _, rows = run(tmp_path, trained, castings / "unseen", "--threshold", threshold)
+    assert {row["decision"] for row in rows} == {decision}
+    assert {float(row["threshold"]) for row in rows} == {float(threshold)}
+
+
+def test_the_review_band_goes_to_a_person(trained, castings, tmp_path, capsys):
+    _, plain = run(tmp_path, trained, castings / "unseen")
+    scores = sorted(float(row["prob_defect"]) for row in plain)
+    low, high = scores[2] - 1e-4, scores[4] - 1e-4
+    capsys.readouterr()
+    _, rows = run(tmp_path, trained, castings / "unseen", "--review", low, high)
+    for row, before in zip(rows, plain, strict=True):
+        inside = low <= float(row["prob_defect"]) < high
+        assert row["decision"] == ("review" if inside else before["decision"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["review"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--review", "0.6", "0.4"], "LOW < HIGH"),
+        (["--batch-size", "0"], "at least 1"),
+        (["--lot", "A1"], "go into the log"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, trained, castings / "unseen", *arguments)
+
+
+def test_every_decision_is_in_the_log(trained, part, tmp_path):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    (folder / "good.jpeg").write_bytes(part.read_bytes())
+    (folder / "bad.jpeg").write_text("<html>")
+    log_path = tmp_path / "inspections.db"
+    own = ["--log", log_path, "--station", "line 3", "--lot", "A17"]
+    code, rows = run(tmp_path, trained, folder, *own)
+    assert code == EXIT_UNREADABLE
+    with InspectionLog(log_path) as log:
+        columns = "file, sha256, status, decision, prob_defect, station, lot, model, brightness"
+        found = list(log.query(f"SELECT {columns} FROM inspections ORDER BY id"))
+        assert log.verify().problems == []
+    for row, record in zip(rows, found, strict=True):
+        assert (row["path"], row["sha256"], row["status"], row["decision"]) == record[:4]
+        assert record[5:8] == ("line 3", "A17", sha256_of_file(trained / "best.pth"))
+    bad, good = found
+    assert bad[4] is bad[8] is None
+    assert float(rows[1]["prob_defect"]) == pytest.approx(good[4], abs=1e-6)
+    grey = read_resized(folder / "good.jpeg", 32)
+    assert good[8] == pytest.approx(grey.mean(), abs=1e-3)
+
+
+def test_the_hash_is_that_of_the_bytes_that_were_judged(predictor, part):
+    data = part.read_bytes()
+    (from_bytes, from_file, picture) = predictor.predict([data, part, Image.open(part)])
+    assert from_bytes.sha256 == from_file.sha256 == hashlib.sha256(data).hexdigest()
+    assert from_bytes.prob_defect == from_file.prob_defect
+    assert picture.sha256 == ""
+    (broken,) = predictor.predict([data[:300]])
+    assert broken.sha256 == hashlib.sha256(data[:300]).hexdigest()
 
 
 def test_missing_paths_and_empty_folders_are_refused(trained, tmp_path):

@@ -1,0 +1,107 @@
+"""explain.py draws a map for every part, over the whole picture, whatever the verdict."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import explain
+from common import EXIT_UNREADABLE, UserError
+from overlays import OUTLINE, contact_sheets, outline, overlay
+
+
+def run(trained, out, *arguments) -> int:
+    own = ["--checkpoint", str(trained / "best.pth"), "--out", str(out), "--device", "cpu"]
+    return explain.main([*map(str, arguments), *own])
+
+
+def test_a_part_gets_an_overlay_and_its_map(trained, castings, tmp_path, capsys):
+    part = sorted((castings / "unseen" / "def_front").iterdir())[0]
+    assert run(trained, tmp_path / "out", part, "--arrays") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"{part.stem}.npy", f"{part.stem}.png"]
+    heat = np.load(tmp_path / "out" / f"{part.stem}.npy")
+    assert heat.shape == (32, 32)
+    assert heat.dtype == np.float32
+    assert 0 <= heat.min() <= heat.max() == 1
+    with Image.open(tmp_path / "out" / f"{part.stem}.png") as picture:
+        assert picture.width == 64
+        assert picture.height > 64  # the verdict stands below
+    assert "1 heatmap" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("threshold", ["0", "1"])
+def test_the_map_is_written_whatever_the_verdict(trained, castings, tmp_path, threshold):
+    part = sorted((castings / "unseen" / "ok_front").iterdir())[0]
+    assert run(trained, tmp_path, part, "--arrays", "--threshold", threshold) == 0
+    assert np.load(tmp_path / f"{part.stem}.npy").shape == (32, 32)
+    with Image.open(tmp_path / f"{part.stem}.png") as picture:
+        outlined = (np.asarray(picture) == OUTLINE).all(axis=2).any()
+    assert outlined == (threshold == "0")  # the hottest region of a defect only
+
+
+def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
+    trained, castings, tmp_path, capsys
+):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number, part in enumerate(sorted((castings / "unseen").rglob("*.jpeg"))):
+        (folder / f"{number}.jpeg").write_bytes(part.read_bytes())
+    (folder / "bad.jpeg").write_text("<html>")
+    assert run(trained, tmp_path / "out", folder) == EXIT_UNREADABLE
+    assert "bad.jpeg" in capsys.readouterr().err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"sheet.png", *(f"{number}.png" for number in range(6))}
+
+
+def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):
+    paths = [tmp_path / name for name in ("a/p.png", "b/p.png", "b/p.jpeg", "c/q.png")]
+    names = explain.output_names(paths)
+    assert names == ["a_p", "b_p", "b_p_2", "q"]
+
+
+def test_a_photograph_is_never_overwritten(trained, castings, tmp_path):
+    with Image.open(sorted((castings / "unseen").rglob("*.jpeg"))[0]) as image:
+        image.save(tmp_path / "part.png")
+    before = (tmp_path / "part.png").read_bytes()
+    with pytest.raises(UserError, match="is to be explained"):
+        run(trained, tmp_path, tmp_path / "part.png")
+    assert (tmp_path / "part.png").read_bytes() == before
+
+
+def test_an_exported_model_has_no_gradients(tmp_path):
+    with pytest.raises(UserError, match="name the checkpoint"):
+        explain.main([str(tmp_path), "--out", str(tmp_path), "--checkpoint", "model.onnx"])
+
+
+def test_the_map_is_stretched_over_a_picture_that_is_not_square():
+    heat = np.zeros((8, 8), np.float32)
+    heat[7, 7] = 1
+    picture = overlay(Image.new("L", (120, 60), 100), heat, None)
+    assert picture.size == (120, 60)
+    changed = np.abs(np.asarray(picture).astype(int) - 100).sum(axis=2)
+    assert changed[59, 119] == changed.max() > 0
+    assert changed[:30].max() == 0
+
+
+def test_the_outline_lies_around_the_region():
+    region = np.zeros((30, 30), bool)
+    region[10:20, 10:20] = True
+    line = outline(region, (30, 30))
+    assert line.any()
+    assert not (line & region).any()
+    assert not outline(np.zeros((30, 30), bool), (30, 30)).any()
+
+
+def test_many_parts_make_several_sheets_and_none_makes_one():
+    tile = (Image.new("RGB", (20, 20)), "a\nb", True)
+    assert len(list(contact_sheets([tile] * 48, 20, "48"))) == 1
+    assert len(list(contact_sheets([tile] * 49, 20, "49"))) == 2
+    (empty,) = contact_sheets([], 20, "no errors")
+    assert empty.width > 0
+
+
+def test_sheets_of_a_longer_earlier_run_go(tmp_path):
+    tile = (Image.new("RGB", (20, 20)), "a", True)
+    assert explain.write_sheets(tmp_path / "errors.png", [tile] * 100, "many") == 3
+    assert explain.write_sheets(tmp_path / "errors.png", [tile], "one") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["errors.png"]

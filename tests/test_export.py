@@ -1,0 +1,344 @@
+"""An exported model decides as PyTorch does, says what it is, or does not come into being."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from test_heatmap import checkpoint_of, pictures
+
+import export
+import onnx_network
+import predict
+from common import EXIT_GATE, ROOT, UserError, sha256_of_file
+from data import unit_range
+from export import Images, Parity, compare, equally, exported
+from images import read_resized
+from model import class_probabilities, load_checkpoint
+from onnx_network import OnnxNetwork
+from predict import load_predictor
+
+CLASSES = ["def_front", "ok_front"]
+
+
+def written(path, checkpoint, precision="fp32", calibration=None):
+    calibration = pictures(8).numpy() if calibration is None else calibration
+    path.write_bytes(exported(checkpoint, "c" * 64, precision, calibration, "validation"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_file(trained, castings, tmp_path_factory):
+    """model.onnx of the small trained network, gated on its own validation part."""
+    out = tmp_path_factory.mktemp("exported") / "model.onnx"
+    own = ["--checkpoint", str(trained / "best.pth"), "--data", str(castings)]
+    assert export.main([*own, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def int8_file(trained, castings, tmp_path_factory):
+    """The same in 8 bits; ungated, since a network of two epochs decides by a hair."""
+    checkpoint = load_checkpoint(trained / "best.pth")
+    paths = sorted((castings / "train").rglob("*.jpeg"))
+    calibration = np.stack([read_resized(path, checkpoint.image_size_px) for path in paths])
+    out = tmp_path_factory.mktemp("exported") / "int8.onnx"
+    return written(out, checkpoint, "int8", calibration)
+
+
+@pytest.mark.parametrize(
+    ("class_names", "head"),
+    [
+        (["def_front", "ok_front"], "softmax"),
+        (["def_front", "ok_front"], "sigmoid"),
+        (["burr", "ok_front", "scratch"], "softmax"),
+    ],
+)
+def test_logits_and_probability_equal_pytorchs(tmp_path, class_names, head):
+    checkpoint = replace(checkpoint_of(class_names, head), temperature=1.7)
+    path = written(tmp_path / "model.onnx", checkpoint)
+    session = onnxruntime.InferenceSession(str(path))
+    for count in (1, 3, 32):
+        grey = pictures(count)
+        logits, prob_defect = session.run(["logits", "prob_defect"], {"images": grey.numpy()})
+        with torch.inference_mode():
+            plain = checkpoint.model()(unit_range(grey))
+            probabilities = class_probabilities(plain, class_names, 1.7)
+        assert logits.shape == plain.shape
+        assert np.abs(logits - plain.numpy()).max() <= 1e-3
+        good = class_names.index("ok_front")
+        assert np.allclose(prob_defect, 1 - probabilities[:, good].numpy(), atol=1e-4)
+
+
+def test_the_graph_takes_grey_bytes_of_any_number(model_file):
+    (images,) = onnx.load(model_file).graph.input
+    shape = images.type.tensor_type.shape.dim
+    assert images.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert shape[0].dim_param
+    assert [dim.dim_value for dim in shape[1:]] == [32, 32]
+
+
+def test_metadata_say_what_the_model_is(model_file, trained):
+    metadata = OnnxNetwork(model_file).metadata
+    checkpoint = load_checkpoint(trained / "best.pth")
+    assert json.loads(metadata["class_names"]) == checkpoint.class_names
+    assert float(metadata["threshold"]) == checkpoint.threshold
+    assert float(metadata["temperature"]) == checkpoint.temperature
+    assert int(metadata["image_size_px"]) == checkpoint.image_size_px
+    assert metadata["checkpoint_sha256"] == sha256_of_file(trained / "best.pth")
+    assert metadata["gate"] == "synthetic"  # its data are rendered castings
+    assert OnnxNetwork(model_file).checkpoint.description() == checkpoint.description()
+
+
+def test_the_engines_give_the_same_verdicts(model_file, trained, castings):
+    paths = sorted((castings / "test").rglob("*.jpeg"))
+    here = load_predictor(trained / "best.pth", "cpu").predict(paths)
+    there = load_predictor(model_file).predict(paths)
+    for one, other in zip(here, there, strict=True):
+        assert one.decision == other.decision
+        assert one.prob_defect == pytest.approx(other.prob_defect, abs=1e-4)
+
+
+def test_predict_runs_on_an_exported_model(model_file, trained, castings, tmp_path, monkeypatch):
+    arguments = [str(castings / "unseen"), "--out", str(tmp_path / "a.csv")]
+    assert predict.main([*arguments, "--checkpoint", str(model_file)]) == 0
+    monkeypatch.chdir(model_file.parent)
+    own = ["--checkpoint", str(trained / "best.pth"), "--engine", "onnx"]
+    assert predict.main([*arguments, *own]) == 0  # finds the file made from this checkpoint
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no ONNX file of"):
+        predict.main([*arguments, *own])
+    with pytest.raises(UserError, match="is for --engine onnx"):
+        predict.main([*arguments, "--checkpoint", str(model_file), "--engine", "torch"])
+    with pytest.raises(UserError, match="runs on the CPU"):
+        predict.main([*arguments, "--checkpoint", str(model_file), "--device", "cuda"])
+
+
+def test_a_foreign_or_damaged_file_is_refused(model_file, tmp_path):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model_file.read_bytes()[:1000])
+    with pytest.raises(UserError, match="no model of export"):
+        OnnxNetwork(damaged)
+    foreign = onnx.load(model_file)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(UserError, match="no model of export"):
+        OnnxNetwork(tmp_path / "foreign.onnx")
+
+
+# --- INT8 ----------------------------------------------------------------------------------------
+
+
+def test_int8_is_a_quarter_of_the_size_and_close(int8_file, model_file, trained, castings):
+    assert int8_file.stat().st_size < 12e6 < model_file.stat().st_size
+    paths = sorted((castings / "test").rglob("*.jpeg"))
+    here = load_predictor(trained / "best.pth", "cpu").predict(paths)
+    there = load_predictor(int8_file).predict(paths)
+    differences = [abs(a.prob_defect - b.prob_defect) for a, b in zip(here, there, strict=True)]
+    assert max(differences) < 0.1
+    assert max(differences) > 0
+
+
+@pytest.mark.slow
+def test_int8_weights_are_7_bits_where_8_would_saturate(tmp_path, monkeypatch, capsys):
+    largest = {}
+    for exact in (False, True):
+        monkeypatch.setattr(export, "adds_without_saturation", lambda exact=exact: exact)
+        path = written(tmp_path / "model.onnx", checkpoint_of(CLASSES), "int8")
+        model = onnx.load(path)
+        weights = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer]
+        kernels = [w.astype(int) for w in weights if w.dtype == np.int8 and w.ndim == 4]
+        largest[exact] = max(np.abs(kernel).max() for kernel in kernels)
+        metadata = {one.key: one.value for one in model.metadata_props}
+        assert metadata["reduce_range"] == str(int(not exact))
+    assert largest[False] <= 64 < largest[True]
+    for here in (True, False):  # the last one is for processors that add exactly
+        monkeypatch.setattr(onnx_network, "adds_without_saturation", lambda here=here: here)
+        OnnxNetwork(path)
+        assert ("another processor" in capsys.readouterr().err) == (not here)
+
+
+def test_calibration_images_are_equally_many_of_each_casting():
+    from dataset import ImageRow
+
+    rows = [
+        ImageRow(f"{c}{n}", "ok", "train", c)
+        for c, k in (("a", 300), ("b", 20), ("c", 5))
+        for n in range(k)
+    ]
+    chosen = equally([*rows, None], 60)
+    counts = [sum(rows[i].casting == name for i in chosen) for name in "abc"]
+    assert len(set(chosen)) == len(chosen) == 60
+    assert counts == [35, 20, 5]
+    assert counts[0] == 60 - 25
+    assert len(equally([*rows, None], 9)) == 9
+    assert [sum(rows[i].casting == n for i in equally(rows, 9)) for n in "abc"] == [3, 3, 3]
+
+
+# --- the gate ------------------------------------------------------------------------------------
+
+
+def parity(**changes):
+    plain = Parity(
+        images=300, good=200, max_logit_difference=0.0, other_decisions=0, new_missed=0,
+        new_false_alarms=0,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes", "passes"),
+    [
+        ("fp32", {"max_logit_difference": 0.9e-3}, True),
+        ("fp32", {"max_logit_difference": 1.1e-3}, False),
+        ("fp32", {"other_decisions": 1}, False),
+        ("int8", {"max_logit_difference": 0.5, "other_decisions": 9, "new_false_alarms": 2}, True),
+        ("int8", {"new_false_alarms": 3}, False),
+        ("int8", {"new_missed": 1}, False),
+    ],
+)
+def test_what_the_gate_lets_through(precision, changes, passes):
+    assert (parity(**changes).failure(precision) is None) == passes
+
+
+def test_comparison_counts_new_errors_only(tmp_path):
+    checkpoint = checkpoint_of(CLASSES)
+    grey = pictures(40)
+    with torch.inference_mode():
+        plain = checkpoint.model()(unit_range(grey))
+    prob = class_probabilities(plain, CLASSES)[:, 0]
+    checkpoint.threshold = float(prob.median()) + 1e-6
+    other = replace(checkpoint, weights={k: v.clone() for k, v in checkpoint.weights.items()})
+    other.weights["fc.bias"] += torch.tensor([-20.0, 20.0])  # passes everything
+    images = Images(grey.numpy(), grey.numpy(), np.arange(40) % 2 == 0, "validation")
+    path = written(tmp_path / "other.onnx", other)
+    found = compare(checkpoint, OnnxNetwork(path), images)
+    rejected = prob.numpy() >= checkpoint.threshold
+    assert found.new_missed == (rejected & images.is_defect).sum() > 0
+    assert found.new_false_alarms == 0
+    assert found.other_decisions == rejected.sum()
+    assert found.max_logit_difference == pytest.approx(20, abs=1e-2)
+    assert found.good == 20
+
+
+def test_a_model_that_fails_the_gate_leaves_no_file(trained, castings, tmp_path, monkeypatch):
+    broken = load_checkpoint(trained / "best.pth")
+    broken.weights = {k: v.clone() for k, v in broken.weights.items()}
+    broken.weights["fc.bias"] += torch.tensor([-9.0, 9.0])
+    original = export.to_onnx
+    monkeypatch.setattr(export, "to_onnx", lambda checkpoint: original(broken))
+    out = tmp_path / "model.onnx"
+    out.write_text("an earlier file")
+    own = ["--checkpoint", str(trained / "best.pth"), "--data", str(castings), "--out", str(out)]
+    with pytest.raises(UserError, match="no file written") as failure:
+        export.main(own)
+    assert failure.value.exit_code == EXIT_GATE
+    assert out.read_text() == "an earlier file"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_other_data_than_the_checkpoints_are_refused_when_named(trained, sharp_castings, tmp_path):
+    own = ["--checkpoint", str(trained / "best.pth"), "--out", str(tmp_path / "model.onnx")]
+    with pytest.raises(UserError, match="is not the data"):
+        export.main([*own, "--data", str(sharp_castings)])
+
+
+def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monkeypatch, capsys):
+    from synthetic import RenderOptions
+
+    few = RenderOptions(castings=4, copies=2, unseen_castings=4, image_size_px=64)
+    monkeypatch.setattr("synthetic.RenderOptions", lambda **_: few)
+    monkeypatch.chdir(tmp_path)  # no data/casting_data here
+    own = ["--checkpoint", str(trained / "best.pth"), "--out", "model.onnx"]
+    assert export.main(own) == 0
+    output = capsys.readouterr()
+    assert "rendered castings instead" in output.err
+    assert "gate=synthetic" in output.out
+    assert OnnxNetwork(tmp_path / "model.onnx").metadata["gate"] == "synthetic"
+
+
+def test_a_missing_package_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
+        export.require_packages()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
+        OnnxNetwork("model.onnx")
+
+
+# --- the edge ------------------------------------------------------------------------------------
+
+
+def test_the_edge_example_decides_as_predict_does(model_file, castings, tmp_path):
+    paths = sorted((castings / "unseen").rglob("*.jpeg"))
+    (tmp_path / "bad.png").write_text("<html>")
+    command = [sys.executable, str(ROOT / "examples" / "edge_infer.py"), str(model_file)]
+    done = subprocess.run(
+        [*command, *map(str, paths), str(tmp_path / "bad.png")],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 4
+    *lines, bad = [json.loads(line) for line in done.stdout.splitlines()]
+    for line, verdict in zip(lines, load_predictor(model_file).predict(paths), strict=True):
+        assert line["decision"] == verdict.decision
+        assert line["prob_defect"] == pytest.approx(verdict.prob_defect, abs=1e-5)
+    assert (bad["decision"], bool(bad["error"])) == ("", True)
+
+
+@pytest.mark.parametrize("name", ["edge_infer.py", "ray_batch.py"])
+def test_examples_stay_short(name):
+    assert len((ROOT / "examples" / name).read_text().splitlines()) <= 60
+
+
+def test_the_edge_example_needs_three_packages_only():
+    import ast
+
+    tree = ast.parse((ROOT / "examples" / "edge_infer.py").read_text())
+    modules = {
+        a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names
+    }
+    modules |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert modules - set(sys.stdlib_module_names) == {"numpy", "onnxruntime", "PIL"}
+
+
+@pytest.mark.slow
+def test_ray_judges_every_file_once_with_two_workers(trained, castings, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ray[data]'")
+    import pandas
+
+    paths = sorted((castings / "test").rglob("*.jpeg"))
+    (castings_out := tmp_path / "parts").mkdir()
+    for number in range(150):
+        (castings_out / f"{number}.jpeg").write_bytes(paths[number % len(paths)].read_bytes())
+    (castings_out / "bad.jpeg").write_text("<html>")
+    command = [sys.executable, str(ROOT / "examples" / "ray_batch.py"), str(castings_out)]
+    command += ["--out", str(tmp_path / "out"), "--checkpoint", str(trained / "best.pth")]
+    subprocess.run([*command, "--workers", "2"], check=True, capture_output=True, timeout=200)
+    table = pandas.read_parquet(tmp_path / "out")
+    assert sorted(table["path"]) == sorted(str(path) for path in castings_out.iterdir())
+    assert (table["status"] == "error").sum() == 1
+    expected = load_predictor(trained / "best.pth", "cpu").predict([castings_out / "7.jpeg"])[0]
+    (row,) = table[table["path"] == str(castings_out / "7.jpeg")].to_dict("records")
+    assert row["decision"] == expected.decision
+    assert row["sha256"] == expected.sha256
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "holds files" in again.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--int8"]])
+def test_the_released_model_passes_the_gate_on_real_parts(real_data, tmp_path, arguments, capsys):
+    out = tmp_path / "model.onnx"
+    own = ["--checkpoint", str(ROOT / "checkpoints" / "released.pth"), "--data", str(real_data)]
+    assert export.main([*own, "--out", str(out), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["gate"] == "validation"
+    assert found["images"] > 1000
+    assert found["new_missed"] == 0

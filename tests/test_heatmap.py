@@ -1,0 +1,188 @@
+"""Heatmaps equal captum's, lie where the network looks, and leave nothing behind."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+
+from data import unit_range
+from heatmap import METHODS, STAGES, STRIDES, Explainer, enlarged, grad_cam, hottest_region
+from model import Checkpoint, build_model, evidence, load_checkpoint
+
+SIZE_PX = 64
+
+
+def checkpoint_of(class_names: list[str], head: str = "softmax", size_px: int = SIZE_PX):
+    """A network whose weights are random, but whose BatchNorm has seen pictures."""
+    torch.manual_seed(0)
+    model = build_model(len(class_names), "none", head).train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(8, 1, size_px, size_px))
+    return Checkpoint(
+        weights=model.state_dict(), head=head, class_names=class_names, image_size_px=size_px,
+        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.5, temperature=1.0,
+        protocol="kaggle", fold=None, epoch=1, validation={}, training={}, data="castings",
+        split_sha256="", torch_version="",
+    )  # fmt: skip
+
+
+def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
+    random = np.random.default_rng(1)
+    return torch.from_numpy(random.integers(0, 256, (count, size_px, size_px)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("class_names", "head"),
+    [
+        (["def_front", "ok_front"], "softmax"),
+        (["def_front", "ok_front"], "sigmoid"),
+        (["burr", "ok_front", "scratch"], "softmax"),
+    ],
+)
+@pytest.mark.parametrize("stage", STAGES)
+def test_raw_maps_equal_captums(class_names, head, stage):
+    explainer = Explainer(checkpoint_of(class_names, head), torch.device("cpu"))
+    grey = pictures()
+    ours = explainer.cells(grey, (stage,), grad_cam)[stage]
+
+    def explained(images):
+        return evidence(explainer.model(images), class_names)
+
+    oracle = LayerGradCam(explained, getattr(explainer.model, stage))
+    images = unit_range(grey).requires_grad_()
+    theirs = oracle.attribute(images, relu_attributions=True)[:, 0]
+    assert ours.shape == theirs.shape
+    assert float((ours - theirs).detach().abs().max()) <= 1e-5
+    assert float(ours.max()) > 0
+
+
+def test_evidence_is_the_difference_of_the_likeliest_classes():
+    names = ["burr", "ok_back", "ok_front", "scratch"]
+    logits = torch.tensor([[1.0, -2.0, 0.5, 3.0], [1.0, 4.0, 0.5, -3.0]])
+    assert evidence(logits, names).tolist() == [2.5, -3.0]
+    assert evidence(torch.tensor([[1.5], [-2.0]]), ["def", "ok"]).tolist() == [1.5, -2.0]
+    assert evidence(torch.tensor([[1.5]]), ["OK", "crack"]).tolist() == [1.5]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_cover_the_picture_from_0_to_1(method):
+    explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
+    maps = explainer.maps(pictures(), method)
+    assert maps.shape == (3, SIZE_PX, SIZE_PX)
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+    assert np.allclose(maps.max(axis=(1, 2)), 1)
+
+
+def test_maps_do_not_depend_on_the_batch_or_on_the_callers_mode():
+    explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
+    together = explainer.maps(pictures())
+    with torch.inference_mode():
+        alone = np.concatenate([explainer.maps(one) for one in pictures().split(1)])
+    assert np.allclose(together, alone, atol=2e-3)
+
+
+def test_a_turned_picture_has_a_turned_map():
+    explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
+    (straight,), (turned,) = (
+        explainer.maps(pictures(1)),
+        explainer.maps(pictures(1).rot90(1, (1, 2))),
+    )
+    assert np.allclose(np.rot90(straight), turned, atol=1e-3)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_cell_is_drawn_where_it_looks(stage):
+    # With weights of one sign a cell answers most to the pixel in the middle of what it sees
+    model = build_model(2, "none").eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 4:
+                weight.abs_()
+            elif "bn" in name or "downsample.1" in name:
+                weight.fill_(1.0 if name.endswith("weight") else 0.0)
+    size_px, stride = 256, STRIDES[stage]
+    cell = size_px // stride // 2
+    picture = torch.full((1, 1, size_px, size_px), 0.5, requires_grad=True)
+    x = model.maxpool(model.relu(model.bn1(model.conv1(picture))))
+    # Max pooling passes the gradient of equal values to one of them only: averaged over noise
+    for name in STAGES[: STAGES.index(stage) + 1]:
+        x = getattr(model, name)(x)
+    x[0, :, cell, cell].sum().backward()
+    seen = picture.grad[0, 0].abs()
+    centre = float((seen.sum(0) * torch.arange(size_px)).sum() / seen.sum())
+    cells = torch.zeros(1, size_px // stride, size_px // stride)
+    cells[0, cell, cell] = 1
+    hottest = int(enlarged(cells, stride, size_px)[0].amax(0).argmax())
+    assert hottest == cell * stride
+    assert abs(centre - hottest) < abs(centre - (hottest + stride / 2 - 0.5)) or stride == 4
+
+
+def test_a_map_of_nothing_stays_nothing():
+    checkpoint = checkpoint_of(["def_front", "ok_front"])
+    checkpoint.weights["fc.weight"].zero_()
+    explainer = Explainer(checkpoint, torch.device("cpu"))
+    for method in METHODS:
+        maps = explainer.maps(pictures(1), method)
+        assert maps.max() == 0
+        assert not hottest_region(maps[0]).any()
+
+
+def test_the_hottest_region_is_one_piece_around_the_maximum():
+    heat = np.zeros((20, 20), np.float32)
+    heat[2:5, 2:5], heat[3, 3] = 0.6, 1.0
+    heat[10:15, 10:15] = 0.9  # hot as well, but elsewhere
+    expected = np.zeros((20, 20), bool)
+    expected[2:5, 2:5] = True
+    assert np.array_equal(hottest_region(heat), expected)
+
+
+def test_nothing_stays_behind_after_an_error(monkeypatch):
+    explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
+    before = explainer.maps(pictures(1))
+
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(torch.autograd, "grad", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        explainer.maps(pictures(1))
+    monkeypatch.undo()
+    for module in explainer.model.modules():
+        assert not module._forward_hooks
+        assert not module._backward_hooks
+    assert all(weight.grad is None for weight in explainer.model.parameters())
+    assert np.array_equal(explainer.maps(pictures(1)), before)
+
+
+@pytest.mark.slow
+def test_a_thousand_maps_in_flat_memory():
+    explainer = Explainer(checkpoint_of(["def_front", "ok_front"], size_px=32), torch.device("cpu"))
+    grey = pictures(1, 32)
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    def resident_mb() -> float:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096 / 1e6
+
+    for _ in range(50):
+        explainer.maps(grey, "gradcam")
+    count, memory = tensors(), resident_mb()
+    for _ in range(1000):
+        explainer.maps(grey, "gradcam")
+    assert tensors() == count
+    assert resident_mb() < memory + 20
+
+
+def test_the_explained_network_is_the_one_that_judges(trained):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    explainer = Explainer(checkpoint, torch.device("cpu"))
+    grey = pictures(2, checkpoint.image_size_px)
+    with torch.inference_mode():
+        assert torch.equal(explainer.model(unit_range(grey)), checkpoint.model()(unit_range(grey)))

@@ -1,0 +1,227 @@
+"""The station judges each part once, only when it is complete, and goes on where it stopped."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import watch
+from common import ROOT, UserError
+from predict import load_predictor
+from records import InspectionLog
+from watch import Station
+
+
+@pytest.fixture(scope="module")
+def predictor(trained):
+    return load_predictor(trained / "best.pth", "cpu")
+
+
+@pytest.fixture(scope="module")
+def parts(castings) -> list[Path]:
+    return sorted((castings / "test").rglob("*.jpeg"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path):
+    with InspectionLog(tmp_path / "inspections.db", create=True) as log:
+        yield log
+
+
+@pytest.fixture
+def station(predictor, folder, log):
+    return Station(predictor, folder, log, "line 3", "A17")
+
+
+def ticks(station: Station, seconds: float = 0.15) -> list[str]:
+    """Names and decisions of what is judged within a while."""
+    found, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        found += station.tick()
+        time.sleep(0.005)
+    return [f"{Path(one.file).name} {one.prediction.decision or 'error'}" for one in found]
+
+
+def names(found: list[str]) -> list[str]:
+    return [text.split()[0] for text in found]
+
+
+def recorded(log: InspectionLog) -> list[tuple]:
+    return list(log.query("SELECT file, status, decision FROM inspections ORDER BY id"))
+
+
+def test_parts_are_judged_as_predict_does_and_recorded(station, predictor, folder, log, parts):
+    for number, part in enumerate(parts[:3]):
+        shutil.copy(part, folder / f"{number}.jpeg")
+    found = ticks(station)
+    expected = [one.decision for one in predictor.predict(parts[:3])]
+    assert sorted(found) == [f"{n}.jpeg {decision}" for n, decision in enumerate(expected)]
+    own = list(log.query("SELECT station, lot, model FROM inspections"))
+    assert own == [("line 3", "A17", predictor.sha256)] * 3
+    assert ticks(station) == []
+
+
+def test_a_part_counts_only_when_it_is_complete(station, folder, parts):
+    data = parts[0].read_bytes()
+    with open(folder / "slow.jpeg", "wb", buffering=0) as file:
+        for start in range(0, len(data), 200):
+            assert ticks(station, 0.03) == []
+            file.write(data[start : start + 200])
+    assert names(ticks(station)) == ["slow.jpeg"]
+
+
+def test_a_renamed_file_is_judged_at_once(station, folder, parts):
+    shutil.copy(parts[0], folder / "camera.tmp")
+    os.utime(folder / "camera.tmp", (time.time() - 5, time.time() - 5))
+    assert ticks(station) == []
+    (folder / "camera.tmp").rename(folder / "part.jpeg")
+    (one,) = station.tick()
+    assert Path(one.file).name == "part.jpeg"
+    assert one.waited_ms < 5000  # counted from the renaming, not from the exposure
+
+
+def test_subfolders_are_watched_and_other_files_are_not(station, folder, parts):
+    (folder / "late shift").mkdir()
+    shutil.copy(parts[0], folder / "late shift" / "a.JPEG")
+    (folder / "notes.txt").write_text("call the foundry")
+    assert names(ticks(station)) == ["a.JPEG"]
+
+
+def test_what_never_becomes_an_image_is_an_error_once(station, folder, log, parts, monkeypatch):
+    monkeypatch.setattr(watch, "GIVE_UP_S", 0.1)
+    (folder / "cut.jpeg").write_bytes(parts[0].read_bytes()[:400])
+    (folder / "empty.jpeg").write_bytes(b"")
+    found = ticks(station, 0.5)
+    assert sorted(found) == ["cut.jpeg error", "empty.jpeg error"]
+    assert {row[1:] for row in recorded(log)} == {("error", "")}
+
+
+def test_a_file_that_grows_complete_after_it_was_given_up_is_judged(
+    station, folder, parts, monkeypatch
+):
+    monkeypatch.setattr(watch, "GIVE_UP_S", 0.1)
+    data = parts[0].read_bytes()
+    (folder / "a.jpeg").write_bytes(data[:400])
+    assert ticks(station, 0.4) == ["a.jpeg error"]
+    (folder / "a.jpeg").write_bytes(data)
+    assert names(ticks(station, 0.3)) == ["a.jpeg"]
+
+
+def test_a_vanishing_file_is_survived(station, folder, log, parts, capsys):
+    (folder / "a.jpeg").write_bytes(parts[0].read_bytes()[:400])
+    ticks(station, 0.05)
+    (folder / "a.jpeg").unlink()
+    shutil.copy(parts[1], folder / "b.jpeg")
+    assert names(ticks(station)) == ["b.jpeg"]
+    assert "not judged" in capsys.readouterr().err
+    assert len(recorded(log)) == 1
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_survived(station, folder, parts, monkeypatch):
+    def vanish(path):
+        path.unlink()
+        raise watch.UnreadableImageError("No such file or directory")
+
+    monkeypatch.setattr(watch, "read_file", vanish)
+    shutil.copy(parts[0], folder / "a.jpeg")
+    assert ticks(station) == []
+    monkeypatch.undo()
+    shutil.copy(parts[0], folder / "a.jpeg")
+    assert names(ticks(station)) == ["a.jpeg"]
+
+
+def test_a_vanishing_subfolder_is_survived(station, folder, parts):
+    (folder / "shift").mkdir()
+    shutil.copy(parts[0], folder / "shift" / "a.jpeg")
+    assert names(ticks(station)) == ["a.jpeg"]
+    shutil.rmtree(folder / "shift")
+    shutil.copy(parts[1], folder / "b.jpeg")
+    assert names(ticks(station)) == ["b.jpeg"]
+
+
+def test_a_file_written_anew_is_a_new_part_and_a_touched_one_is_not(station, folder, log, parts):
+    shutil.copyfile(parts[0], folder / "latest.jpeg")
+    assert names(ticks(station)) == ["latest.jpeg"]
+    (folder / "latest.jpeg").touch()
+    assert ticks(station) == []
+    shutil.copyfile(parts[1], folder / "latest.jpeg")
+    assert names(ticks(station, 0.3)) == ["latest.jpeg"]
+    assert len(recorded(log)) == 2
+
+
+def test_after_a_restart_only_what_is_new_is_judged(predictor, station, folder, log, parts):
+    shutil.copy(parts[0], folder / "a.jpeg")
+    assert names(ticks(station)) == ["a.jpeg"]
+    shutil.copy(parts[1], folder / "b.jpeg")
+    again = Station(predictor, folder, log, "line 3", "A17")
+    assert names(ticks(again)) == ["b.jpeg"]
+
+
+def test_a_burst_is_judged_completely(station, folder, log, parts):
+    for number in range(70):
+        shutil.copy(parts[number % len(parts)], folder / f"{number}.jpeg")
+    assert len(ticks(station, 1.5)) == 70
+    assert len(recorded(log)) == 70
+
+
+def test_a_missing_folder_is_refused(tmp_path, trained):
+    with pytest.raises(UserError, match="no such folder"):
+        watch.main([str(tmp_path / "gone"), "--checkpoint", str(trained / "best.pth")])
+
+
+def test_a_second_station_for_the_same_folder_is_refused(folder, tmp_path, trained):
+    arguments = watch.build_parser().parse_args([str(folder), "--log", str(tmp_path / "a.db")])
+    own = ["--log", str(tmp_path / "a.db"), "--checkpoint", str(trained / "best.pth")]
+    with watch.only_one(arguments):
+        with pytest.raises(UserError, match="another watch"):
+            watch.main([str(folder), *own])
+
+
+def started(folder: Path, log: Path, trained: Path) -> subprocess.Popen:
+    own = ["--log", str(log), "--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "watch.py"), str(folder), *own],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "watching" not in process.stdout.readline():
+        assert process.poll() is None
+    return process
+
+
+@pytest.mark.slow
+def test_kill_9_and_sigterm_lose_nothing_and_judge_nothing_twice(folder, tmp_path, trained, parts):
+    path = tmp_path / "inspections.db"
+    process = started(folder, path, trained)
+    for number in range(12):
+        shutil.copy(parts[number], folder / f"{number}.jpeg")
+    for _ in range(5):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for number in range(12, 16):
+        shutil.copy(parts[number], folder / f"{number}.jpeg")
+    process = started(folder, path, trained)
+    deadline = time.monotonic() + 30
+    with InspectionLog(path) as log:
+        while len(recorded(log)) < 16 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 143
+        assert "p95" in output or "ok" in output or "defect" in output
+        files = [row[0] for row in recorded(log)]
+        assert len(files) == len(set(files)) == 16
+        assert log.verify().problems == []
