@@ -115,6 +115,15 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
     write_atomic(path, text.getvalue())
 
 
+# What a spreadsheet would take for a formula
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def harmless(value: object) -> object:
+    """A text that a spreadsheet does not run as a formula; other values as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
 class CsvFile:
     """Rows streamed to a temporary file, which takes its name when the `with` block ends.
 

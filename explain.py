@@ -1,7 +1,7 @@
 """Show where a verdict comes from: the photograph with a heatmap of what speaks for a defect.
 
     python explain.py part.jpeg --out heatmaps/             heatmaps/part.png
-    python explain.py line3/ --out heatmaps/                one a part, and sheet.png with all
+    python explain.py line3/ --out heatmaps/                one a part, and contact_sheet.png
     python explain.py line3/ --out heatmaps/ --arrays       also the maps themselves, part.npy
 
 A map is drawn whatever the verdict; for a defect its hottest region is outlined. Each .npy is
@@ -44,6 +44,7 @@ from records import printable
 
 BATCH_SIZE = 16
 TILE_PX = 220
+SHEET = "contact_sheet"
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,15 @@ def verdict_text(prediction: Prediction) -> str:
 def output_names(paths: Sequence[Path]) -> list[str]:
     """File names without suffix: the stems, where they are equal with folder and number."""
     stems = Counter(path.stem for path in paths)
-    used: Counter = Counter()
-    names = []
+    names: dict[str, None] = {}
     for path in paths:
-        name = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}"
-        used[name] += 1
-        names.append(name if used[name] == 1 else f"{name}_{used[name]}")
-    return names
+        plain = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}"
+        name, number = plain, 1
+        while name in names or name.startswith(SHEET):
+            number += 1
+            name = f"part_{plain}_{number}" if plain.startswith(SHEET) else f"{plain}_{number}"
+        names[name] = None
+    return list(names)
 
 
 def png(image: Image.Image) -> bytes:
@@ -104,17 +107,21 @@ def png(image: Image.Image) -> bytes:
 
 
 def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
-    """Contact sheets of `(picture, caption, right?)`: sheet.png, sheet_2.png, ...; how many.
+    """Contact sheets of `(picture, caption, right?)`: name.png, name_2.png, ...; how many.
 
     Those of an earlier run that has had more are removed.
     """
-    for old in path.parent.glob(f"{path.stem}_*{path.suffix}"):
-        if old.stem.removeprefix(f"{path.stem}_").isdigit():
-            old.unlink()
+
+    def page(number: int) -> Path:
+        return path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
+
     number = 0
     for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title), 1):
-        target = path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
-        write_atomic(target, png(sheet))
+        write_atomic(page(number), png(sheet))
+    old = number + 1
+    while page(old).exists():
+        page(old).unlink()
+        old += 1
     return number
 
 
@@ -180,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     tiles = explain_files(args, predictor, paths, unreadable)
     if len(paths) > 1:
         title = f"{count_of(len(paths), 'part')}, method {args.method}, model {predictor.model_id}"
-        write_sheets(args.out / "sheet.png", tiles, title)
+        write_sheets(args.out / f"{SHEET}.png", tiles, title)
     else:
         list(tiles)
     done = count_of(len(paths) - len(unreadable), "heatmap")

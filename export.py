@@ -47,7 +47,6 @@ from grey_stem import GreyStem
 from held_out import rebuild_split
 from model import (
     Checkpoint,
-    class_logits,
     class_probabilities,
     defect_flags,
     defect_probability,
@@ -302,6 +301,8 @@ class Parity:
 
     images: int
     good: int
+    caught: int  # defects that PyTorch rejects
+    passed: int  # good parts that it passes
     max_logit_difference: float
     other_decisions: int
     new_missed: int
@@ -309,6 +310,8 @@ class Parity:
 
     def failure(self, precision: str) -> str | None:
         """Why the gate stays shut, or None."""
+        if not np.isfinite(self.max_logit_difference):
+            return "logits are no finite numbers"
         if precision == "int8":
             if self.new_missed:
                 return f"INT8 misses {count_of(self.new_missed, 'defect')} that PyTorch catches"
@@ -327,33 +330,31 @@ class Parity:
 
 @torch.inference_mode()
 def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Parity:
-    """Both engines on the gate's images: all in one batch size, the first also in others."""
-    model, names = checkpoint.model(), checkpoint.class_names
-    here, there, probabilities, difference = [], [], [], 0.0
+    """Both engines on the gate's images; an image counts that any batch size decides otherwise."""
+    model, names, defect = checkpoint.model(), checkpoint.class_names, images.is_defect
+    pictures = torch.from_numpy(images.validation)
+    plain = torch.cat([model(unit_range(batch)) for batch in pictures.split(BATCH_SIZES[0])])
+    probabilities = class_probabilities(plain, names, checkpoint.temperature)
+    rejected = defect_probability(probabilities, names).double().numpy() >= checkpoint.threshold
+    differences, other = [], np.zeros(len(defect), bool)
     for size in BATCH_SIZES:
-        pictures = torch.from_numpy(images.validation)
-        if size != BATCH_SIZES[0]:
-            pictures = pictures[: BATCH_SIZES[0]]
-        for batch in pictures.split(size):
-            plain = model(unit_range(batch))
-            logits, prob = exported.session.run([LOGITS, PROBABILITY], {INPUT: batch.numpy()})
-            difference = max(difference, float((plain - torch.from_numpy(logits)).abs().max()))
-            if size == BATCH_SIZES[0]:
-                here.append(plain)
-                there.append(torch.from_numpy(logits))
-                probabilities.append(prob)
-    plain = class_logits(torch.cat(here), names)
-    before = defect_probability((plain / checkpoint.temperature).softmax(1), names).numpy()
-    rejected = before.astype(float) >= checkpoint.threshold
-    rejects = np.concatenate(probabilities).astype(float) >= checkpoint.threshold
-    defect = images.is_defect
+        some = pictures if size == BATCH_SIZES[0] else pictures[: BATCH_SIZES[0]]
+        for start in range(0, len(some), size):
+            batch = slice(start, min(start + size, len(some)))
+            logits, prob = exported.session.run([LOGITS, PROBABILITY], {INPUT: some[batch].numpy()})
+            differences.append(np.abs(plain[batch].numpy() - logits).max())
+            # Written so that no number at all is never the same decision
+            rejects = ~(prob.astype(float) < checkpoint.threshold)
+            other[batch] |= (rejects != rejected[batch]) | ~np.isfinite(prob)
     return Parity(
         images=len(defect),
         good=int((~defect).sum()),
-        max_logit_difference=difference,
-        other_decisions=int((rejected != rejects).sum()),
-        new_missed=int((defect & rejected & ~rejects).sum()),
-        new_false_alarms=int((~defect & ~rejected & rejects).sum()),
+        caught=int((defect & rejected).sum()),
+        passed=int((~defect & ~rejected).sum()),
+        max_logit_difference=float(np.max(differences)),
+        other_decisions=int(other.sum()),
+        new_missed=int((defect & rejected & other).sum()),
+        new_false_alarms=int((~defect & ~rejected & other).sum()),
     )
 
 
@@ -429,6 +430,12 @@ def main(argv: list[str] | None = None) -> int:
         f"{parity.max_logit_difference:.1e}, {parity.other_decisions} other decisions "
         f"({parity.new_missed} new missed defects, {parity.new_false_alarms} new false alarms)"
     )
+    if not parity.caught or not parity.passed:
+        print(
+            f"warning: of these images PyTorch catches {count_of(parity.caught, 'defect')} and "
+            f"passes {count_of(parity.passed, 'good part')}: the gate says little",
+            file=sys.stderr,
+        )
     line = {"out": str(out), "precision": precision, "megabytes": round(megabytes, 2)}
     print(json.dumps(line | {"gate": images.gate} | vars(parity)))
     return EXIT_OK

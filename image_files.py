@@ -1,6 +1,7 @@
 """Which image files a command line names: files, folders, patterns, or a list on standard input."""
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,9 +26,9 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}  # keeps the order
     for name in names:
         if name == STANDARD_INPUT:
-            lines = (line.rstrip("\r\n") for line in sys.stdin)
+            lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
             found |= dict.fromkeys(_below(Path(line) for line in lines if line))
-        elif Path(name).exists():
+        elif os.path.exists(name):
             found |= dict.fromkeys(_below([Path(name)]))
         elif matches := sorted(glob.glob(name, recursive=True)):
             found |= dict.fromkeys(_below(map(Path, matches)))
@@ -41,13 +42,21 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
 def _below(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are, folders with all images below them."""
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             yield path
             continue
-        below = [p for p in sorted(path.rglob("*")) if p.is_file()]
+        below = sorted(
+            Path(folder, name)
+            for folder, _, names in os.walk(path, onerror=_report)
+            for name in names
+        )
         images = [p for p in below if p.suffix.lower() in IMAGE_SUFFIXES]
         if len(images) < len(below):
             other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
             count = count_of(len(below) - len(images), "file")
             print(f"note: not judged in {path}: {count}, {other.name} first", file=sys.stderr)
         yield from images
+
+
+def _report(error: OSError) -> None:
+    print(f"warning: not judged: {error.filename}: {error.strerror}", file=sys.stderr)

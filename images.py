@@ -46,6 +46,8 @@ def read_file(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
+    except ValueError as error:  # a name with a zero byte
+        raise UnreadableImageError(str(error)) from error
     if len(data) > MAX_BYTES:
         raise UnreadableImageError(f"over {MAX_BYTES >> 20} MB")
     return data

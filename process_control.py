@@ -4,6 +4,7 @@ Every part counts once, at its first inspection; parts that could not be read ar
 in the review band was inspected and not rejected; the share of such parts has a line of its own.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common import CsvFile, UserError, count_of
+from common import CsvFile, UserError, count_of, harmless
 from process_plots import plot_process
 
 SIGMAS = 3.0
 RUN_LENGTH = 8  # so many in a row on one side of the centre line are a signal (Western Electric)
+TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?Z?")  # UTC
 MOVING_RANGE_D2 = 1.128  # mean range of two normal values, in standard deviations
 # The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours
 SUBGROUPS = {"lot": "lot", "day": "substr(time, 1, 10)", "hour": "substr(time, 1, 13)"}
@@ -125,11 +127,11 @@ def p_chart(counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray) -
         z = np.where(rates == centre, 0.0, (rates - centre) / sigma)  # no variation at all: +-inf
     z[sizes == 0] = np.nan
     sigma[sizes == 0] = np.nan
-    sigma_z = float(np.abs(np.diff(z[used])).mean() / MOVING_RANGE_D2)
+    # Equal shares have no variation to measure: then as binomials
+    sigma_z = float(np.abs(np.diff(z[used])).mean() / MOVING_RANGE_D2) or 1.0
     lower, upper = _limits(centre, SIGMAS * sigma)
     laney_lower, laney_upper = _limits(centre, SIGMAS * sigma * sigma_z)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        laney_z = np.where(z == 0, 0.0, z / sigma_z)
+    laney_z = z / sigma_z
     runs = runs_on_one_side(rates, centre)
     return PChart(rates, centre, sigma_z, z, lower, upper, laney_z, laney_lower, laney_upper, runs)
 
@@ -216,6 +218,8 @@ def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None) -> np.
 
 def _time(bound: str) -> str:
     try:
+        if not TIME.fullmatch(bound):
+            raise ValueError
         datetime.fromisoformat(bound)
     except ValueError:
         raise UserError(
@@ -258,9 +262,10 @@ def chart_process(
     plot_process(
         out, names, by, baseline, rejects, reviews, probability, brightness, classes, title
     )
-    table = out.with_suffix(".csv")
-    write_table(table, groups, baseline, rejects, probability, brightness)
-    print_signals(groups, rejects, brightness)
+    table = out.with_name(f"{out.stem}_numbers.csv")
+    found = signals(groups, rejects, reviews, probability, brightness)
+    write_table(table, groups, baseline, rejects, probability, brightness, found)
+    print_signals(groups, found)
     print(f"{title}\ncharts in {out}, numbers in {table}")
     return {
         "subgroups": len(groups),
@@ -273,6 +278,8 @@ def chart_process(
         "beyond_p": chosen(names, rejects.beyond),
         "beyond_laney": chosen(names, rejects.laney_beyond),
         "runs": chosen(names, rejects.runs),
+        "review_beyond": chosen(names, reviews.laney_beyond) if reviews else [],
+        "probability_beyond": chosen(names, probability.beyond),
         "brightness_beyond": chosen(names, brightness.beyond),
         "out": str(out),
     }
@@ -293,31 +300,35 @@ def rejects_by_class(groups: Sequence[Subgroup]) -> dict[str, int]:
 
 
 def signals(
-    groups: Sequence[Subgroup], rejects: PChart, brightness: TrendChart
-) -> Iterator[tuple[Subgroup, str]]:
-    """Subgroups that stand out, with the reasons."""
-    for i, group in enumerate(groups):
-        reasons = []
-        if rejects.laney_beyond[i]:
-            reasons.append(f"beyond 3 sigma (p', z {rejects.laney_z[i]:+.1f})")
-        if rejects.beyond[i]:
-            reasons.append(f"beyond 3 sigma (p, z {rejects.z[i]:+.1f})")
-        if rejects.runs[i]:
-            reasons.append(f"in a run of {RUN_LENGTH} or more")
-        if brightness.beyond[i]:
-            reasons.append("brightness")
-        if reasons:
-            yield group, ", ".join(reasons)
+    groups: Sequence[Subgroup],
+    rejects: PChart,
+    reviews: PChart | None,
+    probability: TrendChart,
+    brightness: TrendChart,
+) -> list[str]:
+    """Why each subgroup stands out; empty where it does not."""
+    found = []
+    for i in range(len(groups)):
+        reasons = {
+            f"beyond 3 sigma (p', z {rejects.laney_z[i]:+.1f})": rejects.laney_beyond[i],
+            f"beyond 3 sigma (p, z {rejects.z[i]:+.1f})": rejects.beyond[i],
+            f"in a run of {RUN_LENGTH} or more": rejects.runs[i],
+            "parts for review": reviews is not None and reviews.laney_beyond[i],
+            "mean probability": probability.beyond[i],
+            "brightness": brightness.beyond[i],
+        }
+        found.append(", ".join(reason for reason, present in reasons.items() if present))
+    return found
 
 
-def print_signals(groups: Sequence[Subgroup], rejects: PChart, brightness: TrendChart) -> None:
+def print_signals(groups: Sequence[Subgroup], reasons: Sequence[str]) -> None:
     """A line for each subgroup that stands out, the last twenty of them."""
-    found = list(signals(groups, rejects, brightness))
+    found = [(group, text) for group, text in zip(groups, reasons, strict=True) if text]
     if len(found) > 20:
         print(f"... {len(found) - 20} earlier ones")
-    for group, reasons in found[-20:]:
+    for group, text in found[-20:]:
         share = f"{group.rejected}/{group.inspected}"
-        print(f"{group.name:16s} {share:>12s} rejected: {reasons}")
+        print(f"{group.name:16s} {share:>12s} rejected: {text}")
     if not found:
         print("no subgroup stands out")
 
@@ -329,11 +340,11 @@ def write_table(
     rejects: PChart,
     probability: TrendChart,
     brightness: TrendChart,
+    reasons: Sequence[str],
 ) -> None:
     """One line a subgroup."""
     columns = "subgroup,start,baseline,inspected,rejected,review,errors,rate,lower,upper,z,"
     columns += "laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,signals"
-    reasons = {id(group): text for group, text in signals(groups, rejects, brightness)}
     numbers = [
         rejects.rates, rejects.lower, rejects.upper, rejects.z, rejects.laney_lower,
         rejects.laney_upper, rejects.laney_z, probability.values, brightness.values,
@@ -342,5 +353,5 @@ def write_table(
         for i, group in enumerate(groups):
             counts = [group.inspected, group.rejected, group.review, group.errors]
             values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
-            row = [group.name, group.start, int(baseline[i]), *counts, *values]
-            file.write([*row, reasons.get(id(group), "")])
+            row = [harmless(group.name), group.start, int(baseline[i]), *counts, *values]
+            file.write([*row, reasons[i]])

@@ -32,6 +32,7 @@ from common import (
     CsvFile,
     UserError,
     count_of,
+    harmless,
     run_script,
     script_parser,
 )
@@ -40,9 +41,8 @@ DEFAULT_LOG = Path("inspections.db")
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x43415354  # 'CAST': marks the file as an inspection log
 BEGINNING = "0" * 64  # stands for the hash before the first record's
+_FILES_WITH = "SELECT file FROM inspections WHERE sha256 = ?"
 BUSY_S = 30.0  # how long a writer waits for another one
-# What a spreadsheet would take for a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _TEXT, _REAL = "TEXT NOT NULL", "REAL"
 _TABLES = {
@@ -64,9 +64,9 @@ _CHECKS = {
 }
 
 
-def _schema() -> str:
+def _schema() -> list[str]:
     """Tables whose rows are numbered 1, 2, 3 and never changed, whoever writes."""
-    statements = []
+    statements = ["CREATE INDEX inspections_by_content ON inspections (sha256)"]
     for table, columns in _TABLES.items():
         declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         statements.append(
@@ -87,12 +87,19 @@ def _schema() -> str:
                 f"CREATE TRIGGER {name} {when} ON {table}{condition} "
                 "BEGIN SELECT RAISE(ABORT, 'the inspection log is append-only'); END"
             )
-    return ";\n".join(statements) + ";"
+    return sorted(statements, key=lambda text: "CREATE TABLE" not in text)
 
 
 def now() -> str:
     """The time in UTC, as '2026-11-24T09:30:00.123Z'."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def storable(value: object) -> object:
+    """A text in characters that SQLite takes; other values as they are."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def printable(path: Path) -> str:
@@ -134,47 +141,78 @@ class Verification:
 class InspectionLog:
     """An open log. Any number of processes may write the same one; each thread opens its own.
 
+    Args:
+        mode: 'read' never changes the file; 'append' adds to an existing log; 'create' makes one
+            if need be.
+
     Raises:
-        UserError: the file is missing (unless `create`), foreign, damaged or of a newer version.
+        UserError: the file is missing, foreign, damaged or of a newer version.
     """
 
-    def __init__(self, path: Path, *, create: bool = False):
+    def __init__(self, path: Path, mode: str = "read"):
         self.path = Path(path)
-        if not create and not self.path.is_file():
+        if mode != "create" and not self.path.is_file():
             raise UserError(f"no inspection log {path}; predict.py --log and watch.py write one")
         with self._reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+            self._connection = self._connect(mode)
             try:
-                self._prepare()
+                if mode == "create":
+                    self._create_if_empty()
+                self._check_identity()
+                if mode != "read":
+                    self._make_durable()
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        access = {"read": "ro", "append": "rw", "create": "rwc"}[mode]
+        address = f"{self.path.resolve().as_uri()}?mode={access}"
+        options = {"timeout": BUSY_S, "isolation_level": None, "uri": True}
+        connection = sqlite3.connect(address, **options)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.OperationalError:
+            # A copy in a place where nothing can be written: SQLite wants to be told
+            if mode != "read" or os.path.exists(f"{self.path}-wal"):
+                raise
+            connection.close()
+            connection = sqlite3.connect(f"{address}&immutable=1", **options)
+        return connection
+
+    def _create_if_empty(self) -> None:
         execute = self._connection.execute
-        # Other journals lock readers out; FULL: what is acknowledged survives a power cut.
-        (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise UserError(f"{self.path} lies where SQLite cannot share a log; use a local disk")
-        execute("PRAGMA synchronous = FULL")
-        execute("PRAGMA foreign_keys = ON")
+        (objects,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if objects:
+            return
+        self._make_durable()
         with self._transaction():
-            (empty,) = execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()
-            (identity,) = execute("PRAGMA application_id").fetchone()
-            (version,) = execute("PRAGMA user_version").fetchone()
-            if empty:
-                for statement in _schema().split(";\n"):
+            (objects,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not objects:  # else another process was faster
+                for statement in _schema():
                     execute(statement)
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif identity != APPLICATION_ID:
-                raise UserError(f"{self.path} is no inspection log; name another file")
-            elif version != SCHEMA_VERSION:
-                raise UserError(
-                    f"{self.path} has schema version {version}, this program reads "
-                    f"{SCHEMA_VERSION}; use the program that wrote it"
-                )
+
+    def _check_identity(self) -> None:
+        (identity,) = self._connection.execute("PRAGMA application_id").fetchone()
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if identity != APPLICATION_ID:
+            raise UserError(f"{self.path} is no inspection log; name another file")
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{self.path} has schema version {version}, this program reads "
+                f"{SCHEMA_VERSION}; use the program that wrote it"
+            )
+
+    def _make_durable(self) -> None:
+        # Other journals lock readers out; FULL: what is acknowledged survives a power cut.
+        (mode,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise UserError(f"{self.path} lies where SQLite cannot share a log; use a local disk")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
 
     def __enter__(self) -> "InspectionLog":
         return self
@@ -239,8 +277,8 @@ class InspectionLog:
             for number, row in enumerate(rows, last + 1):
                 # SQLite gives back floats from these columns: the hash must be of the same text
                 values = [
-                    float(v) if is_real and v is not None else v
-                    for v, is_real in zip(row, real, strict=True)
+                    float(value) if is_real and value is not None else storable(value)
+                    for value, is_real in zip(row, real, strict=True)
                 ]
                 digest = chained(previous, [number, *values])
                 complete.append([number, *values, previous, digest])
@@ -259,17 +297,9 @@ class InspectionLog:
         with self._reported():
             yield from self._connection.execute(sql, values)
 
-    def inspected_below(self, folder: str) -> dict[str, set[str]]:
-        """Files whose names begin with `folder/`, and the hashes of the contents judged so far."""
-        found: dict[str, set[str]] = {}
-        # Names in this range begin with the folder: '0' is the character after '/'
-        rows = self.query(
-            "SELECT file, sha256 FROM inspections WHERE file > ? AND file < ?",
-            [f"{folder}/", f"{folder}0"],
-        )
-        for file, sha256 in rows:
-            found.setdefault(file, set()).add(sha256)
-        return found
+    def files_with(self, sha256: str) -> set[str]:
+        """Names under which a content has been inspected."""
+        return {file for (file,) in self.query(_FILES_WITH, [sha256])}
 
     def verify(self, heads: Sequence[str] = ()) -> Verification:
         """Walk both chains from the beginning.
@@ -292,18 +322,21 @@ class InspectionLog:
                 head = row[-1]
                 missing.discard(head)
             counts[table], last[table] = total, head
-        problems += [
-            f"no record has the hash {head}: the end was cut off, or this is another log"
-            for head in sorted(missing)
-        ]
+        if not problems:  # else the walk ended early
+            problems += [
+                f"no record has the hash {head}: the end was cut off, or this is another log"
+                for head in sorted(missing)
+            ]
         problems += self._changed_rules()
         return Verification(*counts.values(), *last.values(), problems)
 
     def _changed_rules(self) -> list[str]:
-        present = {sql for (sql,) in self.query("SELECT sql FROM sqlite_master")}
-        expected = [sql.rstrip(";") for sql in _schema().split(";\n")]
-        changed = [sql.split()[2] for sql in expected if sql and sql not in present]
-        return [f"{name}, part of the log's own rules, was changed or removed" for name in changed]
+        present = {sql for (sql,) in self.query("SELECT sql FROM sqlite_master") if sql}
+        expected = set(_schema())
+        return [
+            *(f"{sql.split()[2]}, a rule of the log, is missing" for sql in expected - present),
+            *(f"{sql.split()[2]} is none of the log's rules" for sql in present - expected),
+        ]
 
 
 def chained(previous: str, values: Sequence) -> str:
@@ -317,17 +350,14 @@ def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
     what = table.removesuffix("s")
     if row[0] != number:
         return f"{what} {number} is missing"
-    if row[-2] != previous or row[-1] != chained(previous, row[:-2]):
-        return f"{what} {number} was altered, or one before it removed"
-    return None
+    try:
+        sound = row[-2] == previous and row[-1] == chained(previous, row[:-2])
+    except (TypeError, ValueError):  # values that no record can have
+        sound = False
+    return None if sound else f"{what} {number} was altered, or one before it removed"
 
 
 # --- the command line ----------------------------------------------------------------------------
-
-
-def harmless(value: object) -> object:
-    """A text that a spreadsheet does not run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def export_csv(log: InspectionLog, path: Path) -> int:
@@ -336,8 +366,9 @@ def export_csv(log: InspectionLog, path: Path) -> int:
     verdict = ["verdict", "person", "note"]
     names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in verdict])
     rows = log.query(
-        f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id = "
-        "(SELECT max(id) FROM verdicts WHERE inspection_id = i.id) ORDER BY i.id"
+        f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
+        "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
+        "ORDER BY i.id"
     )
     count = 0
     with CsvFile(path, [*columns, *verdict, "verdict_time"]) as file:
@@ -355,13 +386,16 @@ def run_verify(args: argparse.Namespace) -> int:
     counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'verdict')}"
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
-        print(f"head {found.head}; note it elsewhere, and later: records.py verify --head ...")
+        heads = " ".join(dict.fromkeys([found.head, found.verdicts_head]))
+        print(f"note elsewhere, to prove later that nothing was cut off:\nverify --head {heads}")
     result = {field.name: getattr(found, field.name) for field in fields(found)}
     print(json.dumps(result | {"intact": not found.problems}))
     return EXIT_FAILURE if found.problems else EXIT_OK
 
 
 def run_export(args: argparse.Namespace) -> int:
+    if args.csv.resolve() == args.log.resolve():
+        raise UserError(f"--csv {args.csv} is the log itself; name another file")
     with InspectionLog(args.log) as log:
         count = export_csv(log, args.csv)
     print(f"{count_of(count, 'record')} -> {args.csv}")
@@ -369,7 +403,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 
 def run_verdict(args: argparse.Namespace) -> int:
-    with InspectionLog(args.log) as log:
+    with InspectionLog(args.log, "append") as log:
         number = log.add_verdict(args.inspection, args.verdict, args.by, args.note)
     print(f"verdict {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
     return EXIT_OK

@@ -255,13 +255,20 @@ def draw_parts(judged: Judged, path: Path, title: str) -> None:
     plots.plot_parts(path, parts, f"{title}\nerrors, then the least certain")
 
 
-def draw_errors(judged: Judged, models: Sequence[Model], path: Path, title: str) -> None:
+def draw_errors(tiers: Sequence[Judged], models: Sequence[Model], path: Path, title: str) -> None:
     """errors.png and, beyond one sheet, errors_2.png and so on: every error with its heatmap."""
-    parts = judged.parts
-    wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
-    count = count_of(len(wrong), "error") if wrong else "no errors"
-    tiles = error_tiles(judged, models, wrong)
-    write_sheets(path, tiles, f"{title}: {count}")
+    wrong = []
+    for tier in tiers:
+        parts = tier.parts
+        rejected = parts.prob_defect >= parts.threshold
+        wrong.append(np.flatnonzero(parts.is_defect != rejected).tolist())
+    counts = ", ".join(
+        f"{tier.name}: {count_of(len(indices), 'error') if indices else 'no errors'}"
+        for tier, indices in zip(tiers, wrong, strict=True)
+    )
+    pairs = zip(tiers, wrong, strict=True)
+    tiles = (tile for tier, indices in pairs for tile in error_tiles(tier, models, indices))
+    write_sheets(path, tiles, f"{title}; {counts}")
 
 
 def error_tiles(
@@ -278,8 +285,8 @@ def error_tiles(
             found = explain(model.predictor, explainer, pictures)
             for row, one in zip(rows, found, strict=True):
                 kind = "missed" if is_defect(row.label) else "false alarm"
-                caption = f"{Path(row.path).stem}\n{kind}, {one.prediction.prob_defect:.3f}"
-                yield one.overlay(TILE_PX), caption, False
+                verdict = f"{judged.name}: {kind}, {one.prediction.prob_defect:.3f}"
+                yield one.overlay(TILE_PX), f"{Path(row.path).stem}\n{verdict}", False
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -339,7 +346,7 @@ def main(argv: list[str] | None = None) -> int:
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
     draw(first, args.out, title)
-    draw_errors(first, models, args.out / "errors.png", title)
+    draw_errors(tiers, models, args.out / "errors.png", title)
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")

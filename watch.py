@@ -8,7 +8,8 @@ on where it stopped: what the log holds is not judged again, what arrived meanwh
 counts as complete when it has not changed for 20 ms and decodes to its end; one that never does is
 recorded as an error after 2 s. Best let the camera write under another suffix, or elsewhere on the
 same disk, and rename: then no half-written file is ever looked at. A file that is written anew
-under its old name is a new part. Works on network folders too; keep some 10,000 files in one.
+under its old name is a new part; one that is moved within the folder is not. Works on network
+folders too; keep some 10,000 files in one.
 """
 
 import argparse
@@ -44,11 +45,12 @@ GIVE_UP_S = 2.0  # after so long without a change, an unreadable file stays one
 FRESH_S = 0.1  # folders note changes in steps of some milliseconds: look again for a while
 FULL_SCAN_SHARE = 0.05  # of the time may go into looking at files that are known
 
-Signature = tuple[int, int, int]  # inode, size, time of the last change: another one, other content
+# Inode, size, last change of content and of the file: another one may be other content
+Signature = tuple[int, int, int, int]
 
 
 def signature(status: os.stat_result) -> Signature:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Folder:
@@ -57,8 +59,15 @@ class Folder:
     def __init__(self, root: Path):
         self.root = str(root)
         self._folders: dict[str, int] = {self.root: -1}  # time of the last change seen
-        self._known: set[str] = set()
+        self._known: dict[str, set[str]] = {}  # files, by folder
+        self._refused: set[str] = set()  # folders that cannot be read
         self._next_full_scan = 0.0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._known.values()))
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._known.get(os.path.dirname(path), ())
 
     def arrivals(self) -> Iterator[tuple[str, Signature]]:
         """Files that are new or, now and then, all of them: one may have been written anew."""
@@ -71,19 +80,21 @@ class Folder:
                 if full or fresh or changed != self._folders[folder]:
                     yield from self._scan(folder, full)
                 self._folders[folder] = changed
+                self._refused.discard(folder)
             except OSError as error:
                 if folder == self.root:
                     raise
-                del self._folders[folder]
-                print(f"note: {folder}: {error.strerror}", file=sys.stderr)
+                self._lose(folder, error)
         if full:
             took = time.monotonic() - started
             self._next_full_scan = time.monotonic() + took / FULL_SCAN_SHARE
 
     def _scan(self, folder: str, full: bool) -> Iterator[tuple[str, Signature]]:
+        known, present = self._known.get(folder, set()), set()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.path in self._known and not full:
+                if entry.path in known and not full:
+                    present.add(entry.path)
                     continue
                 try:
                     status = entry.stat()
@@ -93,8 +104,18 @@ class Folder:
                     self._folders.setdefault(entry.path, -1)
                 elif stat.S_ISREG(status.st_mode):
                     if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                        self._known.add(entry.path)
+                        present.add(entry.path)
                         yield entry.path, signature(status)
+        self._known[folder] = present
+
+    def _lose(self, folder: str, error: OSError) -> None:
+        """Forget a folder that has gone; say once that one cannot be read."""
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            del self._folders[folder]
+            self._known.pop(folder, None)
+        elif folder not in self._refused:
+            self._refused.add(folder)
+            print(f"warning: not watched: {folder}: {error.strerror}", file=sys.stderr)
 
 
 @dataclass
@@ -112,7 +133,7 @@ class Judged:
 
     file: str
     prediction: Prediction
-    waited_ms: float  # from the file's completion to the recorded decision
+    waited_ms: float | None  # from the file's completion to the recorded decision, if it is there
 
 
 class Station:
@@ -124,35 +145,31 @@ class Station:
         self.predictor, self.log = predictor, log
         self.station, self.lot = station, lot
         self.folder = Folder(folder.resolve())
-        self._recorded = log.inspected_below(printable(folder.resolve()))  # file: hashes
         self._seen: dict[str, Signature] = {}  # files that are done with
         self._waiting: dict[str, Waiting] = {}
 
     def tick(self) -> list[Judged]:
-        """Look once; returns what was judged and recorded."""
+        """Look once; returns what was judged and recorded, at most a batch."""
         now = time.monotonic()
         for path, found in self.folder.arrivals():
             if self._seen.get(path) != found and path not in self._waiting:
                 self._waiting[path] = Waiting(found, now)
+        if len(self._seen) > 2 * len(self.folder) + BATCH_SIZE:  # many were taken away
+            self._seen = {path: s for path, s in self._seen.items() if path in self.folder}
         ready = [path for path in list(self._waiting) if self._is_quiet(path, now)]
-        judged = []
-        for start in range(0, len(ready), BATCH_SIZE):
-            judged += self._judge(ready[start : start + BATCH_SIZE])
-        return judged
+        return self._judge(ready[:BATCH_SIZE])
 
     def _is_quiet(self, path: str, now: float) -> bool:
-        """Whether a waiting file is worth a look now."""
+        """Whether a waiting file is worth a look now; by our clock, as a server has its own."""
         waiting = self._waiting[path]
         try:
-            status = os.stat(path)
+            found = signature(os.stat(path))
         except OSError as error:
             self._drop(path, error.strerror)
             return False
-        if signature(status) != waiting.signature:
-            self._waiting[path] = waiting = Waiting(signature(status), now)
-        # By its own clock (a renamed file is complete at once) or, should that be wrong, by ours
-        quiet = max(time.time() - status.st_mtime, now - waiting.since) >= QUIET_S
-        return quiet and (not waiting.tried or now - waiting.since >= GIVE_UP_S)
+        if found != waiting.signature:
+            self._waiting[path] = waiting = Waiting(found, now)
+        return now - waiting.since >= (GIVE_UP_S if waiting.tried else QUIET_S)
 
     def _judge(self, paths: Sequence[str]) -> list[Judged]:
         contents = {path: self._content(path) for path in paths}
@@ -169,30 +186,37 @@ class Station:
         self.log.append([record_of(printable(Path(path)), p, *own) for path, p in done])
         return [self._finish(path, prediction) for path, prediction in done]
 
-    def _content(self, path: str) -> bytes | None:
-        """The bytes of a file, unless it is being changed or they have been judged before."""
-        waiting = self._waiting[path]
+    def _content(self, path: str) -> bytes | Path | None:
+        """The bytes of a file, unless it is being changed or they have been judged before.
+
+        The path itself of a file that is there and cannot be read: the predictor will say why.
+        """
         try:
             data = read_file(Path(path))
-            if signature(os.stat(path)) != waiting.signature:
+            if signature(os.stat(path)) != self._waiting[path].signature:
                 return None  # still being written
         except (UnreadableImageError, OSError) as error:
+            if os.path.exists(path):
+                return Path(path)
             self._drop(path, str(error))
             return None
-        known = self._recorded.get(printable(Path(path)), ())
-        if hashlib.sha256(data).hexdigest() in known:
+        if self._was_judged(path, hashlib.sha256(data).hexdigest()):
             self._seen[path] = self._waiting.pop(path).signature
             return None
         return data
 
+    def _was_judged(self, path: str, sha256: str) -> bool:
+        """Whether this content was recorded under this name, or under one it was moved from."""
+        name = printable(Path(path))
+        return any(file == name or not os.path.exists(file) for file in self.log.files_with(sha256))
+
     def _finish(self, path: str, prediction: Prediction) -> Judged:
         self._seen[path] = self._waiting.pop(path).signature
-        self._recorded.setdefault(printable(Path(path)), set()).add(prediction.sha256)
         try:
             status = os.stat(path)
             waited_ms = (time.time() - max(status.st_mtime, status.st_ctime)) * 1000
         except OSError:  # taken away meanwhile, by what waited for the decision
-            waited_ms = prediction.latency_ms
+            waited_ms = None
         return Judged(path, prediction, waited_ms)
 
     def _drop(self, path: str, reason: str) -> None:
@@ -219,7 +243,7 @@ def run(station: Station) -> None:
             for one in found:
                 counts[one.prediction.decision or "error"] += 1
                 print(line(one), flush=True)
-                if not backlog:
+                if one.waited_ms is not None and not backlog:
                     waits_ms.append(one.waited_ms)
             backlog = backlog and bool(found)
             time.sleep(1.0 if away else POLL_S)
@@ -234,7 +258,8 @@ def line(judged: Judged) -> str:
     reason = f": {p.error}" if p.error else ""
     decision = p.decision or "error"
     name = printable(Path(judged.file))
-    return f"{decision:6s}  {number}  {judged.waited_ms:7.0f} ms  {name}{reason}"
+    waited = " " * 10 if judged.waited_ms is None else f"{judged.waited_ms:7.0f} ms"
+    return f"{decision:6s}  {number}  {waited}  {name}{reason}"
 
 
 def summary(counts: Counter, waits_ms: Sequence[float]) -> str:
@@ -266,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     predictor = announced_predictor(args)
     size = predictor.checkpoint.image_size_px
     predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))  # the first one is slow
-    with InspectionLog(args.log, create=True) as log, only_one(args):
+    with InspectionLog(args.log, "create") as log, only_one(args):
         print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
         run(Station(predictor, args.folder, log, args.station, args.lot))
     return 0

@@ -28,9 +28,9 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
 
 def read(path: Path, size_px: int) -> np.ndarray:
     """A photograph as the model wants it: uint8 (1, S, S)."""
-    with Image.open(path) as image:
-        if image.mode not in MODES or getattr(image, "n_frames", 1) > 1:
-            raise ValueError(f"mode {image.mode}, one picture of {' or '.join(MODES)} expected")
+    with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
+        if image.mode not in MODES or image.has_transparency_data:
+            raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     return np.asarray(grey.resize((size_px, size_px), Image.Resampling.BILINEAR))[None]
 
@@ -44,7 +44,7 @@ def main(model: str, *paths: str) -> int:
         try:
             grey = read(Path(path), int(about["image_size_px"]))
             (prob_defect,) = session.run(["prob_defect"], {"images": grey})[0].tolist()
-            line |= {"decision": "defect" if prob_defect >= threshold else "ok"}
+            line |= {"decision": "ok" if prob_defect < threshold else "defect"}  # no number: defect
             line |= {"prob_defect": round(prob_defect, 6), "threshold": threshold}
         except Exception as error:  # whatever a damaged file makes Pillow raise
             unreadable += 1

@@ -50,13 +50,17 @@ def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
     assert run(trained, tmp_path / "out", folder) == EXIT_UNREADABLE
     assert "bad.jpeg" in capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"sheet.png", *(f"{number}.png" for number in range(6))}
+    assert names == {"contact_sheet.png", *(f"{number}.png" for number in range(6))}
 
 
 def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):
     paths = [tmp_path / name for name in ("a/p.png", "b/p.png", "b/p.jpeg", "c/q.png")]
     names = explain.output_names(paths)
     assert names == ["a_p", "b_p", "b_p_2", "q"]
+    odd = [tmp_path / name for name in ("a_p_2.png", "a/p.png", "a/p.bmp", "contact_sheet.png")]
+    names = explain.output_names(odd)
+    assert len(set(names)) == 4
+    assert "contact_sheet" not in names
 
 
 def test_a_photograph_is_never_overwritten(trained, castings, tmp_path):

@@ -185,8 +185,8 @@ def test_calibration_images_are_equally_many_of_each_casting():
 
 def parity(**changes):
     plain = Parity(
-        images=300, good=200, max_logit_difference=0.0, other_decisions=0, new_missed=0,
-        new_false_alarms=0,
+        images=300, good=200, caught=90, passed=190, max_logit_difference=0.0,
+        other_decisions=0, new_missed=0, new_false_alarms=0,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -197,6 +197,8 @@ def parity(**changes):
         ("fp32", {"max_logit_difference": 0.9e-3}, True),
         ("fp32", {"max_logit_difference": 1.1e-3}, False),
         ("fp32", {"other_decisions": 1}, False),
+        ("fp32", {"max_logit_difference": float("nan")}, False),
+        ("int8", {"max_logit_difference": float("nan")}, False),
         ("int8", {"max_logit_difference": 0.5, "other_decisions": 9, "new_false_alarms": 2}, True),
         ("int8", {"new_false_alarms": 3}, False),
         ("int8", {"new_missed": 1}, False),
@@ -224,6 +226,28 @@ def test_comparison_counts_new_errors_only(tmp_path):
     assert found.other_decisions == rejected.sum()
     assert found.max_logit_difference == pytest.approx(20, abs=1e-2)
     assert found.good == 20
+    assert found.caught + found.passed == (rejected == images.is_defect).sum()
+    other.weights["fc.bias"] += float("nan")
+    found = compare(checkpoint, OnnxNetwork(written(tmp_path / "nan.onnx", other)), images)
+    assert found.other_decisions == 40
+    assert found.failure("int8") == found.failure("fp32") == "logits are no finite numbers"
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_small_batches_are_compared_too(tmp_path, size):
+    checkpoint = checkpoint_of(CLASSES)
+    grey = pictures(6).numpy()
+    images = Images(grey, grey, np.arange(6) < 3, "validation")
+    network = OnnxNetwork(written(tmp_path / "model.onnx", checkpoint))
+    original = network.session
+
+    class WrongInSmallBatches:
+        def run(self, names, inputs):
+            logits, prob = original.run(names, inputs)
+            return (logits, 1 - prob) if len(prob) == size else (logits, prob)
+
+    network.session = WrongInSmallBatches()
+    assert compare(checkpoint, network, images).other_decisions == 6
 
 
 def test_a_model_that_fails_the_gate_leaves_no_file(trained, castings, tmp_path, monkeypatch):

@@ -96,29 +96,30 @@ def test_a_turned_picture_has_a_turned_map():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_cell_is_drawn_where_it_looks(stage):
-    # With weights of one sign a cell answers most to the pixel in the middle of what it sees
+    # Average pooling in place of max pooling, and weights of one sign: a cell then sees a
+    # symmetrical window, and the middle of its gradient is the middle of that window
     model = build_model(2, "none").eval()
+    model.maxpool = torch.nn.AvgPool2d(3, 2, 1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim == 4:
-                weight.abs_()
+                weight.fill_(0.01)
             elif "bn" in name or "downsample.1" in name:
                 weight.fill_(1.0 if name.endswith("weight") else 0.0)
-    size_px, stride = 256, STRIDES[stage]
+    size_px, stride = 512, STRIDES[stage]
     cell = size_px // stride // 2
-    picture = torch.full((1, 1, size_px, size_px), 0.5, requires_grad=True)
+    picture = torch.full((1, 1, size_px, size_px), 0.9, requires_grad=True)
     x = model.maxpool(model.relu(model.bn1(model.conv1(picture))))
-    # Max pooling passes the gradient of equal values to one of them only: averaged over noise
     for name in STAGES[: STAGES.index(stage) + 1]:
         x = getattr(model, name)(x)
     x[0, :, cell, cell].sum().backward()
-    seen = picture.grad[0, 0].abs()
-    centre = float((seen.sum(0) * torch.arange(size_px)).sum() / seen.sum())
+    seen = picture.grad[0, 0].abs().sum(0)
     cells = torch.zeros(1, size_px // stride, size_px // stride)
     cells[0, cell, cell] = 1
     hottest = int(enlarged(cells, stride, size_px)[0].amax(0).argmax())
-    assert hottest == cell * stride
-    assert abs(centre - hottest) < abs(centre - (hottest + stride / 2 - 0.5)) or stride == 4
+    centre = float((seen * torch.arange(size_px)).sum() / seen.sum())
+    assert seen.sum() > 0
+    assert hottest == pytest.approx(centre, abs=0.5)
 
 
 def test_a_map_of_nothing_stays_nothing():
@@ -171,11 +172,11 @@ def test_a_thousand_maps_in_flat_memory():
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * 4096 / 1e6
 
-    for _ in range(50):
-        explainer.maps(grey, "gradcam")
+    for _ in range(30):
+        explainer.maps(grey)
     count, memory = tensors(), resident_mb()
     for _ in range(1000):
-        explainer.maps(grey, "gradcam")
+        explainer.maps(grey)
     assert tensors() == count
     assert resident_mb() < memory + 20
 

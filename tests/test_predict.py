@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -240,10 +241,12 @@ def test_folders_patterns_and_files_are_judged_once_each(trained, castings, tmp_
 def test_a_list_on_standard_input(trained, castings, tmp_path, monkeypatch):
     paths = sorted((castings / "unseen").rglob("*.jpeg"))[:3]
     lines = [*map(str, paths), "", str(tmp_path / "vanished.png")]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\r\n"))
+    text = "\n".join(lines).encode() + b"\r\nparts/\xff.png\n" + b"zero\0byte.png\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
     code, rows = run(tmp_path, trained, "-")
     assert code == EXIT_UNREADABLE  # one that has gone meanwhile does not end the others
-    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "error"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "error", "error", "error"]
+    assert rows[4]["path"] == "parts/\\xff.png"
     assert rows[3]["error"] == "No such file or directory"
 
 
@@ -287,6 +290,11 @@ def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arg
         run(tmp_path, trained, castings / "unseen", *arguments)
 
 
+def test_the_log_and_the_table_are_two_files(trained, castings, tmp_path):
+    with pytest.raises(UserError, match="the same file"):
+        run(tmp_path, trained, castings / "unseen", "--log", tmp_path / "inspections.csv")
+
+
 def test_every_decision_is_in_the_log(trained, part, tmp_path):
     folder = tmp_path / "line"
     folder.mkdir()
@@ -308,6 +316,35 @@ def test_every_decision_is_in_the_log(trained, part, tmp_path):
     assert float(rows[1]["prob_defect"]) == pytest.approx(good[4], abs=1e-6)
     grey = read_resized(folder / "good.jpeg", 32)
     assert good[8] == pytest.approx(grey.mean(), abs=1e-3)
+
+
+def test_unreadable_folders_and_dangling_links_are_not_passed_over(
+    trained, part, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    (folder / "dangling.png").symlink_to("gone.png")
+    (folder / "part.jpeg").write_bytes(part.read_bytes())
+    code, rows = run(tmp_path, trained, folder)
+    assert code == EXIT_UNREADABLE
+    assert [row["status"] for row in rows] == ["error", "ok"]
+    original = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    (folder / "locked").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
+    run(tmp_path, trained, folder)
+    assert "locked: Permission denied" in capsys.readouterr().err
+
+
+def test_a_damaged_or_huge_picture_gets_an_error_too(predictor, part):
+    damaged = Image.open(io.BytesIO(part.read_bytes()[:700]))
+    huge = Image.new("1", (80_000, 1_000))
+    assert [one.status for one in predictor.predict([damaged, huge])] == ["error", "error"]
 
 
 def test_the_hash_is_that_of_the_bytes_that_were_judged(predictor, part):

@@ -93,6 +93,13 @@ def test_no_reject_in_the_baseline():
     assert found.z.tolist() == [0, 0, 0, np.inf]
 
 
+def test_equal_shares_leave_the_binomial_limits():
+    found = chart([2, 2, 2, 3], [50] * 4, np.array([True, True, True, False]))
+    assert found.sigma_z == 1
+    assert not found.laney_beyond.any()
+    assert np.array_equal(found.laney_upper, found.upper)
+
+
 def test_a_subgroup_without_parts_has_no_point_and_no_signal():
     found = chart([2, 0, 3, 2], [50, 0, 50, 50])
     assert np.isnan(found.rates[1])
@@ -141,7 +148,7 @@ def test_trend_limits_are_those_of_an_individuals_chart():
 
 @pytest.fixture
 def log(tmp_path):
-    with InspectionLog(tmp_path / "inspections.db", create=True) as log:
+    with InspectionLog(tmp_path / "inspections.db", "create") as log:
         yield log
 
 
@@ -209,7 +216,7 @@ def production(tmp_path):
                 )
             )  # fmt: skip
     rows.append(record(-1, lot="L12", decision="review", time="2026-11-13T06:00:00.000Z"))
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         log.append(rows)
     return path
 
@@ -217,7 +224,7 @@ def production(tmp_path):
 def spc(path, *arguments, capsys):
     out = path.with_name("charts.png")
     assert records.main(["spc", "--log", str(path), "--out", str(out), *arguments]) == 0
-    with open(out.with_suffix(".csv"), newline="") as file:
+    with open(out.with_name("charts_numbers.csv"), newline="") as file:
         rows = list(csv.DictReader(file))
     assert out.read_bytes()[:4] == b"\x89PNG"
     return json.loads(capsys.readouterr().out.splitlines()[-1]), rows
@@ -230,6 +237,8 @@ def test_the_bad_lot_stands_out_against_a_frozen_baseline(production, bounds, ca
     assert result["centre"] == pytest.approx(9 / 360)
     assert [row["baseline"] for row in rows] == ["1"] * 9 + ["0"] * 4
     assert "L11" in result["brightness_beyond"]
+    assert "L10" in result["probability_beyond"]
+    assert "parts for review" in rows[12]["signals"]
     assert float(rows[10]["z"]) > 3
     assert (result["parts"], result["rejected"], result["review"]) == (481, 31, 1)
 
@@ -241,7 +250,13 @@ def test_without_a_baseline_all_subgroups_make_the_limits(production, capsys):
 
 @pytest.mark.parametrize(
     ("bounds", "message"),
-    [(("L00", "nonsense"), "neither a subgroup nor a time"), (("L08", "L02"), "no subgroup lies")],
+    [
+        (("L00", "nonsense"), "neither a subgroup nor a time"),
+        (("2026-11-01T00:00+02:00", "L05"), "neither a subgroup nor a time"),
+        (("20261101", "L05"), "neither a subgroup nor a time"),
+        (("2026-11-40", "L05"), "neither a subgroup nor a time"),
+        (("L08", "L02"), "no subgroup lies"),
+    ],
 )
 def test_wrong_baselines_are_refused(production, bounds, message):
     with pytest.raises(UserError, match=message):
@@ -249,7 +264,7 @@ def test_wrong_baselines_are_refused(production, bounds, message):
 
 
 def test_an_empty_log_has_no_chart(tmp_path):
-    with InspectionLog(tmp_path / "a.db", create=True):
+    with InspectionLog(tmp_path / "a.db", "create"):
         pass
     with pytest.raises(UserError, match="holds no inspections"):
         records.main(["spc", "--log", str(tmp_path / "a.db"), "--by", "lot"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import records
-from common import EXIT_FAILURE, ROOT, UserError
+from common import EXIT_FAILURE, FORMULA, ROOT, UserError
 from records import BEGINNING, InspectionLog, Record
 
 
@@ -40,7 +40,7 @@ def path(tmp_path) -> Path:
 @pytest.fixture
 def filled(path) -> Path:
     """A log of six inspections and two verdicts."""
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         log.append([record(n) for n in range(4)])
         log.append([record(n) for n in range(4, 6)])
         log.add_verdict(2, "defect", "Huber", "burr at the rim")
@@ -70,7 +70,7 @@ def tampered(path: Path, *statements: str) -> None:
 def test_records_come_back_as_they_were_written(path):
     written = [record(1), record(2, prob_defect=0.1 + 0.2, decision="review", lot="Ä '\"\n")]
     failed = record(3, status="error", decision="", prob_defect=None, brightness=None, error="bad")
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         assert log.append([*written, failed]) == [1, 2, 3]
         assert log.append([]) == []
         names = list(records._TABLES["inspections"])
@@ -81,7 +81,7 @@ def test_records_come_back_as_they_were_written(path):
 
 
 def test_the_database_is_durable_and_known_by_its_version(filled):
-    with InspectionLog(filled) as log:
+    with InspectionLog(filled, "append") as log:
         assert next(log.query("PRAGMA journal_mode")) == ("wal",)
         assert next(log.query("PRAGMA synchronous")) == (2,)  # FULL
         assert next(log.query("PRAGMA user_version")) == (records.SCHEMA_VERSION,)
@@ -156,7 +156,7 @@ def test_a_cut_off_end_is_found_against_a_head_kept_elsewhere(filled):
 
 def test_a_head_stays_good_as_the_log_grows(filled):
     head = verification(filled).head
-    with InspectionLog(filled) as log:
+    with InspectionLog(filled, "append") as log:
         log.append([record(6)])
     assert verification(filled, head).problems == []
 
@@ -174,7 +174,7 @@ def test_missing_rules_are_found(filled):
 
 
 def test_a_failed_batch_adds_nothing(filled):
-    with InspectionLog(filled) as log:
+    with InspectionLog(filled, "append") as log:
         with pytest.raises(UserError) as failure:
             log.append([record(6), record(7, decision="perhaps")])
         assert failure.value.exit_code == EXIT_FAILURE
@@ -184,13 +184,13 @@ def test_a_failed_batch_adds_nothing(filled):
 
 @pytest.mark.parametrize("changes", [{"decision": ""}, {"status": "error", "decision": "ok"}])
 def test_no_unreadable_part_is_ever_recorded_as_ok(path, changes):
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         with pytest.raises(UserError, match="CHECK"):
             log.append([record(**changes)])
 
 
 def test_a_verdict_needs_its_inspection(filled):
-    with InspectionLog(filled) as log:
+    with InspectionLog(filled, "append") as log:
         with pytest.raises(UserError, match="no inspection 99"):
             log.add_verdict(99, "ok", "Huber")
 
@@ -202,23 +202,76 @@ def test_foreign_missing_and_newer_files_are_refused(tmp_path, filled):
         connection.execute("CREATE TABLE parts (id)")
         connection.commit()
     with pytest.raises(UserError, match="is no inspection log"):
-        InspectionLog(tmp_path / "other.db", create=True)
+        InspectionLog(tmp_path / "other.db", "create")
     (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 99)
     with pytest.raises(UserError, match="not a database"):
-        InspectionLog(tmp_path / "text.db", create=True)
+        InspectionLog(tmp_path / "text.db", "create")
     with closing(sqlite3.connect(filled)) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(UserError, match="schema version 99"):
         InspectionLog(filled)
 
 
-def test_files_below_a_folder_are_found_with_their_hashes(path):
-    files = ["line/a.png", "line/b/c.png", "line2/d.png", "line.png"]
-    with InspectionLog(path, create=True) as log:
-        log.append([record(n, file=name) for n, name in enumerate([*files, "line/a.png"])])
-        found = log.inspected_below("line")
-    assert set(found) == {"line/a.png", "line/b/c.png"}
-    assert found["line/a.png"] == {record(0).sha256, record(4).sha256}
+def test_the_names_of_a_content(path):
+    with InspectionLog(path, "create") as log:
+        log.append([record(1), record(1, file="copy.png"), record(2)])
+        assert log.files_with(record(1).sha256) == {"parts/1.png", "copy.png"}
+        assert log.files_with("f" * 64) == set()
+
+
+def test_reading_changes_nothing(filled, tmp_path):
+    copy = tmp_path / "archive" / "log.db"
+    copy.parent.mkdir()
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute(f"VACUUM INTO '{copy}'")
+    before = copy.read_bytes()
+    copy.chmod(0o400)
+    assert verification(copy).problems == []
+    assert copy.read_bytes() == before
+    with InspectionLog(copy) as log:
+        with pytest.raises(UserError, match="readonly"):
+            log.append([record(7)])
+
+
+def test_an_emptied_log_is_not_certified(path):
+    path.touch()
+    with pytest.raises(UserError, match="is no inspection log"):
+        InspectionLog(path)
+
+
+def test_a_foreign_database_stays_as_it_is(tmp_path):
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE parts (id)")
+        connection.commit()
+    before = other.read_bytes()
+    for mode in ("read", "append", "create"):
+        with pytest.raises(UserError, match="is no inspection log"):
+            InspectionLog(other, mode)
+    assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", ["x'ff'", "9e999"])
+def test_values_that_no_record_can_have_are_found(filled, value):
+    tampered(filled, f"UPDATE inspections SET brightness = {value} WHERE id = 3")
+    (problem,) = verification(filled, "f" * 64).problems  # a head behind it is no second problem
+    assert problem.startswith("inspection 3 was altered")
+
+
+def test_a_rule_that_swallows_records_is_found(filled):
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute(
+            "CREATE TRIGGER quiet BEFORE INSERT ON inspections WHEN NEW.decision = 'defect' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+    assert verification(filled).problems == ["quiet is none of the log's rules"]
+
+
+def test_texts_that_are_no_unicode_are_kept_readable(path):
+    with InspectionLog(path, "create") as log:
+        log.append([record(1, lot="A\udcff")])
+        assert next(log.query("SELECT lot FROM inspections")) == ("A\\udcff",)
+        assert log.verify().problems == []
 
 
 WRITER = """
@@ -227,7 +280,7 @@ sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 from records import InspectionLog
 from test_records import record
-with InspectionLog(Path({path!r}), create=True) as log:
+with InspectionLog(Path({path!r}), "create") as log:
     for number in range({count}):
         print(log.append([record(number, station={station!r})])[0], flush=True)
 """
@@ -257,7 +310,7 @@ def test_after_kill_9_every_acknowledged_record_is_there(path):
     found = verification(path)
     assert found.problems == []
     assert found.records >= max(acknowledged)
-    with InspectionLog(path) as log:
+    with InspectionLog(path, "append") as log:
         assert next(log.query("PRAGMA integrity_check")) == ("ok",)
         assert log.append([record()]) == [found.records + 1]
 
@@ -270,7 +323,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(filled):
         "from pathlib import Path\nfrom common import run_script\n"
         "from records import InspectionLog\nfrom test_records import record\n"
         "def main():\n"
-        f"    with InspectionLog(Path({str(filled)!r})) as log:\n"
+        f"    with InspectionLog(Path({str(filled)!r}), 'append') as log:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
         "        log.append([record(n) for n in range(10, 2000)])\n"
         "run_script(main)\n"
@@ -307,11 +360,13 @@ def test_verify_prints_the_head_and_fails_after_tampering(filled, capsys):
 
 def test_export_shows_the_latest_verdict_and_disarms_formulas(path, tmp_path, capsys):
     dangerous = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         log.append([record(n, lot=text) for n, text in enumerate(dangerous)])
         log.append([record(9, prob_defect=0.0)])
     assert run("verdict", "2", "defect", "--by", "=Huber", log=path) == 0
     assert run("verdict", "2", "ok", "--by", "Meier", "--note", "seen twice", log=path) == 0
+    with pytest.raises(UserError, match="is the log itself"):
+        run("export", "--csv", str(path), log=path)
     out = tmp_path / "log.csv"
     assert run("export", "--csv", str(out), log=path) == 0
     with open(out, newline="") as file:
@@ -323,7 +378,7 @@ def test_export_shows_the_latest_verdict_and_disarms_formulas(path, tmp_path, ca
     assert rows[0]["verdict"] == ""
     assert [row["id"] for row in rows] == [str(n) for n in range(1, 8)]
     for row in rows:
-        assert not any(value.startswith(records.FORMULA) for value in row.values())
+        assert not any(value.startswith(FORMULA) for value in row.values())
     assert rows[6]["sha256"] == record(9).sha256
 
 
@@ -336,7 +391,7 @@ def test_export_into_an_unusable_place_is_one_error(filled, tmp_path):
 @pytest.mark.slow
 def test_a_thousand_records_a_second_in_batches(path):
     batches = [[record(n) for n in range(start, start + 100)] for start in range(0, 3000, 100)]
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         started = time.perf_counter()
         for batch in batches:
             log.append(batch)
@@ -345,6 +400,6 @@ def test_a_thousand_records_a_second_in_batches(path):
 
 def test_names_that_are_no_text_can_be_recorded(path):
     name = records.printable(Path(os.fsdecode(b"parts/\xff.png")))
-    with InspectionLog(path, create=True) as log:
+    with InspectionLog(path, "create") as log:
         log.append([record(file=name)])
     assert name == "parts/\\xff.png"
