@@ -6,7 +6,7 @@
 
 A map is drawn whatever the verdict; for a defect its hottest region is outlined. Each .npy is
 square, float32, 0 to 1, and covers the whole picture corner to corner, whatever its shape.
-Methods (heatmap.py has the formulas): fused, LayerCAM of all four stages multiplied, over the eight
+Methods (heatmap.py has the formulas): fused, the maps of all four stages multiplied, over the eight
 positions of the picture, points best and takes ten times as long as the others; layercam, of the
 third stage alone; gradcam, the classical one, of the last stage. Exit code 4: some files could not
 be read.

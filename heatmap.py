@@ -6,9 +6,11 @@ backpropagation, the gradient G of that difference with respect to them:
 
     Grad-CAM   relu(sum over channels of mean(G) A)      Selvaraju et al., 2017
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
+    HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-Late stages know what a defect is and early ones where: the default multiplies the LayerCAMs of all
-four and averages over the eight positions in which a picture may lie.
+Late stages know what a defect is and early ones where: the default multiplies the maps of all four,
+each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led astray, and
+averages over the eight positions in which a picture may lie.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,6 +55,11 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return (gradients.relu() * activations).sum(1).relu()
 
 
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Raw HiResCAM (B, h, w) from activations and gradients (B, C, h, w)."""
+    return (gradients * activations).sum(1).relu()
+
+
 def enlarged(cells: Tensor, stride: int, size_px: int) -> Tensor:
     """Maps (B, h, w) at the input's size (B, S, S), bilinear, each cell where it looks.
 
@@ -73,7 +80,7 @@ class Method:
     """How a heatmap is made: maps of these stages, in the network's order, multiplied."""
 
     stages: tuple[str, ...]
-    cam: Callable[[Tensor, Tensor], Tensor]
+    cams: tuple[Callable[[Tensor, Tensor], Tensor], ...]  # added up within a stage
     # Averaged over the picture's quarter turns and mirror images, and smoothed. A part lies as it
     # likes: what speaks for a defect in one position only is noise.
     all_positions: bool = False
@@ -81,9 +88,9 @@ class Method:
 
 # Measured on rendered castings with masks: docs/experiments.md, 2026-11-24.
 METHODS = {
-    "fused": Method(STAGES, layer_cam, all_positions=True),
-    "layercam": Method(("layer3",), layer_cam),
-    "gradcam": Method(("layer4",), grad_cam),
+    "fused": Method(STAGES, (layer_cam, hires_cam), all_positions=True),
+    "layercam": Method(("layer3",), (layer_cam,)),
+    "gradcam": Method(("layer4",), (grad_cam,)),
 }
 DEFAULT_METHOD = "fused"
 SMOOTHING = 1 / 56  # of the picture: the width of a cell of the first stage
@@ -120,12 +127,15 @@ class Explainer:
     def _map(self, grey: Tensor, method: Method) -> Tensor:
         """A map in 0..1 (B, S, S) of the pictures as they lie."""
         product = torch.ones(grey.shape, device=self.device)
-        for name, cells in self.cells(grey, method.stages, method.cam).items():
-            product *= _to_unit(enlarged(cells, STRIDES[name], grey.shape[-1]))
+        for name, maps in self.cells(grey, method.stages, method.cams).items():
+            size = grey.shape[-1]
+            product *= sum(_to_unit(enlarged(cells, STRIDES[name], size)) for cells in maps)
         return _to_unit(product)
 
-    def cells(self, grey: Tensor, stages: Sequence[str], cam: Callable) -> dict[str, Tensor]:
-        """Raw maps (B, h, w) by stage, as the network's own cells; `cam` is one of the above."""
+    def cells(
+        self, grey: Tensor, stages: Sequence[str], cams: Sequence[Callable]
+    ) -> dict[str, list[Tensor]]:
+        """Raw maps (B, h, w) of each of `cams`, by stage, as the network's own cells."""
         # Whoever calls may be in inference mode, which would forbid gradients
         with torch.inference_mode(False), torch.enable_grad():
             images = unit_range(grey.clone())
@@ -134,7 +144,7 @@ class Explainer:
             total = evidence(logits, self.checkpoint.class_names).sum()
             gradients = torch.autograd.grad(total, wanted)
         return {
-            name: cam(activations.detach(), gradient)
+            name: [cam(activations.detach(), gradient) for cam in cams]
             for name, activations, gradient in zip(stages, wanted, gradients, strict=True)
         }
 

@@ -46,7 +46,7 @@ def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
 def test_raw_maps_equal_captums(class_names, head, stage):
     explainer = Explainer(checkpoint_of(class_names, head), torch.device("cpu"))
     grey = pictures()
-    ours = explainer.cells(grey, (stage,), grad_cam)[stage]
+    ours = explainer.cells(grey, (stage,), (grad_cam,))[stage][0]
 
     def explained(images):
         return evidence(explainer.model(images), class_names)
