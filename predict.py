@@ -299,7 +299,7 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cuda, cpu; default: CUDA when there is one")
     add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
     add(
-        "--review", type=probability, nargs=2, metavar=("LOW", "HIGH"),
+        "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
     )  # fmt: skip
     add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
@@ -318,10 +318,10 @@ def checked_band(bounds: Sequence[float] | None) -> tuple[float, float] | None:
     """The band of --review.
 
     Raises:
-        UserError: it is empty.
+        UserError: it is no interval of probabilities.
     """
-    if bounds and bounds[0] >= bounds[1]:
-        raise UserError("--review needs LOW < HIGH")
+    if bounds and not 0 <= bounds[0] < bounds[1] <= 1:
+        raise UserError("--review needs 0 <= LOW < HIGH <= 1")
     return tuple(bounds) if bounds else None
 
 

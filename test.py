@@ -50,7 +50,7 @@ from held_out import (
 )
 from images import read_grey_image
 from operating_point import calibration_errors, reliability, uncalibrated
-from predict import checked_band, probability
+from predict import checked_band
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
@@ -320,7 +320,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
     add(
         "--review",
-        type=probability,
+        type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
         help="also report what it changes when a person decides all parts with a defect "

@@ -16,7 +16,7 @@ from test_held_out import judged_of
 import test as measure
 import train
 from common import UserError, sha256_of_file
-from held_out import judge, load_models
+from held_out import judge, judge_folds, load_models
 from model import load_checkpoint, save_checkpoint
 from predict import load_predictor
 from synthetic import RenderOptions, render_dataset
@@ -24,6 +24,7 @@ from synthetic import RenderOptions, render_dataset
 FIGURES = {
     "confusion_matrix.png",
     "roc_pr.png",
+    "errors.png",
     "predictions.png",
     "score_histogram.png",
     "threshold.png",
@@ -509,3 +510,20 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
         total = sum(float(row[f"prob_{name}"]) for name in types)
         assert float(row["prob_defect"]) == pytest.approx(total, abs=1e-6)
         assert (row["predicted_class"] == "ok_front") == (row["decision"] == "ok")
+
+
+def test_every_error_gets_a_heatmap_by_the_model_that_made_it(trained_folds, castings):
+    models = load_models(trained_folds, castings, "cpu", folds=True)
+    judged = judge_folds(models, castings)
+    parts = judged.parts
+    wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
+    tiles = list(measure.error_tiles(judged, models, wrong))
+    expected = [
+        f"{kind}, {judged.predictions[i].prob_defect:.3f}"
+        for fold in (1, 2)
+        for i in wrong
+        if judged.folds[i] == fold
+        for kind in ["missed" if parts.is_defect[i] else "false alarm"]
+    ]
+    assert wrong
+    assert [caption.split(": ")[1] for _, caption, _ in tiles] == expected
