@@ -386,7 +386,7 @@ def run_verify(args: argparse.Namespace) -> int:
     counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'verdict')}"
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
-        heads = " ".join(dict.fromkeys([found.head, found.verdicts_head]))
+        heads = " ".join(h for h in (found.head, found.verdicts_head) if h != BEGINNING)
         print(f"note elsewhere, to prove later that nothing was cut off:\nverify --head {heads}")
     result = {field.name: getattr(found, field.name) for field in fields(found)}
     print(json.dumps(result | {"intact": not found.problems}))
