@@ -19,7 +19,7 @@ from data_split import load_split
 from dataset import data_name, find_data
 from images import read_resized
 from measuring import describe_machine, peak_memory_mb, turns, wait_for
-from model import Checkpoint, find_checkpoint, load_checkpoint
+from model import Checkpoint, find_checkpoint
 from plain_loop import plain_transform
 from predict import Predictor, load_predictor
 
@@ -57,13 +57,13 @@ def measure_inference(args: argparse.Namespace) -> dict:
     predictor.predict(parts[: max(BATCH_SIZES)])  # before the baseline adds to the peak
     memory_mb = peak_memory_mb() - before_mb
     engines = {
-        "eager PyTorch": PlainInference(load_checkpoint(path), device).predict,
+        "eager PyTorch": PlainInference(predictor.checkpoint, device).predict,
         "predict.py": predictor.predict,
     }
     training = [root / row.path for row in rows if row.split == "train"]
     calibration = training[:: max(1, len(training) // 64)]
     with tempfile.TemporaryDirectory() as folder:
-        files = onnx_files(path, predictor, calibration, Path(folder))
+        files = onnx_files(predictor, calibration, Path(folder))
         megabytes = {name: round(file.stat().st_size / 1e6, 1) for name, file in files.items()}
         engines |= {name: load_predictor(file).predict for name, file in files.items()}
     latencies = {name: [] for name in engines}
@@ -90,9 +90,7 @@ def measure_inference(args: argparse.Namespace) -> dict:
     }
 
 
-def onnx_files(
-    path: Path, predictor: Predictor, calibration: Sequence[Path], folder: Path
-) -> dict[str, Path]:
+def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) -> dict[str, Path]:
     """The model exported in both precisions; on a GPU, or without ONNX Runtime, none.
 
     Ungated: speed does not depend on it.
@@ -110,7 +108,7 @@ def onnx_files(
         found[name] = folder / f"{precision}.onnx"
         found[name].write_bytes(
             export.exported(
-                load_checkpoint(path), predictor.sha256, precision, pictures, gate="none"
+                predictor.checkpoint, predictor.sha256, precision, pictures, gate="none"
             )
         )
     return found

@@ -41,7 +41,6 @@ DEFAULT_LOG = Path("inspections.db")
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x43415354  # 'CAST': marks the file as an inspection log
 BEGINNING = "0" * 64  # stands for the hash before the first record's
-_FILES_WITH = "SELECT file FROM inspections WHERE sha256 = ?"
 BUSY_S = 30.0  # how long a writer waits for another one
 
 _TEXT, _REAL = "TEXT NOT NULL", "REAL"
@@ -299,7 +298,8 @@ class InspectionLog:
 
     def files_with(self, sha256: str) -> set[str]:
         """Names under which a content has been inspected."""
-        return {file for (file,) in self.query(_FILES_WITH, [sha256])}
+        rows = self.query("SELECT file FROM inspections WHERE sha256 = ?", [sha256])
+        return {file for (file,) in rows}
 
     def verify(self, heads: Sequence[str] = ()) -> Verification:
         """Walk both chains from the beginning.

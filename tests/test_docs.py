@@ -55,11 +55,13 @@ ALLOWED = {
     },
     "onnx_network": {"model"},
     "predict": {"data", "image_files", "images", "model", "onnx_network", "records"},
-    "watch": {"images", "predict", "records"},
+    "arrivals": {"images"},
+    "watch": {"arrivals", "images", "predict", "records"},
     "heatmap": {"data", "model"},
     "explain": {"heatmap", "image_files", "images", "overlays", "predict", "records"},
+    "onnx_graph": {"data", "grey_stem", "model", "onnx_network"},
     "export": {
-        "data", "dataset", "grey_stem", "held_out", "model", "onnx_network", "synthetic",
+        "data", "dataset", "held_out", "model", "onnx_graph", "onnx_network", "synthetic",
     },
     "held_out": {
         "casting_table", "data", "data_split", "dataset", "metrics", "model", "predict",
