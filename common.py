@@ -3,7 +3,6 @@
 import argparse
 import csv
 import hashlib
-import io
 import json
 import os
 import signal
@@ -108,11 +107,9 @@ def write_json(path: Path, value: object) -> None:
 
 def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
     """Write a header and rows as CSV with plain line feeds, atomically."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue())
+    with CsvFile(path, columns) as file:
+        for row in rows:
+            file.write(row)
 
 
 # What a spreadsheet would take for a formula
