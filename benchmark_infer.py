@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.models import resnet18
 
 import export
-from common import UserError
+from common import UserError, require_packages
 from data_split import load_split
 from dataset import data_name, find_data
 from images import read_resized
@@ -98,7 +98,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
     if predictor.device.type != "cpu":
         return {}
     try:
-        export.require_packages()
+        require_packages(*export.PACKAGES)
     except UserError as error:
         print(f"note: without ONNX: {error}", file=sys.stderr)
         return {}

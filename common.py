@@ -3,6 +3,7 @@
 import argparse
 import csv
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -220,6 +221,18 @@ def locked(path: Path, message: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def require_packages(*names: str) -> None:
+    """Raise UserError unless these packages of requirements-deploy.txt can be imported."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"{error.name or name} is missing; install it with: "
+                "pip install -r requirements-deploy.txt"
+            ) from None
 
 
 def cache_folder() -> Path:

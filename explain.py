@@ -37,7 +37,7 @@ from common import (
 )
 from heatmap import DEFAULT_METHOD, METHODS, Explainer, hottest_region
 from image_files import PATHS_HELP, find_images
-from images import UnreadableImageError, read_grey_image, resized
+from images import UnreadableImageError, decode_grey, read_grey_image, resized
 from overlays import captioned, contact_sheets, overlay
 from predict import Prediction, Predictor, load_predictor, probability
 from records import printable
@@ -73,10 +73,32 @@ def explain(
     """Verdicts and maps of grey pictures of any size."""
     if not pictures:
         return []
-    size = predictor.checkpoint.image_size_px
-    grey = torch.from_numpy(np.stack([resized(picture, size) for picture in pictures]))
+    grey = stacked(pictures, predictor.checkpoint.image_size_px)
     verdicts, maps = predictor.judge(grey), explainer.maps(grey, method)
     return [Explained(*one) for one in zip(pictures, verdicts, maps, strict=True)]
+
+
+def explain_judged(
+    explainer: Explainer, judged: Sequence[tuple[bytes, Prediction]]
+) -> list[Explained]:
+    """Maps of photographs that have been judged, given as the bytes of their files.
+
+    Raises:
+        UnreadableImageError: one is no picture.
+    """
+    if not judged:
+        return []
+    pictures = [decode_grey(data) for data, _ in judged]
+    maps = explainer.maps(stacked(pictures, explainer.checkpoint.image_size_px))
+    return [
+        Explained(picture, prediction, heat)
+        for picture, (_, prediction), heat in zip(pictures, judged, maps, strict=True)
+    ]
+
+
+def stacked(pictures: Sequence[Image.Image], size_px: int) -> torch.Tensor:
+    """Pictures of any size as the network's input, uint8 (B, S, S)."""
+    return torch.from_numpy(np.stack([resized(picture, size_px) for picture in pictures]))
 
 
 def verdict_text(prediction: Prediction) -> str:

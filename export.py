@@ -31,6 +31,7 @@ from common import (
     UserError,
     count_of,
     is_defect,
+    require_packages,
     run_script,
     script_parser,
     sha256_of_file,
@@ -48,8 +49,9 @@ from model import (
     load_checkpoint,
 )
 from onnx_graph import quantised, to_onnx, with_metadata
-from onnx_network import INPUT, INSTALL, LOGITS, PROBABILITY, OnnxNetwork, adds_without_saturation
+from onnx_network import INPUT, LOGITS, PROBABILITY, OnnxNetwork, adds_without_saturation
 
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 CALIBRATION_IMAGES = 400
 LOGIT_TOLERANCE = 1e-3
 NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
@@ -216,16 +218,6 @@ def metadata(
     }
 
 
-def require_packages() -> None:
-    """Raise UserError unless the exporter's packages are there."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"{error.name} is missing; install it with: {INSTALL}") from None
-
-
 def exported(
     checkpoint: Checkpoint, sha256: str, precision: str, calibration: np.ndarray, gate: str
 ) -> bytes:
@@ -250,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
     if out.suffix != ".onnx":
         raise UserError(f"--out {out} must end in .onnx")
-    require_packages()
+    require_packages(*PACKAGES)
     usable_folder(out.parent)
     path = find_checkpoint(args.checkpoint)
     checkpoint = load_checkpoint(path)

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common import UserError
+from common import UserError, require_packages
 from model import Checkpoint
 
-INSTALL = "pip install -r requirements-deploy.txt"
 INPUT, LOGITS, PROBABILITY = "images", "logits", "prob_defect"
 
 
@@ -25,10 +24,9 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f"ONNX Runtime is missing; install it with: {INSTALL}") from None
+        require_packages("onnxruntime")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors; its warnings are about its own optimiser

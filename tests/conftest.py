@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
 from PIL import Image
 
 import train
+from predict import load_predictor
 from synthetic import RenderOptions, render_dataset
 
 REAL_DATA = os.environ.get("CASTING_DATA")
@@ -61,6 +63,14 @@ def trained(tmp_path_factory, train_options) -> Path:
     out = tmp_path_factory.mktemp("trained")
     assert train.main([*train_options, "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def dividing_threshold(trained, castings) -> float:
+    """A threshold at which the small model rejects half of the test images."""
+    predictor = load_predictor(trained / "best.pth", "cpu")
+    found = predictor.predict(sorted((castings / "test").rglob("*.jpeg")))
+    return median(one.prob_defect for one in found)
 
 
 @pytest.fixture(scope="session")

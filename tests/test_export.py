@@ -15,7 +15,7 @@ from test_heatmap import checkpoint_of, pictures
 import export
 import onnx_network
 import predict
-from common import EXIT_GATE, ROOT, UserError, sha256_of_file
+from common import EXIT_GATE, ROOT, UserError, require_packages, sha256_of_file
 from data import unit_range
 from export import Images, Parity, compare, equally, exported
 from images import read_resized
@@ -289,7 +289,7 @@ def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monk
 def test_a_missing_package_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
-        export.require_packages()
+        require_packages(*export.PACKAGES)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
         OnnxNetwork("model.onnx")

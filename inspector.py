@@ -1,0 +1,110 @@
+"""Inspect photographs that arrive as bytes: judge, record, keep what a person may ask to see.
+
+The service and the page both inspect through here, so that they judge, record and refuse alike.
+"""
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from images import UnreadableImageError, read_file
+from predict import Prediction, Predictor, record_of
+from records import InspectionLog
+
+MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
+MAX_NAME = 200
+NAMELESS = "(unnamed)"
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A photograph to inspect, and what the log shall say about it."""
+
+    name: str
+    data: bytes
+    station: str = ""
+    lot: str = ""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A part with its verdict and its number in the log."""
+
+    id: int
+    name: str
+    prediction: Prediction
+
+
+def file_name(text: str | None) -> str:
+    """What a client calls its file, reduced to a name: no folders, no control characters."""
+    last = re.split(r"[/\\]", text or "")[-1]
+    return UNPRINTABLE.sub("", last).strip()[:MAX_NAME] or NAMELESS
+
+
+class Pictures:
+    """Photographs of parts that did not pass, by their SHA-256, in a folder beside the log."""
+
+    def __init__(self, log: Path):
+        self.folder = log.with_name(f"{log.stem}_pictures")
+        self._complained = False
+
+    def keep(self, sha256: str, data: bytes) -> None:
+        """Store a photograph. A full disk costs the picture, never the decision."""
+        target = self.folder / sha256
+        temporary = target.with_name(f"{sha256}.{os.getpid()}.tmp")
+        try:
+            if target.exists():
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, target)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if not self._complained:
+                print(f"warning: pictures are not kept: {self.folder}: {error}", file=sys.stderr)
+            self._complained = True
+
+    def find(self, sha256: str, file: str) -> bytes | None:
+        """The photograph of a record: kept here, or still where it was judged, and unchanged."""
+        if not SHA256.fullmatch(sha256):
+            return None
+        for path in (self.folder / sha256, Path(file)):
+            with suppress(UnreadableImageError):
+                data = read_file(path)
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return data
+        return None
+
+
+class Inspector:
+    """Judges parts and records them; for one thread, as the log is."""
+
+    def __init__(self, predictor: Predictor, log: InspectionLog):
+        self.predictor, self.log = predictor, log
+        self.pictures = Pictures(log.path)
+
+    def inspect(self, parts: Sequence[Part]) -> list[Inspected]:
+        """Verdicts in the order of the parts; on return they are on the disk.
+
+        Raises:
+            UserError: they could not be recorded; then there is no verdict.
+        """
+        predictions = self.predictor.predict([part.data for part in parts])
+        model = self.predictor.sha256
+        pairs = list(zip(parts, predictions, strict=True))
+        ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+        for part, prediction in pairs:
+            if prediction.decision in ("defect", "review"):
+                self.pictures.keep(prediction.sha256, part.data)
+        return [
+            Inspected(number, part.name, prediction)
+            for number, (part, prediction) in zip(ids, pairs, strict=True)
+        ]

@@ -1,0 +1,117 @@
+"""A REST service that judges photographs, records every decision, and can be watched.
+
+    python serve.py                           on http://127.0.0.1:8000, for this machine only
+    CASTING_API_KEY=... python serve.py       for other machines too, which send it as X-API-Key
+    curl -F file=@part.jpeg http://127.0.0.1:8000/v1/predict
+    curl -H 'Content-Type: image/jpeg' --data-binary @part.jpeg http://127.0.0.1:8000/v1/predict?lot=A17
+
+A decision is in the log (--log, see records.py) before it is answered; photographs of parts that do
+not pass are kept in a folder beside it, for the page (app.py). Requests that come together are
+judged together. When too many wait: 503 with Retry-After. A photograph may have 32 MB and 64
+megapixels. GET /openapi.json describes all requests and answers, GET /metrics is for Prometheus;
+on standard error is a JSON line for each request. SIGTERM: what has been accepted is answered, then
+exit code 143. One process serves a machine: all its cores work on each batch.
+"""
+
+import argparse
+import os
+import socket
+from pathlib import Path
+
+from common import UserError, require_packages, run_script, script_parser
+from predict import Predictor, add_inspection_arguments, announced_predictor
+from records import DEFAULT_LOG, InspectionLog
+
+KEY_VARIABLE = "CASTING_API_KEY"
+LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+DRAIN_S = 30
+
+
+def create_app(settings, predictor: Predictor | None = None):
+    """The FastAPI application with `service.Settings`; the model is loaded when it starts.
+
+    Raises:
+        UserError: FastAPI is not installed; when starting, no usable model or log.
+    """
+    require_packages(*PACKAGES)
+    from service_routes import create_app
+
+    return create_app(settings, predictor)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens, before anything slow is loaded.
+
+    Raises:
+        UserError: the address cannot be used.
+    """
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose with --host and --port"
+        ) from None
+
+
+def port(text: str) -> int:
+    """A number from 0 to 65535, for argparse."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("must lie between 0 and 65535")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of serve.py."""
+    parser = script_parser(__doc__)
+    add_inspection_arguments(parser)
+    parser.add_argument(
+        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
+    )
+    parser.add_argument(
+        "--host", help=f"default: {ALL_INTERFACES} with {KEY_VARIABLE}, else {LOCAL}"
+    )
+    parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
+    parser.add_argument(
+        "--queue", type=int, default=128, metavar="N",
+        help="parts that may wait, at least 64; default: 128",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    require_packages(*PACKAGES)
+    import uvicorn
+
+    from service import Settings
+    from service_guard import log_as_json
+    from service_routes import MAX_BATCH_PARTS
+
+    key = os.environ.get(KEY_VARIABLE)
+    host = args.host or (ALL_INTERFACES if key else LOCAL)
+    if not key and host not in (LOCAL, "localhost"):
+        raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
+    if args.queue < MAX_BATCH_PARTS:
+        raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
+    with listening_socket(host, args.port) as listening:
+        predictor = announced_predictor(args)
+        InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
+        settings = Settings(
+            log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
+        )
+        config = uvicorn.Config(
+            create_app(settings, predictor), log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )  # fmt: skip
+        log_as_json()
+        port = listening.getsockname()[1]
+        who = "with X-API-Key" if key else f"for this machine only ({KEY_VARIABLE} is not set)"
+        print(f"http://{host}:{port} {who}, recording in {args.log}; end with Ctrl-C", flush=True)
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

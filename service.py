@@ -1,0 +1,123 @@
+"""What the service's routes work with: the model, the queue, the heatmaps, the metrics."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from prometheus_client import Gauge
+
+from batching import Batcher, QueueFullError
+from explain import explain_judged, png
+from heatmap import Explainer
+from inspector import Inspected, Part
+from predict import Prediction, Predictor, load_predictor
+from records import DEFAULT_LOG
+from service_guard import Metrics, RefusedError, too_busy
+
+HEATMAPS_WAITING = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the service runs; the defaults are predict.py's."""
+
+    checkpoint: Path | None = None
+    device: str | None = None
+    engine: str | None = None
+    threshold: float | None = None
+    review: tuple[float, float] | None = None
+    log: Path = DEFAULT_LOG
+    station: str = ""  # of parts whose request names none
+    lot: str = ""
+    api_key: str | None = None  # without one only programs on this machine are served
+    queue_limit: int = 128  # parts that wait or are being judged
+
+
+class Service:
+    """The running service."""
+
+    def __init__(self, settings: Settings, predictor: Predictor | None = None):
+        self.settings, self.predictor = settings, predictor
+        self.metrics = Metrics()
+        self.batcher: Batcher | None = None
+        self.heatmaps_waiting = 0
+        depth = Gauge("casting_queue_parts", "Parts that wait", registry=self.metrics.registry)
+        depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
+
+    def open(self) -> None:
+        """Load the model unless there is one, warm it up, start the queue.
+
+        Raises:
+            UserError: no usable model or log.
+        """
+        s = self.settings
+        self.predictor = self.predictor or load_predictor(
+            s.checkpoint, s.device, s.engine, s.threshold, s.review
+        )
+        checkpoint = self.predictor.checkpoint
+        size = checkpoint.image_size_px
+        self.predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))  # the first is slow
+        # An ONNX file describes its checkpoint without the weights, which heatmaps need
+        can_explain = bool(checkpoint.weights)
+        self.explainer = Explainer(checkpoint, self.predictor.device) if can_explain else None
+        self.heatmap_thread = ThreadPoolExecutor(1, "heatmaps")
+        batcher = Batcher(self.predictor, s.log, s.queue_limit, self.metrics.batches.observe)
+        batcher.start()
+        self.batcher = batcher
+
+    def close(self) -> None:
+        """Answer what waits, then end."""
+        self.batcher.stop()
+        self.heatmap_thread.shutdown()
+
+    def check_room(self) -> None:
+        """Raise RefusedError when no part can be taken, before its body is read."""
+        try:
+            self.batcher.check_room()
+        except QueueFullError as full:
+            raise too_busy(full.retry_after_s, str(full)) from None
+
+    async def inspect(self, parts: Sequence[Part]) -> tuple[list[Inspected], float]:
+        """Recorded decisions, and how many milliseconds they took from here.
+
+        Raises:
+            RefusedError: there is no room.
+            UserError: they could not be recorded; then there is no decision.
+        """
+        started = time.perf_counter()
+        try:
+            waiting = [asyncio.wrap_future(one) for one in self.batcher.submit(parts)]
+        except QueueFullError as full:
+            raise too_busy(full.retry_after_s, str(full)) from None
+        found = await asyncio.gather(*waiting)
+        for one in found:
+            p = one.prediction
+            self.metrics.decisions.labels(p.decision or "error", p.predicted_class).inc()
+        return found, (time.perf_counter() - started) * 1000
+
+    def check_heatmap(self) -> None:
+        """Raise RefusedError when there can be no heatmap, before the part is judged."""
+        if self.explainer is None:
+            raise RefusedError(
+                422, "no_heatmaps", "an ONNX model has no heatmaps; serve its checkpoint"
+            )
+        if self.heatmaps_waiting >= HEATMAPS_WAITING:
+            raise too_busy(1, "too many heatmaps are waiting")
+
+    async def heatmap(self, data: bytes, prediction: Prediction) -> str:
+        """The photograph under its heatmap, a PNG in base64; drawn beside the queue's thread."""
+
+        def draw() -> str:
+            (one,) = explain_judged(self.explainer, [(data, prediction)])
+            return base64.b64encode(png(one.overlay())).decode()
+
+        self.heatmaps_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.heatmap_thread, draw)
+        finally:
+            self.heatmaps_waiting -= 1

@@ -1,0 +1,444 @@
+"""The service answers what predict.py decides, records it first, and survives its clients."""
+
+import base64
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+import service_guard
+from common import ROOT, UserError
+from inspector import MAX_IMAGE_BYTES
+from predict import load_predictor
+from records import InspectionLog
+from serve import create_app, main
+from service import Settings
+
+HOME = "http://127.0.0.1:8000"
+KEY = {"X-API-Key": "a secret"}
+
+
+@pytest.fixture(scope="module")
+def predictor(trained, dividing_threshold):
+    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
+
+
+@pytest.fixture(scope="module")
+def paths(castings):
+    return sorted((castings / "test").rglob("*.jpeg"))
+
+
+@pytest.fixture
+def connect(predictor, tmp_path):
+    """A function that starts a service and returns a client of it."""
+    running = []
+
+    def connect(own=predictor, **settings) -> TestClient:
+        app = create_app(Settings(log=tmp_path / "log.db", **settings), own)
+        client = TestClient(app, base_url=HOME)
+        client.__enter__()
+        running.append(client)
+        return client
+
+    yield connect
+    for client in running:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(connect):
+    return connect()
+
+
+def recorded(tmp_path) -> list[tuple]:
+    with InspectionLog(tmp_path / "log.db") as log:
+        return list(log.query("SELECT id, file, station, lot, decision, error FROM inspections"))
+
+
+def sent(client, path, **more):
+    """A photograph as the body itself."""
+    headers = {"Content-Type": "image/jpeg"} | more.pop("headers", {})
+    return client.post("/v1/predict", content=path.read_bytes(), headers=headers, **more)
+
+
+def code(response) -> str:
+    """The code of an error; its answer has the one shape and nothing else."""
+    answer = response.json()
+    assert set(answer) == {"error"}
+    assert set(answer["error"]) == {"code", "message", "inspection_id"}
+    return answer["error"]["code"]
+
+
+# --- decisions -----------------------------------------------------------------------------------
+
+
+def test_decisions_are_those_of_predict_and_in_the_log(client, predictor, paths, tmp_path):
+    for path, direct in zip(paths, predictor.predict(paths), strict=True):
+        answer = sent(client, path, params={"name": path.name, "lot": "A17"}).json()
+        assert answer["decision"] == direct.decision
+        assert answer["predicted_class"] == direct.predicted_class
+        assert answer["prob_defect"] == pytest.approx(direct.prob_defect, abs=1e-4)
+        assert answer["threshold"] == predictor.threshold
+        assert answer["model"] == predictor.model_id
+        assert answer["sha256"] == direct.sha256
+        assert answer["latency_ms"] > 0
+        last = recorded(tmp_path)[-1]
+        assert last == (answer["inspection_id"], path.name, "", "A17", direct.decision, "")
+
+
+def test_a_form_and_a_body_are_judged_alike(client, paths):
+    body = sent(client, paths[0]).json()
+    file = (paths[0].name, paths[0].read_bytes())
+    form = client.post("/v1/predict", files={"file": file}).json()
+    assert form["name"] == paths[0].name
+    assert body["prob_defect"] == form["prob_defect"]
+    assert body["sha256"] == form["sha256"]
+
+
+def test_a_batch_keeps_its_order_and_an_unreadable_part_is_never_ok(client, paths, predictor):
+    contents = [path.read_bytes() for path in paths[:5]]
+    contents[2] = b"<html>"
+    files = [("files", (f"../{i}.jpeg", data)) for i, data in enumerate(contents)]
+    answer = client.post("/v1/predict/batch", files=files, params={"station": "line 4"})
+    results = answer.json()["results"]
+    assert [one["name"] for one in results] == [f"{i}.jpeg" for i in range(5)]
+    assert [one["status"] for one in results] == ["ok", "ok", "error", "ok", "ok"]
+    assert results[2]["decision"] == ""
+    assert results[2]["prob_defect"] is None
+    assert results[2]["error"] == "not an image"
+    direct = predictor.predict(paths[:5])
+    assert results[4]["prob_defect"] == pytest.approx(direct[4].prob_defect, abs=1e-4)
+
+
+def test_an_unreadable_photograph_is_recorded_and_refused(client, tmp_path):
+    answer = client.post("/v1/predict", content=b"no image", headers={"Content-Type": "image/png"})
+    assert answer.status_code == 422
+    assert code(answer) == "unreadable"
+    number = answer.json()["error"]["inspection_id"]
+    assert recorded(tmp_path) == [(number, "(unnamed)", "", "", "", "not an image")]
+
+
+def test_a_heatmap_comes_when_it_is_asked_for(client, castings):
+    rejected = next((castings / "test").rglob("*def*.jpeg"))
+    plain, explained = sent(client, rejected), sent(client, rejected, params={"explain": "true"})
+    assert plain.json()["heatmap_png"] is None
+    picture = Image.open(io.BytesIO(base64.b64decode(explained.json()["heatmap_png"])))
+    assert picture.size == (64, 64)
+    colours = np.asarray(picture.convert("RGB"), int)
+    assert np.ptp(colours, axis=2).max() > 40  # not grey: something is hot
+    assert explained.json()["prob_defect"] == plain.json()["prob_defect"]
+
+
+def test_what_cannot_be_recorded_is_not_decided(client, paths, monkeypatch):
+    def full(self, records):
+        raise UserError("inspection log: disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InspectionLog, "append", full)
+        answer = sent(client, paths[0])
+        assert answer.status_code == 503
+        assert code(answer) == "not_recorded"
+        assert "decision" not in answer.json()
+        assert client.get("/readyz").status_code == 503
+    assert sent(client, paths[0]).status_code == 200
+    assert client.get("/readyz").json() == {"status": "ready", "reason": ""}
+
+
+def test_crowds_get_the_same_answers_and_health_meanwhile(client, predictor, paths):
+    direct = {p.sha256: p for p in predictor.predict(paths)}
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(sent, client, path) for path in paths * 4]
+        health = [client.get("/healthz").status_code for _ in range(20)]
+        answers = [one.result().json() for one in waiting]
+    assert set(health) == {200}
+    assert len({one["inspection_id"] for one in answers}) == len(paths) * 4
+    for one in answers:
+        assert one["decision"] == direct[one["sha256"]].decision
+        assert one["prob_defect"] == pytest.approx(direct[one["sha256"]].prob_defect, abs=1e-4)
+
+
+def test_too_many_are_refused_with_a_time_to_come_again(connect, predictor, paths, monkeypatch):
+    client, release, reached = connect(queue_limit=2), threading.Event(), threading.Event()
+    original = predictor.predict
+
+    def slow(images):
+        reached.set()
+        release.wait(20)
+        return original(images)
+
+    monkeypatch.setattr(predictor, "predict", slow)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(sent, client, paths[0])]
+        assert reached.wait(20)
+        waiting.append(pool.submit(sent, client, paths[1]))
+        while "casting_queue_parts 2.0" not in client.get("/metrics").text:
+            pass
+        refused = sent(client, paths[2])
+        assert client.get("/healthz").status_code == 200
+        release.set()
+        assert [one.result().status_code for one in waiting] == [200, 200]
+    assert refused.status_code == 503
+    assert code(refused) == "busy"
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def test_a_persons_verdict_is_stored_and_shown(client, paths):
+    number = sent(client, paths[0]).json()["inspection_id"]
+    wanted = {"inspection_id": number, "verdict": "ok", "person": "Huber", "note": "a stain"}
+    answer = client.post("/v1/verdicts", json=wanted)
+    assert answer.status_code == 201
+    assert answer.json() == wanted | {"verdict_id": 1}
+    (shown,) = client.get("/v1/inspections").json()["inspections"]
+    assert shown["person_says"]["verdict"] == "ok"
+    assert shown["person_says"]["person"] == "Huber"
+    unknown = client.post("/v1/verdicts", json=wanted | {"inspection_id": number + 1})
+    assert unknown.status_code == 404
+    assert code(unknown) == "not_found"
+    wrong = client.post("/v1/verdicts", json=wanted | {"verdict": "perhaps"})
+    assert wrong.status_code == 422
+    assert code(wrong) == "invalid"
+
+
+def test_the_log_is_paged_and_filtered(connect, trained, paths):
+    client = connect(load_predictor(trained / "best.pth", "cpu", review=(0.0, 1.0)))
+    for path in paths[:5]:
+        sent(client, path, params={"name": path.name, "lot": "A17"})
+    client.post("/v1/predict", content=b"bad", headers={"Content-Type": "image/png"})
+    client.post("/v1/verdicts", json={"inspection_id": 2, "verdict": "ok", "person": "Huber"})
+    seen, before = [], None
+    while True:
+        own = {"limit": 2} | ({"before": before} if before else {})
+        page = client.get("/v1/inspections", params=own).json()
+        seen += [one["inspection_id"] for one in page["inspections"]]
+        before = page["next_before"]
+        if before is None:
+            break
+    assert seen == [6, 5, 4, 3, 2, 1]
+
+    def ids(**wanted):
+        page = client.get("/v1/inspections", params=wanted).json()
+        return [one["inspection_id"] for one in page["inspections"]]
+
+    assert ids(decision="error") == [6]
+    assert ids(awaiting=True) == [5, 4, 3, 1]
+    assert ids(lot="A17", before=3) == [2, 1]
+    assert ids(since="2999-01-01") == []
+    assert client.get("/v1/inspections", params={"since": "today"}).status_code == 422
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def test_bodies_too_large_are_refused(client):
+    def chunks():
+        for _ in range(MAX_IMAGE_BYTES // (1 << 20) + 2):
+            yield b"\0" * (1 << 20)
+
+    headers = {"Content-Type": "image/jpeg"}
+    for own in ({"content": b"\0" * (MAX_IMAGE_BYTES + (1 << 20))}, {"content": chunks()}):
+        answer = client.post("/v1/predict", headers=headers, **own)
+        assert answer.status_code == 413
+        assert code(answer) == "too_large"
+    long = client.post("/v1/verdicts", json={"note": "a" * (1 << 17)})
+    assert long.status_code == 413
+    # Declared only: refused before a byte of it is read
+    lying = headers | {"Content-Length": str(1 << 40)}
+    assert client.post("/v1/predict", headers=lying, content=b"x").status_code == 413
+
+
+def test_a_pixel_bomb_is_refused(client):
+    data = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(data, "png")
+    answer = client.post("/v1/predict", files={"file": ("bomb.png", data.getvalue())})
+    assert answer.status_code == 422
+    assert "pixels" in answer.json()["error"]["message"]
+
+
+def test_other_content_and_forms_are_refused(client, paths):
+    data = paths[0].read_bytes()
+    text = client.post("/v1/predict", content=data, headers={"Content-Type": "text/html"})
+    assert text.status_code == 415
+    assert code(text) == "unsupported"
+    for files in ({"photo": data}, [("file", data), ("photo", data)], [("file", data)] * 2):
+        answer = client.post("/v1/predict", files=files)
+        assert answer.status_code in (400, 422)
+        code(answer)
+    too_many = client.post("/v1/predict/batch", files=[("files", b"x")] * 65)
+    assert too_many.status_code == 400
+    assert client.post("/v1/predict/batch", content=data).status_code == 415
+    for wrong in (client.get("/v1/predict"), client.get("/v1/nothing")):
+        assert wrong.status_code in (404, 405)
+        code(wrong)
+
+
+def test_the_key_is_asked_for_everywhere_but_for_health(connect, paths):
+    client = connect(api_key="a secret")
+    for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": ""}):
+        answer = sent(client, paths[0], headers=headers)
+        assert answer.status_code == 401
+        assert code(answer) == "unauthorised"
+    for path in ("/v1/model", "/v1/inspections", "/metrics"):
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers=KEY).status_code == 200
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    elsewhere = {"Host": "inspection.example"} | KEY
+    assert sent(client, paths[0], headers=elsewhere).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_without_a_key_pages_from_elsewhere_get_nothing(client, paths, headers):
+    answer = sent(client, paths[0], headers=headers)
+    assert answer.status_code == 403
+    assert code(answer) == "local_only"
+    assert sent(client, paths[0], headers={"Origin": HOME}).status_code == 200
+
+
+def test_slow_and_crowded_bodies_are_refused(client, monkeypatch):
+    monkeypatch.setattr(service_guard, "MAX_BYTES_IN_FLIGHT", 10)
+    answer = client.post("/v1/predict", content=b"x" * 11, headers={"Content-Type": "image/png"})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
+    client, paths, monkeypatch, caplog
+):
+    def broken(self, parts):
+        raise RuntimeError("in /srv/secret/path")
+
+    monkeypatch.setattr("service.Service.inspect", broken)
+    monkeypatch.setattr(service_guard.logger, "propagate", True)
+    answer = sent(client, paths[0])
+    assert answer.status_code == 500
+    assert code(answer) == "internal"
+    assert "secret" not in answer.text
+    assert "secret" in caplog.text
+
+
+# --- being watched -------------------------------------------------------------------------------
+
+
+def test_metrics_count_requests_decisions_and_latency(client, paths):
+    decisions = [sent(client, path).json()["decision"] for path in paths]
+    client.get("/no/such/path")
+    text = client.get("/metrics").text
+    route = 'method="POST",route="/v1/predict",status="200"'
+    assert f"casting_requests_total{{{route}}} {len(paths)}.0" in text
+    assert 'route="other",status="404"' in text
+    assert "no/such" not in text
+    found = re.findall(r'casting_decisions_total\{decision="(\w+)".*\} ([\d.]+)', text)
+    assert {name: int(float(n)) for name, n in found} == {
+        name: decisions.count(name) for name in set(decisions)
+    }
+    bucket = r'casting_request_seconds_bucket\{le="\+Inf",route="/v1/predict"\} ([\d.]+)'
+    assert float(re.search(bucket, text)[1]) == len(paths)
+
+
+def test_the_model_tells_what_it_is(client, predictor):
+    card = client.get("/v1/model").json()
+    checkpoint = predictor.checkpoint
+    assert card["sha256"] == predictor.sha256
+    assert card["model"] == predictor.model_id
+    assert card["class_names"] == checkpoint.class_names
+    assert card["image_size_px"] == checkpoint.image_size_px
+    assert card["threshold"] == predictor.threshold
+    assert card["validation"] == pytest.approx(checkpoint.validation)
+    assert card["weights"] == "none"
+
+
+def test_each_request_is_a_line_of_json(client, paths):
+    stream = io.StringIO()
+    handler = service_guard.logging.StreamHandler(stream)
+    handler.setFormatter(service_guard.JsonLines())
+    service_guard.logger.addHandler(handler)
+    level = service_guard.logger.level
+    service_guard.logger.setLevel("INFO")
+    try:
+        answer = sent(client, paths[0], params={"name": 'a"\nb'})
+        client.get("/healthz")
+    finally:
+        service_guard.logger.removeHandler(handler)
+        service_guard.logger.setLevel(level)
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert line["path"] == "/v1/predict"
+    assert line["status"] == 200
+    assert line["inspections"] == [answer.json()["inspection_id"]]
+    assert line["request_id"] == answer.headers["X-Request-ID"]
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):
+    own = ["--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "log.db")]
+    monkeypatch.delenv("CASTING_API_KEY", raising=False)
+    with pytest.raises(UserError, match="needs a key"):
+        main([*own, "--host", "0.0.0.0"])
+    with pytest.raises(UserError, match="--queue"):
+        main([*own, "--queue", "5"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(UserError, match="--port"):
+            main([*own, "--port", str(taken.getsockname()[1])])
+    (tmp_path / "log.db").write_text("no log")
+    with pytest.raises(UserError, match=r"log\.db"):
+        main([*own, "--port", "0"])
+
+
+def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
+        main(["--port", "0"])
+
+
+@pytest.mark.slow
+def test_sigterm_answers_what_was_accepted(trained, tmp_path, paths):
+    process = subprocess.Popen(
+        [
+            sys.executable, str(ROOT / "serve.py"), "--port", "0", "--device", "cpu",
+            "--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "log.db"),
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        while not (found := re.search(r"http://\S+", process.stdout.readline())):
+            assert process.poll() is None
+        import httpx2
+
+        data, headers = paths[0].read_bytes(), {"Content-Type": "image/jpeg"}
+
+        def ask(_):
+            return httpx2.post(f"{found[0]}/v1/predict", content=data, headers=headers, timeout=60)
+
+        with ThreadPoolExecutor(40) as pool:
+            waiting = [pool.submit(ask, number) for number in range(40)]
+            waiting[0].result()
+            process.terminate()
+            answers = []
+            for one in waiting:
+                try:
+                    answers.append(one.result())
+                except httpx2.TransportError:  # not accepted any more
+                    pass
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert all(one.status_code == 200 for one in answers)
+    with InspectionLog(tmp_path / "log.db") as log:
+        ids = {number for (number,) in log.query("SELECT id FROM inspections")}
+        assert log.verify().problems == []
+    assert ids == {one.json()["inspection_id"] for one in answers}
+    assert all(json.loads(line)["event"] for line in errors.splitlines() if line.startswith("{"))
