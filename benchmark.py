@@ -5,6 +5,7 @@
     python benchmark.py infer                     latency of a single part, images/s of many
     python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
     python benchmark.py heatmaps                  do heatmaps point at rendered defects?
+    python benchmark.py serve                     the service under load; needs wrk and hey
 
 Variants take turns, since a machine's speed changes from minute to minute; figures are medians.
 Progress goes to stderr; a table for people, and as the last line one JSON. Leave the machine alone
@@ -19,6 +20,7 @@ import torch
 
 from benchmark_heatmaps import measure_heatmaps
 from benchmark_infer import BATCH_SIZES, measure_inference
+from benchmark_serve import measure_service
 from benchmark_train import measure_accuracy, measure_training, time_to
 from common import EXIT_OK, UserError, run_script, script_parser
 from synthetic_casting import DEFECT_SIZES
@@ -81,10 +83,31 @@ def print_heatmaps(result: dict) -> None:
     )
 
 
+def print_service(result: dict) -> None:
+    paced, full, memory = result["paced"], result["saturated"], result["memory_mb"]
+    print(
+        f"{result['parts']} parts asked for by a crowd: {result['other_decisions']} decided "
+        f"otherwise than by predict.py, probabilities within {result['largest_difference']:.1e}"
+    )
+    print(
+        f"{paced['requests_per_s']} requests/s for a minute: p50 {paced['p50_ms']} ms, "
+        f"p95 {paced['p95_ms']} ms, p99 {paced['p99_ms']} ms, {paced['errors']} errors; "
+        f"the load itself took {paced['generator_cpu_share']:.1%} of all cores"
+    )
+    print(
+        f"saturated: {full['images_per_s']} images/s, {full['ratio_vs_predict']:.2f} times "
+        f"predict.py's {full['predict_images_per_s']} in turns, {full['errors']} errors; of all "
+        f"cores the load took {full['generator_cpu_share']:.1%}, the service "
+        f"{full['service_cpu_share']:.1%}"
+    )
+    readings = ", ".join(map(str, memory["resident_mb"]))
+    print(f"MB after up to {memory['requests'][-1]:,} requests: {readings}")
+
+
 def benchmark_parser() -> argparse.ArgumentParser:
     """The benchmarks and their options."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps}")
+    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps,serve}")
 
     def command(name: str, measure, show, text: str, data: bool = True) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -103,21 +126,24 @@ def benchmark_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     text = "pointing game of the heatmap methods, on castings that it renders"
     heatmaps = command("heatmaps", measure_heatmaps, print_heatmaps, text, data=False)
+    text = "latency, throughput, memory and answers of serve.py under load from this machine"
+    serve = command("serve", measure_service, print_service, text)
     for one in (train, accuracy):
         one.add_argument("--image-size", type=image_size, default=224, metavar="PX")
         one.add_argument("--batch-size", type=positive, default=16, metavar="N")
     train.add_argument(
         "--batches", type=positive, metavar="N", help="a round; default 13, on a GPU an epoch"
     )
-    for one in (train, infer):
+    for one in (train, infer, serve):
         one.add_argument("--rounds", type=positive, default=5, metavar="N", help="default 5")
-    for one in (infer, heatmaps):
+    for one in (infer, heatmaps, serve):
         one.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     heatmaps.add_argument("--parts", type=positive, default=120, metavar="N", help="default 120")
     heatmaps.add_argument(
         "--sizes", nargs="+", choices=DEFECT_SIZES, default=["medium", "large"], help="of defects"
     )
-    infer.add_argument("--parts", type=positive, default=64, metavar="N", help="default 64")
+    for one in (infer, serve):
+        one.add_argument("--parts", type=positive, default=64, metavar="N", help="default 64")
     infer.add_argument("--threads", type=positive, metavar="N", help="default: PyTorch's own")
     accuracy.add_argument("--target", type=share, default=0.99, metavar="X", help="default 0.99")
     accuracy.add_argument("--epochs", type=positive, default=30, metavar="N", help="of plain")

@@ -55,13 +55,20 @@ class Explained:
     prediction: Prediction
     heat: np.ndarray  # float32 (S, S), 0..1
 
-    def overlay(self, side_px: int | None = None) -> Image.Image:
-        """The photograph under its heatmap; the hottest region outlined for a defect verdict."""
+    def overlay(self, side_px: int | None = None, strength: float = 0.7) -> Image.Image:
+        """The photograph under its heatmap; the hottest region outlined for a defect verdict.
+
+        Args:
+            side_px: makes it a square of this side.
+            strength: of the heatmap, 0 to 1; at 0 the photograph alone is left.
+        """
         picture = self.picture
         if side_px:
             picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)
+        if strength == 0:
+            return picture
         region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
-        return overlay(picture, self.heat, region)
+        return overlay(picture, self.heat, region, strength)
 
 
 def explain(

@@ -232,10 +232,46 @@ def _order(a: str, b: str) -> int:
     return (a > b) - (a < b)
 
 
-def chart_process(
-    query: Query, by: str, bounds: Sequence[str] | None, out: Path, source: str
-) -> dict:
-    """Draw the charts of a log, write their numbers beside them as CSV, print what stands out.
+@dataclass(frozen=True)
+class Process:
+    """Subgroups (G,) of a log and their charts."""
+
+    by: str
+    bounds: Sequence[str] | None  # of the baseline
+    groups: list[Subgroup]
+    baseline: np.ndarray  # bool (G,)
+    rejects: PChart
+    reviews: PChart | None  # None: no part was in the review band
+    probability: TrendChart
+    brightness: TrendChart
+
+    @property
+    def names(self) -> list[str]:
+        return [group.name for group in self.groups]
+
+    @property
+    def parts(self) -> int:
+        """Readable parts, each once."""
+        return sum(group.inspected for group in self.groups)
+
+    def title(self, source: str) -> str:
+        """What is charted, and where the limits come from."""
+        between = f"from {self.bounds[0]} to {self.bounds[1]}" if self.bounds else ""
+        return (
+            f"{source}: {count_of(self.parts, 'part')} by {self.by}, times in UTC; limits "
+            f"{between or 'from all subgroups'}"
+        )
+
+    def draw(self, path: Path, title: str) -> None:
+        """All charts above one another, as PNG."""
+        plot_process(
+            path, self.names, self.by, self.baseline, self.rejects, self.reviews,
+            self.probability, self.brightness, rejects_by_class(self.groups), title,
+        )  # fmt: skip
+
+
+def analyse_process(query: Query, by: str, bounds: Sequence[str] | None, source: str) -> Process:
+    """The charts of a log.
 
     Raises:
         UserError: an empty log, or no baseline.
@@ -245,31 +281,40 @@ def chart_process(
         raise UserError(f"{source} holds no inspections")
     baseline = in_baseline(groups, bounds)
     sizes = [group.inspected for group in groups]
-    rejects = p_chart([group.rejected for group in groups], sizes, baseline)
-    reviews = None
-    if any(group.review for group in groups):
-        reviews = p_chart([group.review for group in groups], sizes, baseline)
-    probability = trend_chart([group.sum_probability for group in groups], sizes, baseline)
-    brightness = trend_chart(
-        [group.sum_brightness for group in groups],
-        [group.measured_brightness for group in groups],
-        baseline,
-    )
-    classes = rejects_by_class(groups)
-    where = f"limits from {bounds[0]} to {bounds[1]}" if bounds else "limits from all subgroups"
-    title = f"{source}: {count_of(sum(sizes), 'part')} by {by}, times in UTC; {where}"
-    names = [group.name for group in groups]
-    plot_process(
-        out, names, by, baseline, rejects, reviews, probability, brightness, classes, title
-    )
+    in_review = [group.review for group in groups]
+    return Process(
+        by, bounds, groups, baseline,
+        rejects=p_chart([group.rejected for group in groups], sizes, baseline),
+        reviews=p_chart(in_review, sizes, baseline) if any(in_review) else None,
+        probability=trend_chart([group.sum_probability for group in groups], sizes, baseline),
+        brightness=trend_chart(
+            [group.sum_brightness for group in groups],
+            [group.measured_brightness for group in groups],
+            baseline,
+        ),
+    )  # fmt: skip
+
+
+def chart_process(
+    query: Query, by: str, bounds: Sequence[str] | None, out: Path, source: str
+) -> dict:
+    """Draw the charts of a log, write their numbers beside them as CSV, print what stands out.
+
+    Raises:
+        UserError: an empty log, or no baseline.
+    """
+    process = analyse_process(query, by, bounds, source)
+    title = process.title(source)
+    process.draw(out, title)
     table = out.with_name(f"{out.stem}_numbers.csv")
-    found = signals(groups, rejects, reviews, probability, brightness)
-    write_table(table, groups, baseline, rejects, probability, brightness, found)
-    print_signals(groups, found)
+    found = signals(process)
+    write_table(table, process, found)
+    print_signals(process.groups, found)
     print(f"{title}\ncharts in {out}, numbers in {table}")
+    groups, names, rejects = process.groups, process.names, process.rejects
     return {
         "subgroups": len(groups),
-        "parts": sum(sizes),
+        "parts": process.parts,
         "rejected": sum(group.rejected for group in groups),
         "review": sum(group.review for group in groups),
         "errors": sum(group.errors for group in groups),
@@ -278,9 +323,9 @@ def chart_process(
         "beyond_p": chosen(names, rejects.beyond),
         "beyond_laney": chosen(names, rejects.laney_beyond),
         "runs": chosen(names, rejects.runs),
-        "review_beyond": chosen(names, reviews.laney_beyond) if reviews else [],
-        "probability_beyond": chosen(names, probability.beyond),
-        "brightness_beyond": chosen(names, brightness.beyond),
+        "review_beyond": chosen(names, process.reviews.laney_beyond) if process.reviews else [],
+        "probability_beyond": chosen(names, process.probability.beyond),
+        "brightness_beyond": chosen(names, process.brightness.beyond),
         "out": str(out),
     }
 
@@ -299,14 +344,9 @@ def rejects_by_class(groups: Sequence[Subgroup]) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
-def signals(
-    groups: Sequence[Subgroup],
-    rejects: PChart,
-    reviews: PChart | None,
-    probability: TrendChart,
-    brightness: TrendChart,
-) -> list[str]:
+def signals(process: Process) -> list[str]:
     """Why each subgroup stands out; empty where it does not."""
+    groups, rejects, reviews = process.groups, process.rejects, process.reviews
     found = []
     for i in range(len(groups)):
         reasons = {
@@ -314,8 +354,8 @@ def signals(
             f"beyond 3 sigma (p, z {rejects.z[i]:+.1f})": rejects.beyond[i],
             f"in a run of {RUN_LENGTH} or more": rejects.runs[i],
             "parts for review": reviews is not None and reviews.laney_beyond[i],
-            "mean probability": probability.beyond[i],
-            "brightness": brightness.beyond[i],
+            "mean probability": process.probability.beyond[i],
+            "brightness": process.brightness.beyond[i],
         }
         found.append(", ".join(reason for reason, present in reasons.items() if present))
     return found
@@ -333,25 +373,19 @@ def print_signals(groups: Sequence[Subgroup], reasons: Sequence[str]) -> None:
         print("no subgroup stands out")
 
 
-def write_table(
-    path: Path,
-    groups: Sequence[Subgroup],
-    baseline: np.ndarray,
-    rejects: PChart,
-    probability: TrendChart,
-    brightness: TrendChart,
-    reasons: Sequence[str],
-) -> None:
+def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     """One line a subgroup."""
     columns = "subgroup,start,baseline,inspected,rejected,review,errors,rate,lower,upper,z,"
     columns += "laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,signals"
+    rejects = process.rejects
     numbers = [
         rejects.rates, rejects.lower, rejects.upper, rejects.z, rejects.laney_lower,
-        rejects.laney_upper, rejects.laney_z, probability.values, brightness.values,
+        rejects.laney_upper, rejects.laney_z, process.probability.values,
+        process.brightness.values,
     ]  # fmt: skip
     with CsvFile(path, columns.split(",")) as file:
-        for i, group in enumerate(groups):
+        for i, group in enumerate(process.groups):
             counts = [group.inspected, group.rejected, group.review, group.errors]
             values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
-            row = [harmless(group.name), group.start, int(baseline[i]), *counts, *values]
+            row = [harmless(group.name), group.start, int(process.baseline[i]), *counts, *values]
             file.write([*row, reasons[i]])

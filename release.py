@@ -4,9 +4,9 @@
     python release.py checkpoints/for_release/best.pth
 
 Writes checkpoints/released.pth (weights in half precision, computed with in single precision),
-released.json and MODEL_CARD.md. Every validation image must be decided as before, else nothing is
-written and the exit code is 3. The card's figures come from released.json and docs/results.json;
-without an argument only the card is renewed.
+released.json, released_validation.csv and MODEL_CARD.md. Every validation image must be decided as
+before, else nothing is written and the exit code is 3. The card's figures come from released.json
+and docs/results.json; without an argument only the card is renewed.
 """
 
 import tempfile
@@ -30,6 +30,7 @@ from held_out import Judged, judge, load_models
 from metrics import format_rate, summarise
 from model import Checkpoint, load_checkpoint, save_checkpoint
 from results import RESULTS, probe_text, read_json
+from validation_file import write_validation
 
 RELEASED = CHECKPOINTS / "released.pth"
 CARD = CHECKPOINTS / "MODEL_CARD.md"
@@ -89,6 +90,8 @@ def release(path: Path, root: Path) -> None:
         **figures["counts"],
     }
     save_checkpoint(RELEASED, small)
+    labels, castings = ([getattr(row, key) for row in after.rows] for key in ("label", "casting"))
+    write_validation(RELEASED, labels, castings, [p.prob_defect for p in after.predictions])
 
 
 def folds_of(recipe: str, results: dict) -> dict:

@@ -11,7 +11,10 @@ from common import EXIT_FAILURE, Terminated, UserError, locked
 from model import load_tensors
 from processes import largest
 
-RUN_FILES = ("last.pth", "best.pth", "best.json", "history.csv", "curves.png", "split.csv")
+RUN_FILES = (
+    "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
+    "split.csv",
+)  # fmt: skip
 
 
 @dataclass

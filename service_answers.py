@@ -122,7 +122,7 @@ class ModelCard(Answer):
     class_names: list[str]
     image_size_px: int
     threshold: float
-    review: tuple[float, float] | None = Field(description="in between a person decides")
+    review: list[float] | None = Field(description="low, high: in between a person decides")
     temperature: float
     engine: str = Field(description="'torch' or 'onnx'")
     data: str = Field(description="what it was trained on")

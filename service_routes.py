@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -168,10 +168,22 @@ def metrics(request: Request) -> Response:
 
 # --- inspecting ----------------------------------------------------------------------------------
 
+
+async def only_known_parameters(request: Request) -> None:
+    """Raise RefusedError for a parameter that the route has not: a filter misspelt is no filter."""
+    known = {one.alias for one in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise RefusedError(422, "invalid", f"query.{name[:100]}: there is no such parameter")
+
+
 inspecting = APIRouter(
     prefix="/v1",
     # For the OpenAPI document; the guard has compared it before the body is read
-    dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
+    dependencies=[
+        Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
+        Depends(only_known_parameters),
+    ],
     responses=ERRORS,
 )
 
@@ -189,7 +201,7 @@ async def model(request: Request) -> answers.ModelCard:
         model=predictor.model_id,
         sha256=predictor.sha256,
         threshold=predictor.threshold,
-        review=predictor.review,
+        review=list(predictor.review) if predictor.review else None,
         engine="torch" if checkpoint.weights else "onnx",
         recipe=str(checkpoint.training.get("recipe") or ""),
         weights=str(checkpoint.training.get("weights") or ""),

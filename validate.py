@@ -9,6 +9,7 @@ from common import EXIT_FAILURE, UserError
 from metrics import count_decisions
 from model import (
     class_logits,
+    class_probabilities,
     defect_flags,
     defect_probability,
     load_checkpoint,
@@ -17,6 +18,7 @@ from model import (
 from operating_point import fit_operating_point
 from processes import as_in_first, in_order_of_ranks, is_first, wait_for_all
 from run_setup import Run
+from validation_file import write_validation
 
 
 @torch.inference_mode()
@@ -71,20 +73,23 @@ def validation_logits(run: Run) -> Tensor:
 def finish_run(run: Run) -> None:
     """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
 
-    best.pth without an operating point is that of an unfinished run.
+    best.pth without an operating point is that of an unfinished run. The verdicts on the validation
+    images go into best_validation.csv.
     """
     path = run.out / "best.pth"
     wait_for_all()  # until the first has written it
     checkpoint = load_checkpoint(path)
     checkpoint.training = run.settings  # a run that went on for longer may have found none better
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
+    run.model.load_state_dict(checkpoint.weights)
+    logits = validation_logits(run).cpu().double()
+    targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
     if run.settings["min_recall"] is not None:
-        run.model.load_state_dict(checkpoint.weights)
         point = fit_operating_point(
-            validation_logits(run).cpu().double().numpy(),
-            run.val_batches.targets.cpu().numpy(),
+            logits.numpy(),
+            targets,
             defect_flags(run.class_names).numpy(),
-            run.val_batches.castings,
+            castings,
             run.settings["min_recall"],
         )
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
@@ -92,3 +97,10 @@ def finish_run(run: Run) -> None:
         print(point.describe())
     if is_first():
         save_checkpoint(path, checkpoint)
+        probabilities = class_probabilities(logits, run.class_names, checkpoint.temperature)
+        write_validation(
+            path,
+            [run.class_names[target] for target in targets],
+            castings or [""] * len(targets),
+            defect_probability(probabilities, run.class_names).tolist(),
+        )

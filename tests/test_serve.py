@@ -1,6 +1,7 @@
 """The service answers what predict.py decides, records it first, and survives its clients."""
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -235,7 +238,10 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
     assert ids(awaiting=True) == [5, 4, 3, 1]
     assert ids(lot="A17", before=3) == [2, 1]
     assert ids(since="2999-01-01") == []
-    assert client.get("/v1/inspections", params={"since": "today"}).status_code == 422
+    for wrong in ({"since": "today"}, {"decision": "perhaps"}, {"decison": "ok"}, {"limit": 0}):
+        answer = client.get("/v1/inspections", params=wrong)
+        assert answer.status_code == 422
+        assert code(answer) == "invalid"
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -403,42 +409,83 @@ def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):
         main(["--port", "0"])
 
 
-@pytest.mark.slow
-def test_sigterm_answers_what_was_accepted(trained, tmp_path, paths):
-    process = subprocess.Popen(
-        [
-            sys.executable, str(ROOT / "serve.py"), "--port", "0", "--device", "cpu",
-            "--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "log.db"),
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def served(trained, tmp_path):
+    """The address of a service of its own process, and that process."""
+    command = [
+        sys.executable, str(ROOT / "serve.py"), "--port", "0", "--device", "cpu",
+        "--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "log.db"),
+    ]  # fmt: skip
+    with open(tmp_path / "errors", "w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
-        while not (found := re.search(r"http://\S+", process.stdout.readline())):
+        while not (found := re.search(r"http://([\d.]+):(\d+)", process.stdout.readline())):
             assert process.poll() is None
-        import httpx2
-
-        data, headers = paths[0].read_bytes(), {"Content-Type": "image/jpeg"}
-
-        def ask(_):
-            return httpx2.post(f"{found[0]}/v1/predict", content=data, headers=headers, timeout=60)
-
-        with ThreadPoolExecutor(40) as pool:
-            waiting = [pool.submit(ask, number) for number in range(40)]
-            waiting[0].result()
-            process.terminate()
-            answers = []
-            for one in waiting:
-                try:
-                    answers.append(one.result())
-                except httpx2.TransportError:  # not accepted any more
-                    pass
-        assert process.wait(30) == 143
+        yield (found[1], int(found[2])), process
     finally:
         process.kill()
-        _, errors = process.communicate()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_sigterm_answers_what_was_accepted(served, tmp_path, paths):
+    (host, port), process = served
+    data, headers = paths[0].read_bytes(), {"Content-Type": "image/jpeg"}
+
+    def ask(_):
+        with contextlib.suppress(httpx2.TransportError):  # not accepted any more
+            url = f"http://{host}:{port}/v1/predict"
+            return httpx2.post(url, content=data, headers=headers, timeout=60)
+
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(ask, number) for number in range(40)]
+        waiting[0].result()
+        process.terminate()
+        answers = [one.result() for one in waiting if one.result() is not None]
+    assert process.wait(30) == 143
+    assert answers
     assert all(one.status_code == 200 for one in answers)
     with InspectionLog(tmp_path / "log.db") as log:
         ids = {number for (number,) in log.query("SELECT id FROM inspections")}
         assert log.verify().problems == []
     assert ids == {one.json()["inspection_id"] for one in answers}
-    assert all(json.loads(line)["event"] for line in errors.splitlines() if line.startswith("{"))
+    *lines, last = (tmp_path / "errors").read_text().splitlines()
+    assert last == "terminated"
+    assert all(json.loads(line)["event"] == "request" for line in lines)
+
+
+@pytest.mark.slow
+def test_clients_that_lie_about_their_bodies_cost_no_memory(served):
+    """Over real sockets: too long as declared, too long without saying so, shorter than said."""
+    address, process = served
+    start = memory_kb(process)
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+    declared = head + b"Content-Length: 1099511627776\r\n\r\n" + b"x" * 1000
+    chunk = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+    for _ in range(3):
+        assert b" 413 " in conversation(address, [declared])
+        chunked = [head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 40]
+        assert b" 413 " in conversation(address, chunked)
+        with socket.create_connection(address) as short:  # leaves in the middle
+            short.sendall(head + b"Content-Length: 1000\r\n\r\nxx")
+    longer = head + b"Content-Length: 2\r\n\r\nxxGARBAGE\r\n\r\n"
+    assert b" 422 " in conversation(address, [longer])
+    assert memory_kb(process) - start < 100_000
+    url = f"http://{address[0]}:{address[1]}/healthz"
+    assert httpx2.get(url).status_code == 200
+
+
+def conversation(address: tuple[str, int], pieces: list[bytes]) -> bytes:
+    """Send as much as the service takes; the beginning of its answer."""
+    with socket.create_connection(address, timeout=20) as connection:
+        with contextlib.suppress(OSError):  # it may hang up while we send
+            for piece in pieces:
+                connection.sendall(piece)
+        with contextlib.suppress(OSError):
+            return connection.recv(4000)
+    return b""
+
+
+def memory_kb(process: subprocess.Popen) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1])

@@ -1,0 +1,96 @@
+"""The page that a quality engineer keeps open: inspect, sort a batch, watch the process.
+
+    python app.py                                            http://127.0.0.1:8501
+    python app.py --review 0.2 0.8 --log /srv/inspections.db --station line3
+    streamlit run app.py                                     the same with all defaults
+
+Inspect judges photographs and shows where a verdict comes from; parts in the review band wait there
+for a person, wherever they were judged. Batch sorts a folder or zip file. Process charts the log,
+Model says what the model is worth. Every decision is in the log (--log, see records.py) before it
+is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no network. It asks
+nobody who he is: to open it to other machines put it behind a proxy that does (docs/deploy.md).
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from common import ROOT, UserError, require_packages, run_script, script_parser
+from model import find_checkpoint
+from predict import add_inspection_arguments, checked_band
+from records import DEFAULT_LOG, InspectionLog
+
+OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of app.py."""
+    parser = script_parser(__doc__)
+    add_inspection_arguments(parser)
+    parser.add_argument(
+        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=int, default=8501, help="default: 8501")
+    return parser
+
+
+def start() -> None:
+    """What every page begins with: the options, title and style."""
+    from page_parts import set_up
+
+    set_up(build_parser().parse_args(shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))))
+
+
+def show() -> None:
+    """The page itself, as Streamlit runs it from top to bottom whenever somebody touches it."""
+    import streamlit as st
+
+    import page_batch
+    import page_inspect
+    import page_model
+    import page_process
+
+    start()
+    pages = [
+        st.Page(page_inspect.show, title="Inspect", icon=":material/search:", url_path="inspect"),
+        st.Page(page_batch.show, title="Batch", icon=":material/grid_view:", url_path="batch"),
+        st.Page(page_process.show, title="Process", icon=":material/timeline:", url_path="process"),
+        st.Page(page_model.show, title="Model", icon=":material/school:", url_path="model"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(argv)
+    require_packages("streamlit")
+    checked_band(args.review)
+    if args.checkpoint:
+        find_checkpoint(args.checkpoint)
+    InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
+    if args.host != "127.0.0.1":
+        print("note: whoever reaches this machine can use the page; see docs/deploy.md")
+    os.environ[OPTIONS_VARIABLE] = shlex.join(argv)
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
+    command += ["--server.address", args.host, "--server.port", str(args.port)]
+    print(f"http://{args.host}:{args.port}, recording in {args.log}; end with Ctrl-C", flush=True)
+    try:
+        os.execv(sys.executable, command)  # the page takes this process's place
+    except OSError as error:
+        raise UserError(f"cannot start Streamlit: {error.strerror}") from error
+
+
+def runs_in_streamlit() -> bool:
+    """Whether this is the page's script, and not the command that starts the page."""
+    runtime = sys.modules.get("streamlit.runtime")
+    return runtime is not None and runtime.exists()
+
+
+if __name__ == "__main__":
+    if runs_in_streamlit():
+        show()
+    else:
+        run_script(main)

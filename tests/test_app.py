@@ -1,0 +1,344 @@
+"""Each page of app.py says what predict.py decides, and stores what a person says."""
+
+import csv
+import io
+import shlex
+import sys
+import zipfile
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import app
+import page_parts
+from common import ROOT, UserError
+from predict import COLUMNS, load_predictor
+from records import InspectionLog
+from samples import KINDS, sample_part
+
+REVIEW = (0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def predictor(trained, dividing_threshold):
+    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
+
+
+@pytest.fixture(scope="module")
+def paths(castings):
+    return sorted((castings / "test").rglob("*.jpeg"))
+
+
+@pytest.fixture
+def log_path(tmp_path):
+    return tmp_path / "line.db"
+
+
+@pytest.fixture
+def options(trained, dividing_threshold, log_path, monkeypatch):
+    """A function that sets the options of app.py; those of the fixtures and more."""
+
+    def options(*more: str) -> None:
+        own = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
+        own += ["--threshold", repr(dividing_threshold), "--log", str(log_path), *more]
+        monkeypatch.setenv(app.OPTIONS_VARIABLE, shlex.join(own))
+
+    options()
+    return options
+
+
+def page(name: str) -> AppTest:
+    """One page, run once."""
+    script = f"import app, page_{name}\napp.start()\npage_{name}.show()\n"
+    at = AppTest.from_string(script, default_timeout=60).run()
+    assert not at.exception
+    return at
+
+
+def text_of(at: AppTest) -> str:
+    """All that a page says."""
+    kinds = (at.info, at.warning, at.error, at.success, at.caption, at.markdown, at.subheader)
+    said = [str(one.value) for kind in kinds for one in kind]
+    return "\n".join([*said, *(one.proto.body for one in at.get("html"))])
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {one.label: one.value for one in at.metric}
+
+
+def upload(at: AppTest, key: str, files: list[tuple[str, bytes]]) -> AppTest:
+    at.file_uploader(key=key).set_value([(name, data, "image/jpeg") for name, data in files])
+    at.run()
+    assert not at.exception
+    return at
+
+
+def recorded(path) -> list[tuple]:
+    with InspectionLog(path) as log:
+        return list(log.query("SELECT file, decision, prob_defect, station, lot FROM inspections"))
+
+
+# --- Inspect -------------------------------------------------------------------------------------
+
+
+def test_inspect_says_what_predict_decides(options, predictor, paths, log_path):
+    for path, direct in zip(paths[::4], predictor.predict(paths[::4]), strict=True):
+        at = upload(page("inspect"), "photographs", [(path.name, path.read_bytes())])
+        assert metrics(at)["Defect probability"] == f"{direct.prob_defect:.4f}"
+        word = {"ok": "Good", "defect": "Defect"}[direct.decision]
+        assert f'<div class="word">{word}</div>' in text_of(at)
+        assert f'class="verdict {direct.decision}"' in text_of(at)
+        assert len(at.get("image")) == 1
+        assert recorded(log_path)[-1][:2] == (path.name, direct.decision)
+
+
+def test_touching_the_page_judges_nothing_twice(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(p.name, p.read_bytes()) for p in paths[:3]])
+    at.slider(key="strength").set_value(0).run()
+    at.selectbox(key="part").set_value(2).run()
+    assert not at.exception
+    assert sorted(row[0] for row in recorded(log_path)) == sorted(p.name for p in paths[:3])
+
+
+def test_station_and_lot_go_into_the_log_and_stay(options, paths, log_path):
+    options("--station", "line 3")
+    at = page("inspect")
+    assert at.text_input[0].value == "line 3"
+    at.text_input[1].set_value("A17").run()
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert recorded(log_path)[0][3:] == ("line 3", "A17")
+
+
+def test_a_broken_image_gives_a_sentence_and_is_recorded(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [("broken.jpeg", paths[0].read_bytes()[:300])])
+    assert "broken.jpeg cannot be read" in text_of(at)
+    assert "Not judged" in text_of(at)
+    assert recorded(log_path)[0][:3] == ("broken.jpeg", "", None)
+    name = "<script>alert(1)</script>.jpeg"
+    assert "<script>" not in text_of(upload(page("inspect"), "photographs", [(name, b"x")]))
+
+
+def test_several_parts_are_sorted_and_chosen_from(options, predictor, paths):
+    files = [(path.name, path.read_bytes()) for path in paths[:4]]
+    at = upload(page("inspect"), "photographs", [*files, ("bad.png", b"")])
+    worst = max(p.prob_defect for p in predictor.predict(paths[:4]))
+    assert metrics(at)["Defect probability"] == f"{worst:.4f}"
+    labels = at.selectbox(key="part").options
+    assert len(labels) == 5
+    assert labels[-1].endswith("bad.png")
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_rendered_parts_are_judged_and_not_recorded(options, predictor, log_path, kind):
+    at = page("inspect")
+    at.button_group(key="sample").set_value(kind).run()
+    assert not at.exception
+    (direct,) = predictor.predict([sample_part(kind, 1)])
+    assert metrics(at)["Defect probability"] == f"{direct.prob_defect:.4f}"
+    assert not log_path.exists() or recorded(log_path) == []
+    assert sample_part(kind, 1) == sample_part(kind, 1) != sample_part(kind, 2)
+
+
+def test_a_part_in_the_band_waits_until_a_person_has_spoken(options, paths, log_path):
+    options("--review", "0", "1")
+    at = upload(page("inspect"), "photographs", [(p.name, p.read_bytes()) for p in paths[:2]])
+    assert "A person decides" in text_of(at)
+    later = page("inspect")  # another visitor, another day
+    assert "Waiting for a person: 2" in text_of(later)
+    later.button(key="Defect 2").click().run()
+    assert "give a name" in text_of(later)
+    later.text_input(key="person for waiting").set_value("Huber")
+    later.button(key="Defect 2").click().run()
+    assert not later.exception
+    assert "Waiting for a person: 1" in text_of(later)
+    with InspectionLog(log_path) as log:
+        assert list(log.query("SELECT inspection_id, verdict, person FROM verdicts")) == [
+            (2, "defect", "Huber")
+        ]
+
+
+def test_a_person_may_say_otherwise(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.radio[0].set_value("Good")
+    at.text_input(key="person 1").set_value("Huber")
+    at.text_input(key="note 1").set_value("a stain")
+    (submit,) = [one for one in at.button if one.label == "Store the verdict"]
+    submit.click().run()
+    assert not at.exception
+    assert "Huber says: Good (a stain)" in text_of(at)
+    with InspectionLog(log_path) as log:
+        assert next(log.query("SELECT verdict, person, note FROM verdicts")) == (
+            "ok", "Huber", "a stain",
+        )  # fmt: skip
+
+
+def test_the_limits_are_the_services(options, paths, monkeypatch):
+    monkeypatch.setattr(page_parts, "MAX_IMAGE_BYTES", 100)
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert "a photograph may have" in text_of(at)
+    assert not at.metric
+
+
+def test_what_cannot_be_recorded_is_not_shown_as_decided(options, paths, monkeypatch):
+    def full(self, records):
+        raise UserError("disk full")
+
+    monkeypatch.setattr(InspectionLog, "append", full)
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert "could not be recorded: disk full" in text_of(at)
+    assert not at.metric
+
+
+def test_without_a_model_the_page_says_which_command_makes_one(tmp_path, monkeypatch):
+    monkeypatch.setenv(app.OPTIONS_VARIABLE, "")
+    monkeypatch.chdir(tmp_path)
+    for name in ("inspect", "batch", "process", "model"):
+        assert "make demo" in text_of(page(name))
+
+
+# --- Batch ---------------------------------------------------------------------------------------
+
+
+def zipped(files: list[tuple[str, bytes]]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def table(at: AppTest):
+    return at.dataframe[0].value
+
+
+def start_batch(at: AppTest) -> AppTest:
+    next(one for one in at.button if one.label.startswith("Inspect")).click().run()
+    assert not at.exception
+    return at
+
+
+def check_batch(at: AppTest, predictor, paths, log_path) -> None:
+    """The table is that of predict.py, the likeliest defects first, and so is the log."""
+    direct = {path.name: p for path, p in zip(paths, predictor.predict(paths), strict=True)}
+    found = table(at)
+    names = [name.rpartition("/")[2] for name in found["file"]]
+    assert sorted(names) == sorted(direct)
+    for name, chance, verdict in zip(
+        names, found["defect probability"], found["verdict"], strict=True
+    ):
+        assert chance == pytest.approx(direct[name].prob_defect, abs=1e-4)
+        assert verdict.endswith({"ok": "Good", "defect": "Defect"}[direct[name].decision])
+    assert list(found["defect probability"]) == sorted(found["defect probability"], reverse=True)
+    assert all(url.startswith("data:image/jpeg;base64,") for url in found["photograph"])
+    assert len(recorded(log_path)) == len(paths)
+
+
+def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_path):
+    at = page("batch")
+    upload(at, "folder", [(path.name, path.read_bytes()) for path in paths])
+    check_batch(start_batch(at), predictor, paths, log_path)
+    (button,) = at.get("download_button")
+    from page_batch import as_csv
+
+    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"]))))
+    assert list(rows[0]) == COLUMNS
+    assert [row["path"] for row in rows] == list(table(at)["file"])
+    assert button.label == "Download CSV"
+
+
+def test_a_zip_file_is_judged_like_a_folder(options, predictor, paths, log_path):
+    files = [(f"line 3/{path.name}", path.read_bytes()) for path in paths]
+    files += [("line 3/notes.txt", b"x"), ("__MACOSX/._a.jpeg", b"x")]
+    at = page("batch")
+    at.button_group(key="from").set_value("Zip file").run()
+    at.file_uploader(key="zip").set_value(("parts.zip", zipped(files), "application/zip")).run()
+    assert "notes.txt: no photograph" in text_of(at)
+    check_batch(start_batch(at), predictor, paths, log_path)
+
+
+def test_an_unreadable_part_comes_first_and_is_never_good(options, paths):
+    at = upload(page("batch"), "folder", [("a.jpeg", paths[0].read_bytes()), ("b.png", b"")])
+    found = table(start_batch(at))
+    assert list(found["file"]) == ["b.png", "a.jpeg"]
+    assert found["verdict"][0].endswith("Not judged")
+    assert found["error"][0] == "empty file"
+    assert metrics(at)["Not judged"] == "1"
+
+
+def test_a_damaged_zip_file_gives_a_sentence(options):
+    for data in (b"no zip", zipped([("a.jpeg", b"x" * 500)])[:-40]):
+        at = page("batch")
+        at.button_group(key="from").set_value("Zip file").run()
+        at.file_uploader(key="zip").set_value(("parts.zip", data, "application/zip")).run()
+        assert not at.exception
+        assert "parts.zip cannot be opened" in text_of(at)
+
+
+# --- Process -------------------------------------------------------------------------------------
+
+
+def test_an_empty_log_is_explained(options):
+    assert "nothing to chart yet" in text_of(page("process"))
+
+
+def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths, log_path):
+    for lot in ("A1", "A2", "A3"):
+        at = page("inspect")
+        at.text_input[1].set_value(lot).run()
+        part = paths[["A1", "A2", "A3"].index(lot) * 4 :][:4]
+        upload(at, "photographs", [(path.name, path.read_bytes()) for path in part])
+    at = page("process")
+    rejected = sum(p.decision == "defect" for p in predictor.predict(paths[:12]))
+    assert metrics(at)["Inspections"] == "12"
+    assert metrics(at)["Rejected"] == f"{rejected / 12:.1%}"
+    assert len(at.get("image")) == 1 + min(rejected, 12)
+    at.selectbox(key="baseline from").set_value("A1").run()
+    at.selectbox(key="baseline to").set_value("A2").run()
+    assert not at.exception
+    at.selectbox(key="baseline from").set_value("A3").run()  # ends before it begins
+    assert "No such baseline" in text_of(at)
+
+
+# --- Model ---------------------------------------------------------------------------------------
+
+
+def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predictor):
+    from validation_file import read_validation
+
+    at = page("model")
+    text = text_of(at)
+    assert predictor.model_id in metrics(at).values()
+    assert "castings never seen" in text
+    assert "2,710/3,137" in text
+    assert "Copying the label" in text
+    defective, _, prob_defect = read_validation(trained / "best.pth")
+    for threshold in (predictor.threshold, 0.0, 1.0):
+        at.slider(key="threshold").set_value(float(threshold)).run()
+        missed = int((defective & (prob_defect < threshold)).sum())
+        wanted = f"{missed} of {defective.sum()} = {missed / defective.sum():.1%}"
+        assert metrics(at)["Missed defects"] == wanted
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_all_pages_are_reached_from_the_top(options):
+    at = AppTest.from_string("import app\napp.show()", default_timeout=60).run()
+    assert not at.exception
+    assert at.file_uploader(key="photographs")
+
+
+def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(app.os, "execv", lambda program, command: started.append(command))
+    monkeypatch.setenv(app.OPTIONS_VARIABLE, "")
+    own = ["--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "a b.db")]
+    app.main([*own, "--port", "8600"])
+    assert started[0][1:5] == ["-m", "streamlit", "run", str(ROOT / "app.py")]
+    assert started[0][-2:] == ["--server.port", "8600"]
+    assert shlex.split(app.os.environ[app.OPTIONS_VARIABLE])[:4] == own
+    with pytest.raises(UserError, match="no such checkpoint"):
+        app.main(["--checkpoint", "gone.pth"])
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
+        app.main([])
