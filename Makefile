@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 
-.PHONY: help demo test test-all check clean
+.PHONY: help demo serve app test test-all check clean
 help:
 	@echo "make demo      render synthetic castings, train, test (about 3 minutes after installing)"
+	@echo "make serve     the REST service on PORT=8000, for this machine"
+	@echo "make app       the page on PORT=8501; in the band REVIEW='0.2 0.8' a person decides"
 	@echo "make test      the fast tests"
 	@echo "make test-all  all tests; those on the real images need CASTING_DATA"
 	@echo "make check     lint and format"
@@ -19,6 +21,13 @@ demo: .venv/run.installed
 	  --image-size 96 --epochs 6 --batch-size 16 --lr 7e-4 --schedule cosine --augment flip
 	$(BIN)/python test.py --data $(DEMO_DATA) --checkpoint checkpoints/demo/best.pth --out results/demo
 	@echo "castings: $(DEMO_DATA); pictures: results/demo/*.png, checkpoints/demo/curves.png"
+
+serve: .venv/deploy.installed
+	$(BIN)/python serve.py --port $(or $(PORT),8000)
+
+REVIEW ?= 0.2 0.8
+app: .venv/deploy.installed
+	$(BIN)/python app.py --port $(or $(PORT),8501) $(if $(REVIEW),--review $(REVIEW))
 
 test: .venv/dev.installed
 	$(BIN)/python -m pytest
@@ -38,10 +47,15 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+.venv/deploy.installed: requirements.txt requirements-deploy.txt
+	@$(MAKE) --no-print-directory .venv/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deploy.txt
+	@touch $@ .venv/run.installed
+
 .venv/dev.installed: requirements.txt requirements-deploy.txt requirements-dev.txt
 	@$(MAKE) --no-print-directory .venv/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@ .venv/run.installed
+	@touch $@ .venv/deploy.installed .venv/run.installed
 
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
