@@ -152,7 +152,8 @@ class Guard:
         if self.api_key is None:
             self._check_local(headers)
         elif path not in OPEN_PATHS:
-            given = headers.get("x-api-key", "").encode("latin-1", "replace")
+            bearer = headers.get("authorization", "").removeprefix("Bearer ")  # Prometheus's way
+            given = headers.get("x-api-key", bearer).encode("latin-1", "replace")
             if not hmac.compare_digest(given, self.api_key):
                 raise RefusedError(401, "unauthorised", "send the service's key as X-API-Key")
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from common import ROOT
-from results import MARKS, leak_text, results_table, speed_table
+from results import MARKS, leak_text, results_table, service_text, speed_table
 
 SCRIPTS = (
     "data_split.py", "synthetic.py", "train.py", "test.py", "predict.py", "probe.py", "release.py",
     "results.py", "benchmark.py", "watch.py", "explain.py", "export.py", "records.py",
+    "serve.py", "app.py",
 )  # fmt: skip
 # Who may import whom; everybody may import common.
 ALLOWED = {
@@ -48,7 +49,10 @@ ALLOWED = {
         "data", "data_split", "dataset", "model", "operating_point", "processes", "run_state",
         "train_options", "training_step",
     },
-    "validate": {"metrics", "model", "operating_point", "processes", "run_setup"},
+    "validation_file": set(),
+    "validate": {
+        "metrics", "model", "operating_point", "processes", "run_setup", "validation_file",
+    },
     "train": {
         "data", "data_split", "dataset", "model", "plots", "processes", "run_setup", "run_state",
         "schedule", "train_options", "validate",
@@ -58,6 +62,36 @@ ALLOWED = {
     "arrivals": {"images"},
     "watch": {"arrivals", "images", "predict", "records"},
     "heatmap": {"data", "model"},
+    "inspector": {"images", "predict", "records"},
+    "log_search": {"records"},
+    "batching": {"inspector", "predict", "records"},
+    "service_guard": set(),
+    "service_answers": {"inspector", "log_search"},
+    "service": {
+        "batching", "explain", "heatmap", "inspector", "predict", "records", "service_guard",
+    },
+    "service_routes": {
+        "inspector", "log_search", "predict", "records", "service", "service_answers",
+        "service_guard",
+    },
+    "serve": {"predict", "records", "service", "service_guard", "service_routes"},
+    "samples": {"synthetic", "synthetic_casting"},
+    "uploads": {"images", "inspector"},
+    "page_parts": {
+        "explain", "heatmap", "images", "inspector", "predict", "records", "samples",
+    },
+    "page_inspect": {
+        "inspector", "log_search", "overlays", "page_parts", "predict", "records", "samples",
+    },
+    "page_batch": {"images", "inspector", "page_parts", "predict", "uploads"},
+    "page_process": {
+        "images", "log_search", "overlays", "page_parts", "predict", "process_control", "records",
+    },
+    "page_model": {"metrics", "page_parts", "results", "validation_file"},
+    "app": {
+        "model", "page_batch", "page_inspect", "page_model", "page_parts", "page_process",
+        "predict", "records",
+    },
     "explain": {"heatmap", "image_files", "images", "overlays", "predict", "records"},
     "onnx_graph": {"data", "grey_stem", "model", "onnx_network"},
     "export": {
@@ -87,12 +121,15 @@ ALLOWED = {
     "benchmark_heatmaps": {
         "heatmap", "images", "measuring", "model", "synthetic",
     },
+    "benchmark_serve": {"data_split", "dataset", "measuring", "model", "predict"},
     "benchmark": {
-        "benchmark_heatmaps", "benchmark_infer", "benchmark_train", "synthetic_casting",
+        "benchmark_heatmaps", "benchmark_infer", "benchmark_serve", "benchmark_train", "synthetic_casting",
         "train_options",
     },
     "results": set(),
-    "release": {"data_split", "dataset", "held_out", "metrics", "model", "results"},
+    "release": {
+        "data_split", "dataset", "held_out", "metrics", "model", "results", "validation_file",
+    },
 }  # fmt: skip
 
 
@@ -169,7 +206,7 @@ def test_the_readmes_figures_are_the_published_ones():
     readme = (ROOT / "README.md").read_text()
     results = json.loads((ROOT / "docs" / "results.json").read_text())
     texts = {"table": results_table(results), "leak": leak_text(results)}
-    texts["speed"] = speed_table(results)
+    texts |= {"speed": speed_table(results), "service": service_text(results)}
     for part, expected in texts.items():
         begin, end = MARKS[part]
         assert readme.split(begin)[1].split(end)[0].strip() == expected.strip()

@@ -298,6 +298,8 @@ def test_the_key_is_asked_for_everywhere_but_for_health(connect, paths):
     for path in ("/v1/model", "/v1/inspections", "/metrics"):
         assert client.get(path).status_code == 401
         assert client.get(path, headers=KEY).status_code == 200
+        bearer = {"Authorization": f"Bearer {KEY['X-API-Key']}"}
+        assert client.get(path, headers=bearer).status_code == 200
     for path in ("/healthz", "/readyz", "/openapi.json"):
         assert client.get(path).status_code == 200
     elsewhere = {"Host": "inspection.example"} | KEY
