@@ -118,7 +118,7 @@ def show_batch(desk: Desk, batch: Sorted) -> None:
         column.metric(word, f"{decisions.count(decision):,}")
     chosen = st.dataframe(
         rows(batch), height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
-        row_height=THUMBNAIL_PX - 8, key="table",
+        row_height=THUMBNAIL_PX - 8, key=f"table {batch.parts[0][0].id}",
         column_config={
             "photograph": st.column_config.ImageColumn("", width="small"),
             "defect probability": st.column_config.ProgressColumn(
@@ -151,15 +151,17 @@ def show_batch(desk: Desk, batch: Sorted) -> None:
 def rows(batch: Sorted) -> dict[str, list]:
     """The table's columns."""
     predictions = [one.prediction for one, _ in batch.parts]
-    return {
+    table = {
         "photograph": batch.thumbnails,
         "verdict": [f"{MARKS[p.decision]} {WORDS[p.decision]}" for p in predictions],
         "defect probability": [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
         "file": [one.name for one, _ in batch.parts],
         "inspection": [one.id for one, _ in batch.parts],
-        "error": [p.error for p in predictions],
     }
+    if any(p.error for p in predictions):
+        table["error"] = [p.error for p in predictions]
+    return table
 
 
 def thumbnail(data: bytes) -> str | None:

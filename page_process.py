@@ -26,17 +26,25 @@ def show() -> None:
     try:
         with InspectionLog(desk.log) as log:
             show_counts(log)
-            process = analyse_process(log.query, by, None, desk.log.name)
-            process = with_baseline(log, process)
-            show_charts(desk, process)
+            show_process(desk, log, by)
             st.subheader("Last rejects", divider="gray")
             show_rejects(desk, search(log, decisions=["defect"], limit=REJECTS))
     except UserError as error:
         st.info(
-            f"There is nothing to chart yet: {error}. What is inspected on this page, by serve.py, "
+            f"There is nothing to show yet: {error}. What is inspected on this page, by serve.py, "
             f"watch.py or predict.py --log {desk.log} appears here.",
             icon=":material/timeline:",
         )
+
+
+def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
+    """The charts, or why there are none."""
+    try:
+        process = analyse_process(log.query, by, None, desk.log.name)
+    except UserError as error:
+        st.info(f"No charts by {by} yet: {error}.", icon=":material/timeline:")
+        return
+    show_charts(desk, with_baseline(log, process))
 
 
 def show_counts(log: InspectionLog) -> None:
@@ -92,11 +100,19 @@ def show_charts(desk: Desk, process: Process) -> None:
         if reason
     ]
     if found:
-        st.warning(f"{len(found)} of {len(process.groups)} subgroups stand out.")
-        st.dataframe(found[::-1], hide_index=True)
+        st.warning(
+            f"{len(found)} of {len(process.groups)} subgroups stand out.", icon=":material/warning:"
+        )
     else:
         st.success("No subgroup stands out.", icon=":material/check:")
     st.image(picture, width="stretch")
+    if found:
+        columns = {
+            "subgroup": st.column_config.TextColumn(process.by, width="small"),
+            "rejected": st.column_config.TextColumn(width="small"),
+            "why": st.column_config.TextColumn("why it stands out", width="large"),
+        }
+        st.dataframe(found[::-1], hide_index=True, column_config=columns)
 
 
 def show_rejects(desk: Desk, rejects: list[Found]) -> None:

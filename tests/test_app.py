@@ -277,8 +277,12 @@ def test_a_damaged_zip_file_gives_a_sentence(options):
 # --- Process -------------------------------------------------------------------------------------
 
 
-def test_an_empty_log_is_explained(options):
-    assert "nothing to chart yet" in text_of(page("process"))
+def test_an_empty_log_is_explained(options, paths):
+    assert "nothing to show yet" in text_of(page("process"))
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at = page("process")
+    assert "No charts by lot yet: limits need at least 2" in text_of(at)
+    assert metrics(at)["Inspections"] == "1"
 
 
 def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths, log_path):

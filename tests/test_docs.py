@@ -123,8 +123,8 @@ ALLOWED = {
     },
     "benchmark_serve": {"data_split", "dataset", "measuring", "model", "predict"},
     "benchmark": {
-        "benchmark_heatmaps", "benchmark_infer", "benchmark_serve", "benchmark_train", "synthetic_casting",
-        "train_options",
+        "benchmark_heatmaps", "benchmark_infer", "benchmark_serve", "benchmark_train",
+        "synthetic_casting", "train_options",
     },
     "results": set(),
     "release": {

@@ -29,7 +29,15 @@ from predict import load_predictor
 from run_setup import resolve_settings
 from schedule import one_cycle
 
-FILES = {"best.pth", "best.json", "last.pth", "history.csv", "curves.png", "split.csv"}
+FILES = {
+    "best.pth",
+    "best.json",
+    "best_validation.csv",
+    "last.pth",
+    "history.csv",
+    "curves.png",
+    "split.csv",
+}
 
 
 def state_hash(out: Path) -> str:
