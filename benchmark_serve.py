@@ -29,6 +29,7 @@ from model import find_checkpoint
 from predict import BATCH_SIZE, Predictor, load_predictor
 
 RATE = 20  # requests a second, four at a time
+PACED_S, CROWD_S = 60, 10  # how long each kind of load lasts
 CROWD = 32  # clients at saturation
 LONG_RUN = 10_000  # requests while memory is watched
 # wrk's: each request another photograph
@@ -137,7 +138,7 @@ def service(checkpoint: Path, folder: Path) -> Iterator[tuple[str, subprocess.Po
         yield found[0], process
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 def compare(url: str, predictor: Predictor, parts: Sequence[Path]) -> dict:
@@ -161,8 +162,20 @@ def compare(url: str, predictor: Predictor, parts: Sequence[Path]) -> dict:
 
 
 def paced(url: str, process: subprocess.Popen, part: Path) -> tuple[Load, list[float]]:
-    """A minute of 20 requests a second, sent four at a time; latencies as the client sees them."""
-    command = ["hey", "-z", "60s", "-c", "4", "-q", str(RATE // 4), "-m", "POST", "-o", "csv"]
+    """20 requests a second, sent four at a time; latencies as the client sees them."""
+    command = [
+        "hey",
+        "-z",
+        f"{PACED_S}s",
+        "-c",
+        "4",
+        "-q",
+        str(RATE // 4),
+        "-m",
+        "POST",
+        "-o",
+        "csv",
+    ]
     command += ["-T", "image/jpeg", "-D", str(part), f"{url}/v1/predict"]
     output, load = under_load(command, process)
     rows = list(csv.DictReader(io.StringIO(output)))
@@ -185,7 +198,7 @@ def in_turns(
     speeds, loads = {"predict.py": [], "service": []}, []
     for number, name in turns(list(speeds), rounds):
         if name == "service":
-            load = crowd(url, process, script, seconds=10)
+            load = crowd(url, process, script)
             speed = load.requests / load.seconds
             loads += [load] if number else []
         else:
@@ -196,9 +209,9 @@ def in_turns(
 
 
 def own_speed(predictor: Predictor, parts: Sequence[Path]) -> float:
-    """predict.py's images/s from files, in its own batches, for about ten seconds."""
+    """predict.py's images/s from files, in its own batches."""
     count, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < 10:
+    while (elapsed := time.perf_counter() - started) < CROWD_S:
         for start in range(0, len(parts), BATCH_SIZE):
             count += len(predictor.predict(parts[start : start + BATCH_SIZE]))
     return count / elapsed
@@ -212,9 +225,9 @@ def wrk_script(parts: Sequence[Path], folder: Path) -> Path:
     return script
 
 
-def crowd(url: str, process: subprocess.Popen, script: Path, seconds: int) -> Load:
+def crowd(url: str, process: subprocess.Popen, script: Path) -> Load:
     """32 clients that ask again as soon as they are answered."""
-    command = ["wrk", "-t", "1", "-c", str(CROWD), "-d", f"{seconds}s", "--timeout", "20s"]
+    command = ["wrk", "-t", "1", "-c", str(CROWD), "-d", f"{CROWD_S}s", "--timeout", "20s"]
     output, load = under_load([*command, "-s", str(script), url], process)
     found = re.search(r"RESULT (\d+) (\d+) (\d+)", output).groups()
     requests, microseconds, errors = map(int, found)
@@ -253,7 +266,7 @@ def long_run(url: str, process: subprocess.Popen, script: Path) -> dict:
     """Memory of the service after each tenth of 10,000 requests under a crowd, in MB."""
     counts, readings = [0], [memory_mb(process.pid)]
     while counts[-1] < LONG_RUN:
-        load = crowd(url, process, script, seconds=10)
+        load = crowd(url, process, script)
         counts.append(counts[-1] + load.requests)
         readings.append(memory_mb(process.pid))
     return {"requests": counts, "resident_mb": readings}

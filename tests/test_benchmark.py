@@ -1,6 +1,7 @@
 """The benchmarks run on small data, tell their machine, and end with one JSON."""
 
 import json
+import shutil
 import statistics
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torchvision.models import resnet18
 
 import benchmark
+import benchmark_serve
 import benchmark_train
 from benchmark_infer import PlainInference
 from common import UserError
@@ -60,6 +62,26 @@ def test_inference_is_measured_part_by_part_and_in_batches(castings, trained, ca
     for line in result["engines"]:
         assert 0 < line["p50_ms"] <= line["p95_ms"] <= line["p99_ms"]
         assert all(line[f"images_per_s_{size}"] > 0 for size in (1, 8, 32))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("hey") and shutil.which("wrk")), reason="needs hey and wrk; apt install both"
+)
+def test_the_service_is_measured_under_load(castings, trained, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark_serve, "PACED_S", 2)
+    monkeypatch.setattr(benchmark_serve, "CROWD_S", 1)
+    monkeypatch.setattr(benchmark_serve, "LONG_RUN", 20)
+    options = ["--data", str(castings), "--device", "cpu", "--parts", "8", "--rounds", "1"]
+    result = run(capsys, "serve", *options, "--checkpoint", str(trained / "best.pth"))
+    assert result["other_decisions"] == 0
+    assert result["largest_difference"] < 1e-4
+    assert result["paced"]["errors"] == result["saturated"]["errors"] == 0
+    assert 0 < result["paced"]["p50_ms"] <= result["paced"]["p95_ms"]
+    assert result["saturated"]["ratio_vs_predict"] > 0
+    assert 0 <= result["saturated"]["generator_cpu_share"] < 1
+    assert result["memory_mb"]["requests"][-1] >= 20
+    assert min(result["memory_mb"]["resident_mb"]) > 0
 
 
 def test_the_baseline_judges_like_our_own_path(castings, trained):
