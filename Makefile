@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
+REVIEW ?= 0.2 0.8
 
 .PHONY: help demo serve app test test-all check clean
 help:
 	@echo "make demo      render synthetic castings, train, test (about 3 minutes after installing)"
 	@echo "make serve     the REST service on PORT=8000, for this machine"
-	@echo "make app       the page on PORT=8501; in the band REVIEW='0.2 0.8' a person decides"
+	@echo "make app       the page on PORT=8501"
+	@echo "               both: between REVIEW='0.2 0.8' a person decides; REVIEW= for nobody"
 	@echo "make test      the fast tests"
 	@echo "make test-all  all tests; those on the real images need CASTING_DATA"
 	@echo "make check     lint and format"
@@ -23,9 +25,8 @@ demo: .venv/run.installed
 	@echo "castings: $(DEMO_DATA); pictures: results/demo/*.png, checkpoints/demo/curves.png"
 
 serve: .venv/deploy.installed
-	$(BIN)/python serve.py --port $(or $(PORT),8000)
+	$(BIN)/python serve.py --port $(or $(PORT),8000) $(if $(REVIEW),--review $(REVIEW))
 
-REVIEW ?= 0.2 0.8
 app: .venv/deploy.installed
 	$(BIN)/python app.py --port $(or $(PORT),8501) $(if $(REVIEW),--review $(REVIEW))
 

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from common import ROOT, UserError, require_packages, run_script, script_parser
+from listening import listening_socket, port
 from model import find_checkpoint
 from predict import add_inspection_arguments, checked_band
 from records import DEFAULT_LOG, InspectionLog
@@ -33,19 +34,31 @@ def build_parser() -> argparse.ArgumentParser:
         "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument("--port", type=int, default=8501, help="default: 8501")
+    parser.add_argument("--port", type=port, default=8501, help="default: 8501")
     return parser
 
 
 def start() -> None:
     """What every page begins with: the options, title and style."""
+    import streamlit as st
+
+    place = st.empty()
+    if "page_parts" not in sys.modules:  # PyTorch takes its time
+        place.caption("Starting; only the first visitor waits.")
     from page_parts import set_up
 
-    set_up(build_parser().parse_args(shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))))
+    place.empty()
+    try:
+        options = build_parser().parse_args(shlex.split(os.environ.get(OPTIONS_VARIABLE, "")))
+    except (SystemExit, ValueError):
+        st.error(f"{OPTIONS_VARIABLE} holds wrong options; the terminal says which.")
+        st.stop()
+    set_up(options)
 
 
 def show() -> None:
     """The page itself, as Streamlit runs it from top to bottom whenever somebody touches it."""
+    start()
     import streamlit as st
 
     import page_batch
@@ -53,7 +66,6 @@ def show() -> None:
     import page_model
     import page_process
 
-    start()
     pages = [
         st.Page(page_inspect.show, title="Inspect", icon=":material/search:", url_path="inspect"),
         st.Page(page_batch.show, title="Batch", icon=":material/grid_view:", url_path="batch"),
@@ -71,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.checkpoint:
         find_checkpoint(args.checkpoint)
     InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
+    listening_socket(args.host, args.port).close()
     if args.host != "127.0.0.1":
         print("note: whoever reaches this machine can use the page; see docs/deploy.md")
     os.environ[OPTIONS_VARIABLE] = shlex.join(argv)

@@ -1,9 +1,11 @@
 """Collects what concurrent requests want inspected; one thread inspects it in batches.
 
 Nothing waits for a batch to fill: while one is computed, the next collects. A lone part is judged
-at once, a crowd in batches of up to 32.
+at once, a crowd in batches of up to 32. A request is never split: all its parts are recorded, or
+none of them.
 """
 
+import itertools
 import math
 import threading
 import time
@@ -13,10 +15,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import UserError
 from inspector import Inspected, Inspector, Part
 from predict import BATCH_SIZE, Predictor
 from records import InspectionLog
+
+FAILING_S = 5.0
 
 
 class QueueFullError(Exception):
@@ -29,10 +32,10 @@ class QueueFullError(Exception):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A part on the queue."""
+    """The parts of a request on the queue: judged and recorded all together, or none of them."""
 
-    part: Part
-    done: "Future[Inspected]" = field(default_factory=Future)
+    parts: Sequence[Part]
+    done: "Future[list[Inspected]]" = field(default_factory=Future)
 
 
 class Batcher:
@@ -47,10 +50,10 @@ class Batcher:
         self, predictor: Predictor, log: Path, limit: int, observe: Callable[[int], object]
     ):
         self.limit, self.observe = limit, observe
-        self.failure = ""  # why the last batch failed
         self._predictor, self._log = predictor, log
         self._waiting: deque[Waiting] = deque()
-        self._in_work = 0
+        self._depth = 0
+        self._failed_at = -math.inf  # monotonic time
         self._changed = threading.Condition()
         self._stopping = False
         self._part_s = 0.05  # how long a part takes, smoothed
@@ -76,39 +79,43 @@ class Batcher:
     @property
     def depth(self) -> int:
         """Parts that wait or are being judged."""
-        return len(self._waiting) + self._in_work
+        return self._depth
 
     @property
     def is_running(self) -> bool:
         """Whether parts are taken."""
         return self._thread.is_alive() and not self._stopping
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether a batch has just failed; not for long, for only the next one can tell."""
+        return time.monotonic() - self._failed_at < FAILING_S
+
     def check_room(self, count: int = 1) -> None:
         """Raise QueueFullError unless `count` more parts may come."""
-        if self.depth + count > self.limit:
-            raise QueueFullError(max(1, math.ceil(self.depth * self._part_s)))
+        if self._stopping or self._depth + count > self.limit:
+            raise QueueFullError(max(1, math.ceil(self._depth * self._part_s)))
 
-    def submit(self, parts: Sequence[Part]) -> "list[Future[Inspected]]":
-        """Queue parts, all or none.
+    def submit(self, parts: Sequence[Part]) -> "Future[list[Inspected]]":
+        """Queue the parts of a request, all or none; the result is in their order.
 
         Raises:
             QueueFullError: there is no room for all.
         """
-        waiting = [Waiting(part) for part in parts]
+        waiting = Waiting(parts)
         with self._changed:
             self.check_room(len(parts))
-            if self._stopping:
-                raise QueueFullError(1)
-            self._waiting += waiting
+            self._waiting.append(waiting)
+            self._depth += len(parts)
             self._changed.notify()
-        return [one.done for one in waiting]
+        return waiting.done
 
     # --- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             log = InspectionLog(self._log, "create")
-        except UserError as error:
+        except BaseException as error:
             self._opened.set_exception(error)
             return
         with log:
@@ -116,31 +123,37 @@ class Batcher:
             self._opened.set_result(None)
             while batch := self._next_batch():
                 self._inspect(inspector, batch)
+                with self._changed:
+                    self._depth -= sum(len(one.parts) for one in batch)
 
     def _next_batch(self) -> list[Waiting]:
-        """Waits for parts; empty when the service stops and none is left."""
+        """Waits for requests; empty when the service stops and none is left."""
         with self._changed:
-            self._in_work = 0
             self._changed.wait_for(lambda: self._waiting or self._stopping)
-            batch = [self._waiting.popleft() for _ in range(min(BATCH_SIZE, len(self._waiting)))]
-            self._in_work = len(batch)
+            batch, size = [], 0
+            while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].parts)
             return batch
 
     def _inspect(self, inspector: Inspector, batch: list[Waiting]) -> None:
-        # A client that has gone leaves a cancelled future: its part is not judged
+        # What the service gives up when it ends is cancelled, and not judged any more
         batch = [one for one in batch if one.done.set_running_or_notify_cancel()]
+        parts = [part for one in batch for part in one.parts]
+        if not parts:
+            return
         started = time.perf_counter()
         try:
-            found = inspector.inspect([one.part for one in batch])
+            found = inspector.inspect(parts)
         except Exception as error:  # the thread lives on: the next batch may succeed
-            self.failure = str(error) or type(error).__name__
+            self._failed_at = time.monotonic()
             for one in batch:
                 one.done.set_exception(error)
             return
-        self.failure = ""
-        for one, inspected in zip(batch, found, strict=True):
-            one.done.set_result(inspected)
-        if batch:
-            self.observe(len(batch))
-            each_s = (time.perf_counter() - started) / len(batch)
-            self._part_s += 0.2 * (each_s - self._part_s)
+        self._failed_at = -math.inf
+        rest = iter(found)
+        for one in batch:
+            one.done.set_result(list(itertools.islice(rest, len(one.parts))))
+        self.observe(len(parts))
+        each_s = (time.perf_counter() - started) / len(parts)
+        self._part_s += 0.2 * (each_s - self._part_s)

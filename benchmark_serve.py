@@ -163,20 +163,9 @@ def compare(url: str, predictor: Predictor, parts: Sequence[Path]) -> dict:
 
 def paced(url: str, process: subprocess.Popen, part: Path) -> tuple[Load, list[float]]:
     """20 requests a second, sent four at a time; latencies as the client sees them."""
-    command = [
-        "hey",
-        "-z",
-        f"{PACED_S}s",
-        "-c",
-        "4",
-        "-q",
-        str(RATE // 4),
-        "-m",
-        "POST",
-        "-o",
-        "csv",
-    ]
-    command += ["-T", "image/jpeg", "-D", str(part), f"{url}/v1/predict"]
+    pace = ["-z", f"{PACED_S}s", "-c", "4", "-q", str(RATE // 4)]
+    body = ["-m", "POST", "-T", "image/jpeg", "-D", str(part)]
+    command = ["hey", *pace, *body, "-o", "csv", f"{url}/v1/predict"]
     output, load = under_load(command, process)
     rows = list(csv.DictReader(io.StringIO(output)))
     good = [1000 * float(row["response-time"]) for row in rows if row["status-code"] == "200"]

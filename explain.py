@@ -86,9 +86,12 @@ def explain(
 
 
 def explain_judged(
-    explainer: Explainer, judged: Sequence[tuple[bytes, Prediction]]
+    explainer: Explainer, judged: Sequence[tuple[bytes, Prediction]], largest_px: int
 ) -> list[Explained]:
     """Maps of photographs that have been judged, given as the bytes of their files.
+
+    Args:
+        largest_px: pictures are shrunk until no side is longer.
 
     Raises:
         UnreadableImageError: one is no picture.
@@ -97,6 +100,8 @@ def explain_judged(
         return []
     pictures = [decode_grey(data) for data, _ in judged]
     maps = explainer.maps(stacked(pictures, explainer.checkpoint.image_size_px))
+    for picture in pictures:
+        picture.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
     return [
         Explained(picture, prediction, heat)
         for picture, (_, prediction), heat in zip(pictures, judged, maps, strict=True)

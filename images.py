@@ -14,12 +14,14 @@ from common import UserError, count_of
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
 MAX_PIXELS = 64_000_000
+MAX_SIDE_PX = 20_000  # Pillow resizes a line of 64 million pixels through gigabytes
 MAX_BYTES = 1 << 29  # of a file: 64 megapixels of 16-bit colour are 384 MB
 
 # A disk or a transfer that lost a block leaves zeros in the middle of a JPEG, which libjpeg
 # decodes to a grey smear without an error. Photographs compress to nothing like such a run.
 JPEG_HOLE = b"\0" * 128
 JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+EIGHT_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)  # of each 16-bit grey value
 
 
 class UnreadableImageError(ValueError):
@@ -57,7 +59,8 @@ def decode_grey(data: bytes) -> Image.Image:
     """A file's bytes completely decoded to 8-bit grey (PIL mode 'L'), upright by its EXIF tag.
 
     16-bit pictures are scaled, not clipped. Refused, because a verdict on them would be a guess:
-    damaged files, floating-point pixels, transparency, several pictures in one, over 64 megapixels.
+    damaged files, floating-point pixels, transparency, several pictures in one; and, for memory's
+    sake, over 64 megapixels or 20,000 pixels long.
 
     Raises:
         UnreadableImageError: with the reason.
@@ -104,8 +107,7 @@ def to_grey(image: Image.Image) -> Image.Image:
     if image.mode == "I":
         raise UnreadableImageError("32-bit pixels; save it with 8 or 16 bits")
     if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        return Image.fromarray(EIGHT_BITS[np.asarray(image)])
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:
@@ -113,9 +115,14 @@ def to_grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _refuse_by_header(data: bytes, image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def refuse_large(image: Image.Image) -> None:
+    """Raise UnreadableImageError for a picture that would take too much memory."""
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE_PX:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
+
+
+def _refuse_by_header(data: bytes, image: Image.Image) -> None:
+    refuse_large(image)
     if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
         if JPEG_HOLE in _compressed_part(data):
             raise UnreadableImageError(

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from records import InspectionLog
 
 MAX_ROWS = 500
+# Parts for review: each photograph once, at its last inspection, until a person has spoken on it
+AWAITING = """decision = 'review'
+    AND sha256 NOT IN (SELECT spoken.sha256 FROM inspections spoken
+                       WHERE spoken.id IN (SELECT inspection_id FROM verdicts))
+    AND id = (SELECT max(again.id) FROM inspections again
+              WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
 FIELDS = (
     "id", "time", "station", "lot", "file", "sha256", "status", "model", "threshold",
     "prob_defect", "decision", "predicted_class", "brightness", "latency_ms", "error",
@@ -64,7 +70,7 @@ def search(
         number: the id.
         decisions: one of these ('' for parts that could not be read).
         since, until: times in UTC, ISO 8601 or its beginning; `until` is not included.
-        awaiting: only parts for review on which no person has spoken.
+        awaiting: only parts for review on which no person has spoken, each photograph once.
         before: only records with a smaller id: the last one of the page before.
     """
     conditions, values = ["1"], []
@@ -84,7 +90,7 @@ def search(
         conditions.append(f"decision IN ({places(decisions)})")
         values += decisions
     if awaiting:
-        conditions.append("decision = 'review' AND id NOT IN (SELECT inspection_id FROM verdicts)")
+        conditions.append(AWAITING)
     rows = list(
         log.query(
             f"SELECT {', '.join(FIELDS)} FROM inspections WHERE {' AND '.join(conditions)} "

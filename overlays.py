@@ -66,7 +66,8 @@ def captioned(picture: Image.Image, lines: Sequence[str], right: bool) -> Image.
     draw.rectangle(bar, fill=GOOD_COLOUR if right else DEFECT_COLOUR)
     top = picture.height + size_px // 2
     for number, line in enumerate(lines):
-        text = shortened(draw, line, font(size_px), picture.width - 8)
+        text = "".join(letter if letter.isprintable() else " " for letter in line)
+        text = shortened(draw, text, font(size_px), picture.width - 8)
         draw.text((4, top + number * step), text, INK, font(size_px))
     return canvas
 

@@ -4,14 +4,13 @@ import base64
 import csv
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
-from PIL import Image
 
-from common import harmless
-from images import UnreadableImageError, decode_grey, in_threads
-from inspector import Inspected, Part
+from common import count_of, harmless
+from images import in_threads
+from inspector import MAX_IMAGE_BYTES, Inspected, Part
 from page_parts import (
     IMAGE_TYPES,
     MARKS,
@@ -20,8 +19,11 @@ from page_parts import (
     heatmap,
     inspect,
     lot_fields,
+    md,
     open_desk,
     show_verdict,
+    shown_picture,
+    tells_errors,
 )
 from predict import COLUMNS, csv_row
 from uploads import MAX_PARTS, Collected, collect_files, collect_zip
@@ -30,16 +32,28 @@ THUMBNAIL_PX = 72
 FOLDER, ZIP = "Folder", "Zip file"
 
 
-@dataclass(frozen=True)
-class Sorted:
-    """A judged batch, the likeliest defects first."""
+@dataclass
+class Batch:
+    """An upload and what has been judged of it; a visitor may interrupt and go on."""
 
-    parts: list[tuple[Inspected, bytes]]
-    thumbnails: list[str | None]
-    seconds: float
-    model_id: str
+    upload: tuple[str, ...]  # Streamlit's names of the files
+    collected: Collected
+    judged: dict[int, Inspected] = field(default_factory=dict)  # by place in the upload
+    thumbnails: dict[int, str | None] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def left(self) -> list[int]:
+        """Places of the parts that are not judged yet."""
+        return [n for n in range(len(self.collected.parts)) if n not in self.judged]
+
+    @property
+    def order(self) -> list[int]:
+        """Places of the judged parts, the likeliest defects first."""
+        return sorted(self.judged, key=lambda n: (-likelihood(self.judged[n]), n))
 
 
+@tells_errors
 def show() -> None:
     """The page."""
     desk = open_desk()
@@ -47,61 +61,65 @@ def show() -> None:
     with lot:
         station, lot_name = lot_fields(desk)
     with given:
-        collected = ask_for_parts()
-    if collected is None:
+        ask_for_parts()
+    batch: Batch | None = st.session_state.get("batch")
+    if batch is None:
         st.info(
             f"A folder or a zip file, up to {MAX_PARTS:,} photographs. They are sorted by how "
             "likely they show a defect, recorded, and written as CSV.",
             icon=":material/grid_view:",
         )
-    else:
-        for note in collected.notes[:5]:
-            st.caption(f"left out: {note}")
-        if len(collected.notes) > 5:
-            st.caption(f"and {len(collected.notes) - 5} more")
-        count = len(collected.parts)
-        label = f"Inspect {count:,} photographs" if count != 1 else "Inspect 1 photograph"
-        if st.button(label, type="primary", disabled=not count, icon=":material/play_arrow:"):
-            st.session_state["batch"] = judged(desk, collected, station, lot_name)
-    if batch := st.session_state.get("batch"):
+        return
+    for note in batch.collected.notes[:5]:
+        st.caption(f"Left out: {md(note)}")
+    if len(batch.collected.notes) > 5:
+        st.caption(f"and {len(batch.collected.notes) - 5} more")
+    if not batch.collected.parts:
+        st.warning("There are no photographs in it.")
+    if batch.left:
+        count = count_of(len(batch.left), "photograph")
+        label = f"Go on with {count}" if batch.judged else f"Inspect {count}"
+        if st.button(label, type="primary", icon=":material/play_arrow:"):
+            judge(desk, batch, station, lot_name)
+            st.rerun()
+    if batch.judged:
         show_batch(desk, batch)
 
 
-def ask_for_parts() -> Collected | None:
-    """What was uploaded; None when nothing was, or nothing that can be opened (said)."""
+def ask_for_parts() -> None:
+    """Make a batch of what was uploaded, once; the last one stays until another comes."""
     kind = st.segmented_control("From", [FOLDER, ZIP], default=FOLDER, key="from")
     if kind == ZIP:
-        file = st.file_uploader("Zip file", "zip", key="zip")
-        if file is None:
-            return None
-        try:
-            return collect_zip(file.getvalue())
-        except ValueError as error:
-            st.error(f"{file.name} cannot be opened: {error}.")
-            return None
-    files = st.file_uploader("Folder", IMAGE_TYPES, accept_multiple_files="directory", key="folder")
-    return collect_files(files) if files else None
+        one = st.file_uploader("Zip file", "zip", key="zip")
+        files = [one] if one else []
+    else:
+        files = st.file_uploader(
+            "Folder", IMAGE_TYPES, accept_multiple_files="directory", key="folder",
+            max_upload_size=MAX_IMAGE_BYTES >> 20,
+        )  # fmt: skip
+    upload = tuple(file.file_id for file in files)
+    batch = st.session_state.get("batch")
+    if not upload or (batch is not None and batch.upload == upload):
+        return
+    try:
+        collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
+    except ValueError as error:
+        st.session_state.pop("batch", None)
+        st.error(f"{md(files[0].name)} cannot be opened: {md(str(error))}.")
+        return
+    st.session_state["batch"] = Batch(upload, collected)
 
 
-def judged(desk: Desk, collected: Collected, station: str, lot: str) -> Sorted | None:
-    """Judge and record all, under a progress bar."""
-    parts = [Part(name, data, station, lot) for name, data in collected.parts]
-    started, bar = time.perf_counter(), st.progress(0.0, "inspecting")
+def judge(desk: Desk, batch: Batch, station: str, lot: str) -> None:
+    """Judge and record what is left of a batch."""
+    places, started = batch.left, time.perf_counter()
+    parts = [Part(*batch.collected.parts[place], station, lot) for place in places]
 
-    def progress(done: int) -> None:
-        left = (time.perf_counter() - started) / done * (len(parts) - done)
-        bar.progress(done / len(parts), f"{done:,} of {len(parts):,}, about {left:.0f} s left")
+    def keep(number: int, one: Inspected) -> None:
+        batch.judged[places[number]] = one
 
-    found = inspect(desk, parts, progress)
-    seconds = time.perf_counter() - started
-    if found is None:
-        return None
-    bar.progress(1.0, "drawing thumbnails")
-    pairs = list(zip(found, (part.data for part in parts), strict=True))
-    pairs.sort(key=lambda pair: (-likelihood(pair[0]), pair[0].name))
-    thumbnails = in_threads(thumbnail, [data for _, data in pairs])
-    bar.empty()
-    return Sorted(pairs, thumbnails, seconds, desk.predictor.model_id)
+    inspect(desk, parts, keep, "inspecting")
+    batch.seconds += time.perf_counter() - started
 
 
 def likelihood(one: Inspected) -> float:
@@ -109,16 +127,17 @@ def likelihood(one: Inspected) -> float:
     return 2.0 if one.prediction.prob_defect is None else one.prediction.prob_defect
 
 
-def show_batch(desk: Desk, batch: Sorted) -> None:
+def show_batch(desk: Desk, batch: Batch) -> None:
     """Counts, the table, the CSV, and the part that is chosen in the table."""
-    decisions = [one.prediction.decision for one, _ in batch.parts]
+    decisions = [one.prediction.decision for one in batch.judged.values()]
     columns = st.columns(5)
     columns[0].metric("Parts", f"{len(decisions):,}")
     for column, (decision, word) in zip(columns[1:], WORDS.items(), strict=True):
         column.metric(word, f"{decisions.count(decision):,}")
+    order = batch.order
     chosen = st.dataframe(
         rows(batch), height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
-        row_height=THUMBNAIL_PX - 8, key=f"table {batch.parts[0][0].id}",
+        row_height=THUMBNAIL_PX - 8, key=f"table {batch.judged[order[0]].id} {len(order)}",
         column_config={
             "photograph": st.column_config.ImageColumn("", width="small"),
             "defect probability": st.column_config.ProgressColumn(
@@ -128,36 +147,44 @@ def show_batch(desk: Desk, batch: Sorted) -> None:
     )  # fmt: skip
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.download_button(
-        "Download CSV", as_csv(batch), "inspections.csv", "text/csv", icon=":material/download:",
-        width="stretch",
+        "Download CSV", as_csv(batch, desk.predictor.model_id), "inspections.csv", "text/csv",
+        icon=":material/download:", width="stretch",
     )  # fmt: skip
-    speed = len(decisions) / max(batch.seconds, 1e-9)
     right.caption(
-        f"{batch.seconds:.1f} s, {speed:.0f} parts/s, model {batch.model_id}. Choose a line for "
-        "its heatmap."
+        f"{batch.seconds:.1f} s, model {desk.predictor.model_id}. Choose a line for its heatmap."
     )
     if chosen.selection.rows:
-        one, data = batch.parts[chosen.selection.rows[0]]
-        picture, verdict = st.columns(2, gap="large")
-        with verdict:
-            show_verdict(one.name, one.prediction, desk.predictor.review)
-            st.caption(f"{one.name} · inspection {one.id}")
-        with picture:
-            explained = heatmap(desk, data, one.prediction) if not one.prediction.error else None
-            if explained is not None:
-                st.image(explained.overlay(), width="stretch")
+        place = order[chosen.selection.rows[0]]
+        show_chosen(desk, batch.judged[place], batch.collected.parts[place][1])
 
 
-def rows(batch: Sorted) -> dict[str, list]:
+def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
+    """A part of the table under its heatmap, with its verdict."""
+    picture, verdict = st.columns(2, gap="large")
+    with verdict:
+        show_verdict(one.name, one.prediction, desk.predictor.review)
+        st.caption(f"{md(one.name)} · inspection {one.id}")
+    with picture:
+        explained = None if one.prediction.error else heatmap(desk, data, one.prediction)
+        if explained is not None:
+            st.image(explained.overlay(), width="stretch")
+
+
+def rows(batch: Batch) -> dict[str, list]:
     """The table's columns."""
-    predictions = [one.prediction for one, _ in batch.parts]
+    order = batch.order
+    new = [place for place in order if place not in batch.thumbnails]
+    contents = [batch.collected.parts[place][1] for place in new]
+    batch.thumbnails.update(zip(new, in_threads(thumbnail, contents), strict=True))
+    found = [batch.judged[place] for place in order]
+    predictions = [one.prediction for one in found]
     table = {
-        "photograph": batch.thumbnails,
+        "photograph": [batch.thumbnails[place] for place in order],
         "verdict": [f"{MARKS[p.decision]} {WORDS[p.decision]}" for p in predictions],
         "defect probability": [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
-        "file": [one.name for one, _ in batch.parts],
-        "inspection": [one.id for one, _ in batch.parts],
+        "file": [one.name for one in found],
+        "inspection": [one.id for one in found],
     }
     if any(p.error for p in predictions):
         table["error"] = [p.error for p in predictions]
@@ -166,22 +193,20 @@ def rows(batch: Sorted) -> dict[str, list]:
 
 def thumbnail(data: bytes) -> str | None:
     """A small picture as a data URL, so that the browser asks for nothing more."""
-    try:
-        picture = decode_grey(data)
-    except UnreadableImageError:
+    picture = shown_picture(data, THUMBNAIL_PX)
+    if picture is None:
         return None
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
     small = io.BytesIO()
     picture.save(small, "jpeg", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
-def as_csv(batch: Sorted) -> str:
+def as_csv(batch: Batch, model_id: str) -> str:
     """inspections.csv as predict.py writes it, safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one, _ in batch.parts:
-        row = csv_row(one.name, one.prediction, batch.model_id)
-        writer.writerow([harmless(value) for value in row])
+    for place in batch.order:
+        one = batch.judged[place]
+        writer.writerow(map(harmless, csv_row(one.name, one.prediction, model_id)))
     return text.getvalue()

@@ -1,28 +1,31 @@
 """The page Inspect: photographs to verdicts, heatmaps, and the parts that wait for a person."""
 
-import io
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
 
-from inspector import MAX_IMAGE_BYTES, Part, file_name
-from log_search import search
-from overlays import captioned
+from common import UserError
+from inspector import MAX_IMAGE_BYTES, Inspected, Part, file_name
+from log_search import Found, Verdict, search
 from page_parts import (
     IMAGE_TYPES,
     MARKS,
     WORDS,
     Desk,
+    decides,
     heatmap,
     inspect,
     lot_fields,
+    md,
     open_desk,
     person_field,
     record_verdict,
     show_scale,
     show_verdict,
+    shown_picture,
+    tells_errors,
     too_large,
 )
 from predict import Prediction
@@ -31,7 +34,7 @@ from samples import KINDS, sample_part
 
 THUMBNAIL_PX, THUMBNAILS = 110, 12
 WAITING_SHOWN = 9
-KEPT = 200  # parts of this visitor that stay on the page
+KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on the page
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class Shown:
     data: bytes
     prediction: Prediction
     inspection_id: int | None
+    thumbnail: Image.Image | None
 
 
+@tells_errors
 def show() -> None:
     """The page."""
     desk = open_desk()
@@ -56,7 +61,9 @@ def show() -> None:
             max_upload_size=MAX_IMAGE_BYTES >> 20,
         )  # fmt: skip
     sample = choose_sample()
-    parts = [*judged_uploads(desk, files, station, lot_name), *judged_sample(desk, sample)]
+    judge_uploads(desk, files, station, lot_name)
+    uploaded = st.session_state.setdefault("judged", [])
+    parts = [*judged_sample(desk, sample), *uploaded]
     if parts:
         show_part(desk, choose(parts))
     else:
@@ -82,23 +89,35 @@ def choose_sample() -> tuple[str, int] | None:
     return (kind, number) if kind else None
 
 
-def judged_uploads(desk: Desk, files, station: str, lot: str) -> list[Shown]:
-    """Each uploaded file, judged and recorded once."""
-    kept: dict[str, Shown] = st.session_state.setdefault("judged", {})
-    new = [one for one in files if one.file_id not in kept and not too_large(one.name, one.size)]
-    parts = [Part(file_name(one.name), one.getvalue(), station, lot) for one in new]
+def judge_uploads(desk: Desk, files, station: str, lot: str) -> None:
+    """Judge and record what is new; the same photograph for the same lot is not new."""
+    judged: list[Shown] = st.session_state.setdefault("judged", [])
+    done: set = st.session_state.setdefault("judged uploads", set())
+    new, parts = [], []
+    for file in files:
+        if file.file_id in done or too_large(file.name, file.size):
+            continue
+        part = Part(file_name(file.name), file.getvalue(), station, lot)
+        if content_of(part) in done:
+            done.add(file.file_id)
+            continue
+        new.append(file.file_id)
+        parts.append(part)
+
+    def keep(place: int, one: Inspected) -> None:
+        part = parts[place]
+        done.update((new[place], content_of(part)))
+        judged.append(shown(part.name, part.data, one.prediction, one.id))
+
     if parts:
-        bar = st.progress(0.0, "judging")
-        found = inspect(
-            desk, parts, lambda done: bar.progress(done / len(parts), f"{done} of {len(parts)}")
-        )
-        bar.empty()
-        for file, part, one in zip(new, parts, found or [], strict=False):
-            kept[file.file_id] = Shown(part.name, part.data, one.prediction, one.id)
-    wanted = [one.file_id for one in files]
-    for file_id in [one for one in kept if one not in wanted]:
-        del kept[file_id]
-    return [kept[one] for one in wanted if one in kept]
+        inspect(desk, parts, keep, "judging")
+    while len(judged) > KEPT or sum(len(one.data) for one in judged) > KEPT_BYTES:
+        judged.pop(0)
+
+
+def content_of(part: Part) -> tuple[str, ...]:
+    """What makes an upload the same one again."""
+    return hashlib.sha256(part.data).hexdigest(), part.name, part.station, part.lot
 
 
 def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
@@ -106,9 +125,14 @@ def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
     if sample is None:
         return []
     kind, number = sample
+    if "synthetic" not in desk.predictor.checkpoint.data:
+        st.caption(
+            "This model was trained on photographs; rendered parts are strange to it. `make demo` "
+            "makes one that knows them."
+        )
     data = rendered(kind, number)
     (prediction,) = desk.predictor.predict([data])
-    return [Shown(f"rendered {kind} {number}", data, prediction, None)]
+    return [shown(f"rendered {kind} {number}", data, prediction, None)]
 
 
 @st.cache_data(max_entries=100, show_spinner="rendering")
@@ -116,29 +140,41 @@ def rendered(kind: str, number: int) -> bytes:
     return sample_part(kind, number)
 
 
+def shown(name: str, data: bytes, prediction: Prediction, inspection_id: int | None) -> Shown:
+    """A part with its thumbnail."""
+    return Shown(name, data, prediction, inspection_id, shown_picture(data, 2 * THUMBNAIL_PX))
+
+
 def choose(parts: list[Shown]) -> Shown:
     """One of several parts: thumbnails, and a list to choose from, the likeliest defects first."""
     if len(parts) == 1:
         return parts[0]
-    order = sorted(parts, key=lambda one: -1 if one.prediction.status == "error" else
-                   one.prediction.prob_defect, reverse=True)  # fmt: skip
-    readable = [one for one in order if one.prediction.status == "ok"]
-    st.image([thumbnail(one) for one in readable[:THUMBNAILS]], width=THUMBNAIL_PX)
+    order = sorted(parts, key=lambda one: one.prediction.prob_defect or -1.0, reverse=True)
+    unreadable = [one for one in order if one.prediction.status == "error"]
+    if unreadable:
+        names = ", ".join(f"{md(one.name)} ({md(one.prediction.error)})" for one in unreadable[:5])
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        st.warning(f"Not judged, because they cannot be read: {names}{more}.")
+    pictures = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
+    if pictures:
+        verdicts = [one.prediction for one in pictures]
+        captions = [f"{MARKS[p.decision]} {p.prob_defect:.2f}" for p in verdicts]
+        st.image([one.thumbnail for one in pictures], captions, width=THUMBNAIL_PX)
 
     def label(number: int) -> str:
         p = order[number].prediction
         chance = "" if p.prob_defect is None else f" {p.prob_defect:.3f}"
         return f"{MARKS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].name}"
 
-    number = st.selectbox(f"{len(parts)} parts", range(len(order)), format_func=label, key="part")
+    left, right = st.columns([6, 1], vertical_alignment="bottom")
+    with left:
+        number = st.selectbox(
+            f"{len(parts)} parts", range(len(order)), format_func=label, key=f"part {len(order)}"
+        )
+    if right.button("Clear", icon=":material/close:", width="stretch"):
+        st.session_state["judged"] = []
+        st.rerun()
     return order[number]
-
-
-def thumbnail(one: Shown) -> Image.Image:
-    """The photograph with its verdict below, small."""
-    picture = Image.open(io.BytesIO(one.data)).convert("L").resize((2 * THUMBNAIL_PX,) * 2)
-    p = one.prediction
-    return captioned(picture, [f"{p.decision} {p.prob_defect:.2f}"], p.decision == "ok")
 
 
 # --- one part ------------------------------------------------------------------------------------
@@ -150,21 +186,26 @@ def show_part(desk: Desk, one: Shown) -> None:
     with picture:
         show_picture(desk, one)
     with verdict:
-        show_verdict(one.name, one.prediction, desk.predictor.review)
+        said, review = verdict_of_person(desk, one), desk.predictor.review
+        show_verdict(one.name, one.prediction, review, said)
         if one.prediction.status == "ok":
-            show_scale(one.prediction, desk.predictor.review)
+            show_scale(one.prediction, review)
             left, right = st.columns(2)
             left.metric("Defect probability", f"{one.prediction.prob_defect:.4f}")
-            right.metric("Threshold", f"{one.prediction.threshold:.4f}")
+            if decides(review, one.prediction.threshold):
+                right.metric("A person decides", f"{review[0]:g} to {review[1]:g}")
+            else:
+                right.metric("Threshold", f"{one.prediction.threshold:.4f}")
         if one.inspection_id is not None:
             if one.prediction.status == "ok":
-                ask_person(desk, one)
+                ask_person(desk, one, said)
             st.caption(
-                f"{one.name} · inspection {one.inspection_id} · model {desk.predictor.model_id} · "
-                f"{one.prediction.latency_ms:.0f} ms · SHA-256 {one.prediction.sha256[:12]}…"
+                f"{md(one.name)} · inspection {one.inspection_id} · "
+                f"model {desk.predictor.model_id} · {one.prediction.latency_ms:.0f} ms · "
+                f"SHA-256 {one.prediction.sha256[:12]}…"
             )
         else:
-            st.caption(f"{one.name} · not recorded · model {desk.predictor.model_id}")
+            st.caption(f"{md(one.name)} · not recorded · model {desk.predictor.model_id}")
 
 
 def show_picture(desk: Desk, one: Shown) -> None:
@@ -173,7 +214,7 @@ def show_picture(desk: Desk, one: Shown) -> None:
         return
     explained = heatmap(desk, one.data, one.prediction)
     if explained is None:
-        st.image(one.data, width="stretch")
+        st.image(shown_picture(one.data), width="stretch")
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
         return
     place = st.empty()
@@ -185,14 +226,23 @@ def show_picture(desk: Desk, one: Shown) -> None:
     )
 
 
-def ask_person(desk: Desk, one: Shown) -> None:
-    """The form for a person's verdict, and the latest one."""
+def verdict_of_person(desk: Desk, one: Shown) -> Verdict | None:
+    """The latest word of a person on a part.
+
+    Raises:
+        UserError: the log is not the one that it was.
+    """
+    if one.inspection_id is None:
+        return None
     with InspectionLog(desk.log) as log:
-        (found,) = search(log, number=one.inspection_id)
-    said = found.person_says
-    if said:
-        note = f" ({said.note})" if said.note else ""
-        st.success(f"{said.person} says: {WORDS[said.verdict]}{note}", icon=":material/person:")
+        found = search(log, number=one.inspection_id)
+    if not found:
+        raise UserError(f"{desk.log} is another log now; reload the page")
+    return found[0].person_says
+
+
+def ask_person(desk: Desk, one: Shown, said: Verdict | None) -> None:
+    """The form for a person's verdict."""
     waits = one.prediction.decision == "review" and not said
     title = "Waits for a person: what is it?" if waits else "A person says otherwise?"
     with st.expander(title, expanded=waits), st.form(f"verdict {one.inspection_id}", border=False):
@@ -232,16 +282,26 @@ def show_waiting(desk: Desk, shown: set[int | None]) -> None:
             show_one_waiting(desk, one, person)
 
 
-def show_one_waiting(desk: Desk, one, person: str) -> None:
+def show_one_waiting(desk: Desk, one: Found, person: str) -> None:
     """A waiting part with two buttons."""
-    data = desk.pictures.find(one.sha256, one.file)
-    if data is None:
+    picture = waiting_picture(desk, one)
+    if picture is None:
         st.caption("its photograph is not here any more")
     else:
-        st.image(data, width="stretch")
-    st.caption(f"{one.prob_defect:.3f} · {one.file} · {one.time[:16].replace('T', ' ')} UTC")
-    buttons: list[tuple[str, str, Callable]] = list(zip(st.columns(2), VERDICTS, strict=True))
-    for column, word in buttons:
+        st.image(picture, width="stretch")
+    st.caption(f"{one.prob_defect:.3f} · {md(one.file)} · {one.time[:16].replace('T', ' ')} UTC")
+    for column, word in zip(st.columns(2), VERDICTS, strict=True):
         if column.button(word, key=f"{word} {one.id}", width="stretch"):
             if record_verdict(desk, one.id, VERDICTS[word], person, ""):
                 st.rerun()
+
+
+def waiting_picture(desk: Desk, one: Found) -> Image.Image | None:
+    """The photograph of a waiting part, read once for this visitor."""
+    kept = st.session_state.setdefault("waiting pictures", {})
+    if one.sha256 not in kept:
+        data = desk.pictures.find(one.sha256, one.file)
+        kept[one.sha256] = None if data is None else shown_picture(data)
+        while len(kept) > 4 * WAITING_SHOWN:
+            kept.pop(next(iter(kept)))
+    return kept[one.sha256]

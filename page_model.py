@@ -6,19 +6,21 @@ import streamlit as st
 
 from common import ROOT, UserError
 from metrics import Parts, format_rate, summarise
-from page_parts import Desk, open_desk
+from page_parts import Desk, md, open_desk, tells_errors
 from results import RESULTS, leak_text, probe_text, read_json, results_table
 from validation_file import read_validation
 
-TROUBLING = 0.2  # of the good validation parts rejected: then the page warns
 
-
+@tells_errors
 def show() -> None:
     """The page."""
     desk = open_desk()
     show_model(desk)
     st.subheader("What another threshold would do", divider="gray")
-    show_thresholds(desk)
+    try:
+        show_thresholds(desk, *read_validation(desk.path))
+    except UserError as error:
+        st.info(f"Without validation verdicts there is nothing to explore: {md(str(error))}.")
     results = read_json(RESULTS)
     st.subheader("Figures of all models", divider="gray")
     st.markdown(results_table({k: v for k, v in results.items() if k != "probes"}))
@@ -31,42 +33,31 @@ def show() -> None:
 
 
 def show_model(desk: Desk) -> None:
-    """The model that judges here, and a warning if its own figures ask for one."""
+    """The model that judges here."""
     predictor, checkpoint = desk.predictor, desk.predictor.checkpoint
-    validation = checkpoint.validation
-    good, alarms = validation.get("good", 0), validation.get("false_alarms", 0)
     columns = st.columns(4)
     columns[0].metric("Model", predictor.model_id)
     columns[1].metric("Input", f"{checkpoint.image_size_px} px")
     columns[2].metric("Trained on", checkpoint.data)
     columns[3].metric("Threshold", f"{predictor.threshold:.3f}")
-    point = checkpoint.operating_point or {}
-    limits = ""
+    point, limits = checkpoint.operating_point or {}, ""
     if point.get("fitted"):
-        limits = f" ({point['threshold_low']:.3f} to {point['threshold_high']:.3f})"
+        limits = (
+            f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
+            f"{point['threshold_high']:.3f} on resampled castings)"
+        )
     weights = checkpoint.training.get("weights")
     st.caption(
-        f"{desk.path} · protocol {checkpoint.protocol} · started from "
-        f"{'random weights' if weights == 'none' else weights} · threshold "
-        f"{predictor.threshold:.3f}{limits} · temperature {checkpoint.temperature:.2f} · missed "
-        f"{validation.get('missed', 0)} of {validation.get('defects', 0)} defects and rejected "
-        f"{alarms} of {good} good parts among its validation images"
+        f"{md(str(desk.path))} · protocol {checkpoint.protocol} · started from "
+        f"{'random weights' if weights == 'none' else md(str(weights))}{limits} · temperature "
+        f"{checkpoint.temperature:.2f}"
     )
-    if good and alarms / good > TROUBLING:
-        st.warning(
-            f"This model rejects {alarms} of {good} good parts of its own validation images. "
-            "Learn from it; do not sort parts with it.",
-            icon=":material/warning:",
-        )
 
 
-def show_thresholds(desk: Desk) -> None:
-    """Missed defects and false alarms on the validation images, at any threshold."""
-    try:
-        defective, castings, prob_defect = read_validation(desk.path)
-    except UserError as error:
-        st.info(f"Without validation verdicts there is nothing to explore: {error}.")
-        return
+def show_thresholds(
+    desk: Desk, defective: np.ndarray, castings: list[str], prob_defect: np.ndarray
+) -> None:
+    """Missed defects and false alarms on the validation images (N,), at any threshold."""
     threshold = st.slider(
         "Threshold", 0.0, 1.0, float(desk.predictor.threshold), 0.001, format="%.3f",
         key="threshold",
@@ -75,13 +66,16 @@ def show_thresholds(desk: Desk) -> None:
     left, right = st.columns(2)
     left.metric("Missed defects", rate_text(figures["rates"]["missed_defects"]))
     right.metric("Good parts rejected", rate_text(figures["rates"]["false_alarms"]))
-    by_casting = figures["per_casting"]
-    left.caption(f"by casting {format_rate(by_casting['missed_defects'])}")
-    right.caption(f"by casting {format_rate(by_casting['false_alarms'])}")
+    known = len(set(castings) - {""})
+    if known:
+        by_casting = figures["per_casting"]
+        left.caption(f"by casting {format_rate(by_casting['missed_defects'])}")
+        right.caption(f"by casting {format_rate(by_casting['false_alarms'])}")
     st.altair_chart(curves(defective, prob_defect, threshold))
     st.caption(
-        f"{len(prob_defect):,} validation images of {len(set(castings)) or 'unknown'} castings, "
-        "never trained on; the threshold was chosen on them, so they flatter it a little."
+        f"{len(prob_defect):,} validation images of {known or 'unknown'} castings. The best epoch, "
+        "and the threshold where it is fitted, were chosen on them, so they flatter the model a "
+        "little."
     )
 
 
@@ -117,7 +111,7 @@ def curves(defective: np.ndarray, prob_defect: np.ndarray, threshold: float) -> 
         for x, y in zip(grid.tolist(), values.tolist(), strict=True)
     ]
     colours = altair.Scale(
-        domain=["missed defects", "good parts rejected"], range=["#b3312a", "#1e7f49"]
+        domain=["missed defects", "good parts rejected"], range=["#b3312a", "#a86a00"]
     )
     lines = (
         altair.Chart(altair.Data(values=rows))

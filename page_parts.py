@@ -1,9 +1,12 @@
 """What the pages of app.py share: the model and the log, verdicts in words and colour, heatmaps."""
 
 import argparse
+import functools
 import html
 import io
+import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,9 @@ from PIL import Image
 from common import ROOT, UserError
 from explain import Explained, explain_judged
 from heatmap import Explainer
-from images import IMAGE_SUFFIXES, UnreadableImageError
-from inspector import MAX_IMAGE_BYTES, Inspected, Inspector, Part, Pictures
+from images import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
+from inspector import MAX_IMAGE_BYTES, Inspected, Inspector, Part, Pictures, doubts, plain
+from log_search import Verdict
 from predict import BATCH_SIZE, Prediction, Predictor, checked_band, find_model, load_predictor
 from records import InspectionLog
 from samples import GOOD, sample_part
@@ -57,24 +61,47 @@ def _icon() -> Image.Image:
     return Image.open(io.BytesIO(sample_part(GOOD, 1))).resize((64, 64))
 
 
+def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
+    """A page on which a UserError becomes a sentence."""
+
+    @functools.wraps(show)
+    def told() -> None:
+        try:
+            show()
+        except UserError as error:
+            st.error(md(str(error)), icon=":material/error:")
+
+    return told
+
+
 def open_desk() -> Desk:
-    """The desk; without a model a sentence takes the page's place."""
+    """The desk; without a model a sentence takes the page's place.
+
+    Raises:
+        UserError: an option is wrong.
+    """
     options = st.session_state["options"]
+    checked_band(options.review)
     try:
-        path = find_model(options.checkpoint, options.engine)
-        return _desk(options, str(vars(options)), path, path.stat().st_mtime_ns)
+        desk = _desk(options, str(vars(options)))
     except UserError as error:
-        st.error(f"There is no model to inspect with yet. {error}", icon=":material/error:")
-        st.markdown(
-            "`make demo` makes a small one in about three minutes, `python train.py` a real one; "
-            "then reload this page."
+        st.error(
+            f"There is no model to inspect with yet: {md(str(error))}", icon=":material/error:"
         )
+        st.markdown("`make demo` makes a small one in about three minutes; then reload this page.")
         st.stop()
+    if stored := st.session_state.pop("stored", None):
+        st.toast(stored, icon=":material/check:")
+    if doubt := doubts(desk.predictor.checkpoint):
+        st.warning(f"{doubt[0].upper()}{doubt[1:]}.", icon=":material/warning:")
+    return desk
 
 
 @st.cache_resource(max_entries=1, show_spinner="loading the model")
-def _desk(_options, as_text: str, path: Path, changed: int) -> Desk:
+def _desk(_options, as_text: str) -> Desk:
+    """Once for all visitors: a model that a training replaces meanwhile waits for a restart."""
     options = _options
+    path = find_model(options.checkpoint, options.engine)
     predictor = load_predictor(
         path, options.device, options.engine, options.threshold, checked_band(options.review)
     )
@@ -86,27 +113,57 @@ def _desk(_options, as_text: str, path: Path, changed: int) -> Desk:
 
 
 def inspect(
-    desk: Desk, parts: Sequence[Part], progress: Callable[[int], object] = lambda done: None
-) -> list[Inspected] | None:
-    """Judge and record; `progress` is told how many are done. None when the log refuses: said."""
-    found = []
+    desk: Desk, parts: Sequence[Part], keep: Callable[[int, Inspected], object], bar_text: str
+) -> None:
+    """Judge and record, under a progress bar; `keep` is given each part's place and verdict.
+
+    It is called as soon as a part is recorded and before the page is touched: whoever clicks
+    meanwhile interrupts this function, and what is recorded must not be judged again.
+    """
+    started, bar, done = time.perf_counter(), None, 0
     try:
         with InspectionLog(desk.log, "create") as log:
             inspector = Inspector(desk.predictor, log)
-            for start in range(0, len(parts), BATCH_SIZE):
-                found += inspector.inspect(parts[start : start + BATCH_SIZE])
-                progress(len(found))
+            while done < len(parts):
+                for one in inspector.inspect(parts[done : done + BATCH_SIZE]):
+                    keep(done, one)
+                    done += 1
+                if len(parts) > BATCH_SIZE:
+                    left = (time.perf_counter() - started) / done * (len(parts) - done)
+                    text = f"{bar_text}: {done:,} of {len(parts):,}, about {left:.0f} s left"
+                    bar = bar or st.progress(0.0)
+                    bar.progress(done / len(parts), text)
     except UserError as error:
-        st.error(f"Nothing was decided, because it could not be recorded: {error}")
+        st.error(
+            f"{done:,} of {len(parts):,} photographs are judged and recorded. The others are not "
+            f"judged, because they could not be recorded: {md(str(error))}"
+        )
+    if bar is not None:
+        bar.empty()
+
+
+def shown_picture(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
+    """A photograph as the model sees it, grey and upright, no larger than the page needs."""
+    try:
+        picture = decode_grey(data)
+    except UnreadableImageError:
         return None
-    return found
+    picture.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
+    return picture
+
+
+def md(text: str) -> str:
+    """A text in Markdown that says itself: no links, pictures, formulas, icons."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", text)
 
 
 def too_large(name: str, size: int) -> bool:
     """Whether a photograph is refused for its size; then says so."""
     if size <= MAX_IMAGE_BYTES:
         return False
-    st.warning(f"{name} has {size / 1e6:.0f} MB; a photograph may have {MAX_IMAGE_BYTES >> 20} MB.")
+    st.warning(
+        f"{md(name)} has {size / 1e6:.0f} MB; a photograph may have {MAX_IMAGE_BYTES >> 20} MB."
+    )
     return True
 
 
@@ -116,10 +173,7 @@ def too_large(name: str, size: int) -> bool:
 def heatmaps(desk: Desk, judged: Sequence[tuple[bytes, Prediction]]) -> list[Explained]:
     """Maps of judged photographs, for showing: pictures no larger than the page needs."""
     with desk.lock:
-        found = explain_judged(desk.explainer, judged)
-    for one in found:
-        one.picture.thumbnail((SHOWN_PX, SHOWN_PX), Image.Resampling.BILINEAR)
-    return found
+        return explain_judged(desk.explainer, judged, SHOWN_PX)
 
 
 def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
@@ -149,31 +203,55 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
         return f"{name} cannot be read: {p.error}. It counts as not inspected."
     if p.decision == "review":
         return f"{p.prob_defect:.3f} lies between {review[0]:g} and {review[1]:g}: look at it."
-    relation = "reaches" if p.decision == "defect" else "stays below"
-    return f"{p.prob_defect:.3f} {relation} the threshold {p.threshold:.3f}."
+    above = p.decision == "defect"
+    if decides(review, p.threshold):
+        edge = f"{'above' if above else 'below'} {review[above]:g}, where no person is asked"
+    else:
+        edge = f"{'at or above' if above else 'below'} the threshold {p.threshold:.3f}"
+    return f"{p.prob_defect:.3f} lies {edge}."
 
 
-def show_verdict(name: str, prediction: Prediction, review: tuple[float, float] | None) -> None:
-    """The verdict in colour, in a word and in a sentence; the colour alone says nothing."""
+def decides(review: tuple[float, float] | None, threshold: float) -> bool:
+    """Whether the review band holds the threshold, and so decides in its place."""
+    return review is not None and review[0] <= threshold <= review[1]
+
+
+def show_verdict(
+    name: str,
+    prediction: Prediction,
+    review: tuple[float, float] | None,
+    said: Verdict | None = None,
+) -> None:
+    """The verdict in colour, in a word and in a sentence; a person's word stands above the model's.
+
+    The colour alone says nothing.
+    """
     p = prediction
-    kind = p.decision or "error"
+    decision = said.verdict if said else p.decision
+    text = sentence(name, p, review)
+    if said:
+        note = f" ({said.note})" if said.note else ""
+        text = f"{said.person} says: {WORDS[said.verdict]}{note}. The model: {text}"
     st.html(
-        f'<div class="verdict {kind}" role="status"><span class="mark">{MARKS[p.decision]}</span>'
-        f'<div><div class="word">{WORDS[p.decision]}</div>'
-        f"<div>{html.escape(sentence(name, p, review))}</div></div></div>"
+        f'<div class="verdict {decision or "error"}" role="status">'
+        f'<span class="mark">{MARKS[decision]}</span>'
+        f'<div><div class="word">{WORDS[decision]}</div><div>{html.escape(text)}</div></div></div>'
     )
 
 
 def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> None:
     """The probability on a line from 0 to 1, with threshold and review band."""
     p, band = prediction, ""
+    limit = f'<div class="limit" style="left:{100 * p.threshold:.1f}%"><span>threshold</span></div>'
+    if decides(review, p.threshold):
+        limit = ""
     if review:
         left, width = 100 * review[0], 100 * (review[1] - review[0])
-        band = f'<div class="band" style="left:{left:.1f}%;width:{width:.1f}%"></div>'
+        place = f"left:{left:.1f}%;width:{width:.1f}%"
+        band = f'<div class="band" style="{place}"><span>a person decides</span></div>'
     st.html(
         f'<div class="scale" role="img" aria-label="defect probability {p.prob_defect:.3f}, '
-        f'threshold {p.threshold:.3f}"><div class="line">{band}'
-        f'<div class="limit" style="left:{100 * p.threshold:.1f}%"><span>threshold</span></div>'
+        f'threshold {p.threshold:.3f}"><div class="line">{band}{limit}'
         f'<div class="dot {p.decision}" style="left:{100 * p.prob_defect:.1f}%"></div></div>'
         '<div class="ends"><span>0 good</span><span>defect 1</span></div></div>'
     )
@@ -181,32 +259,39 @@ def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> No
 
 def record_verdict(desk: Desk, inspection_id: int, verdict: str, person: str, note: str) -> bool:
     """Store what a person found; whether that worked, else says why not."""
-    if not person.strip():
+    person, note = plain(person), plain(note)
+    if not person:
         st.warning("Whose verdict is it? Please give a name.")
         return False
-    st.session_state["person kept"] = person.strip()
+    st.session_state["person kept"] = person
     try:
         with InspectionLog(desk.log, "append") as log:
-            log.add_verdict(inspection_id, verdict, person.strip(), note.strip())
+            log.add_verdict(inspection_id, verdict, person, note)
     except UserError as error:
-        st.error(f"The verdict was not stored: {error}")
+        st.error(f"The verdict was not stored: {md(str(error))}")
         return False
+    st.session_state["stored"] = f"Stored: {WORDS[verdict]}, says {md(person)}."
     return True
 
 
 def person_field(key: str) -> str:
     """Who is speaking; asked once."""
-    kept = st.session_state.get("person kept", "")
-    return st.text_input("Your name", kept, key=key, max_chars=100, placeholder="for the log")
+    return _kept_field("Your name", key, "person kept", "")
 
 
 def lot_fields(desk: Desk) -> tuple[str, str]:
-    """Station and lot for the log, kept while pages change."""
-    given = []
-    for column, name in zip(st.columns(2), ("station", "lot"), strict=True):
-        kept = st.session_state.get(f"{name} kept", getattr(desk, name))
-        with column:
-            text = st.text_input(name.capitalize(), kept, max_chars=100, placeholder="for the log")
-        st.session_state[f"{name} kept"] = text
-        given.append(text)
-    return given[0], given[1]
+    """Station and lot for the log."""
+    left, right = st.columns(2)
+    with left:
+        station = _kept_field("Station", "station", "station kept", desk.station)
+    with right:
+        lot = _kept_field("Lot", "lot", "lot kept", desk.lot)
+    st.session_state["station kept"], st.session_state["lot kept"] = station, lot
+    return plain(station), plain(lot)
+
+
+def _kept_field(label: str, key: str, kept: str, default: str) -> str:
+    """A field that begins with what was said before: Streamlit forgets it when the page changes."""
+    if key not in st.session_state:
+        st.session_state[key] = st.session_state.get(kept, default)
+    return st.text_input(label, key=key, max_chars=100, placeholder="for the log")

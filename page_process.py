@@ -1,114 +1,138 @@
 """The page Process: control charts of the log, what stands out, the last rejects."""
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from common import UserError
+from common import UserError, count_of
 from images import UnreadableImageError
-from log_search import Found, search
-from overlays import captioned
-from page_parts import WORDS, Desk, heatmaps, open_desk
+from log_search import AWAITING, Found, search
+from page_parts import WORDS, Desk, heatmaps, md, open_desk, tells_errors
 from predict import Prediction
-from process_control import Process, analyse_process, signals
+from process_control import analyse_process, read_subgroups, signals
 from records import InspectionLog
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
 
 
+@tells_errors
 def show() -> None:
     """The page."""
     desk = open_desk()
     by = st.segmented_control("One point for each", ["lot", "hour", "day"], default="lot", key="by")
     by = by or "lot"
-    try:
-        with InspectionLog(desk.log) as log:
-            show_counts(log)
-            show_process(desk, log, by)
-            st.subheader("Last rejects", divider="gray")
-            show_rejects(desk, search(log, decisions=["defect"], limit=REJECTS))
-    except UserError as error:
+    if not desk.log.exists():
         st.info(
-            f"There is nothing to show yet: {error}. What is inspected on this page, by serve.py, "
-            f"watch.py or predict.py --log {desk.log} appears here.",
+            f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
+            f"or predict.py with --log {md(str(desk.log))} appears here.",
             icon=":material/timeline:",
         )
+        return
+    with InspectionLog(desk.log) as log:
+        show_counts(log)
+        show_process(desk, log, by)
+        st.subheader("Last rejects", divider="gray")
+        newest = {one.sha256: one for one in reversed(search(log, decisions=["defect"], limit=200))}
+        show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1])
+
+
+def show_counts(log: InspectionLog) -> None:
+    """The log in five numbers; a part inspected twice counts once, as in the charts."""
+    groups = read_subgroups(log.query, "day")
+    parts = sum(group.inspected for group in groups)
+    errors = sum(group.errors for group in groups)
+    rejected = sum(group.rejected for group in groups)
+    (waiting,) = next(log.query(f"SELECT count(*) FROM inspections WHERE {AWAITING}"))
+    (spoken, otherwise) = next(
+        log.query(
+            "SELECT count(*), total(i.decision <> v.verdict) "
+            "FROM verdicts v JOIN inspections i ON i.id = v.inspection_id "
+            "WHERE i.decision IN ('ok', 'defect') "
+            "AND v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
+        )
+    )
+    columns = st.columns(5)
+    columns[0].metric("Parts", f"{parts:,}")
+    columns[1].metric("Rejected", f"{rejected / max(parts, 1):.1%}")
+    columns[2].metric("Waiting for a person", f"{waiting:,}")
+    columns[3].metric("Unreadable", f"{errors:,}")
+    columns[4].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
 
 
 def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
     """The charts, or why there are none."""
+    newest = next(log.query("SELECT ifnull(max(id), 0) FROM inspections"))[0]
     try:
-        process = analyse_process(log.query, by, None, desk.log.name)
+        charts = drawn(desk, newest, by, None)
     except UserError as error:
-        st.info(f"No charts by {by} yet: {error}.", icon=":material/timeline:")
+        st.info(f"No charts by {by} yet: {md(str(error))}.", icon=":material/timeline:")
         return
-    show_charts(desk, with_baseline(log, process))
+    if bounds := asked_baseline(charts.names):
+        try:
+            charts = drawn(desk, newest, by, bounds)
+        except UserError as error:
+            st.warning(f"No such baseline: {md(str(error))}.")
+    show_charts(charts, by)
 
 
-def show_counts(log: InspectionLog) -> None:
-    """The log in five numbers."""
-    (total, rejected, review, errors) = next(
-        log.query(
-            "SELECT count(*), total(decision = 'defect'), total(decision = 'review'), "
-            "total(status = 'error') FROM inspections"
-        )
-    )
-    (spoken, otherwise) = next(
-        log.query(
-            "SELECT count(*), total(i.decision IN ('ok', 'defect') AND i.decision <> v.verdict) "
-            "FROM verdicts v JOIN inspections i ON i.id = v.inspection_id "
-            "WHERE v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
-        )
-    )
-    judged = max(total - errors, 1)
-    columns = st.columns(5)
-    columns[0].metric("Inspections", f"{total:,}")
-    columns[1].metric("Rejected", f"{rejected / judged:.1%}")
-    columns[2].metric("For review", f"{review:,.0f}")
-    columns[3].metric("Unreadable", f"{errors:,.0f}")
-    columns[4].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
+@dataclass(frozen=True)
+class Charts:
+    """The charts of a log, drawn."""
+
+    picture: bytes  # PNG
+    names: list[str]  # of the subgroups, in time order
+    standing_out: list[dict[str, str]]  # lines of a table
 
 
-def with_baseline(log: InspectionLog, process: Process) -> Process:
-    """The charts with limits from the subgroups that the visitor chose."""
-    names = list(dict.fromkeys(process.names))
+@st.cache_data(max_entries=8, show_spinner="drawing the charts")
+def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> Charts:
+    """The charts as of record `newest`; drawn once for all visitors.
+
+    Raises:
+        UserError: too few subgroups, or no such baseline.
+    """
+    with InspectionLog(_desk.log) as log:
+        process = analyse_process(log.query, by, bounds, _desk.log.name)
+    # One at a time: matplotlib is not made for threads
+    with _desk.lock, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spc.png"
+        process.draw(path, process.title(_desk.log.name))
+        picture = path.read_bytes()
+    standing_out = [
+        {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
+        for group, reason in zip(process.groups, signals(process), strict=True)
+        if reason
+    ]
+    return Charts(picture, process.names, standing_out)
+
+
+def asked_baseline(names: list[str]) -> tuple[str, str] | None:
+    """The subgroups between which the limits are to be taken; None: from all."""
+    names = list(dict.fromkeys(names))
     with st.expander("Limits from a baseline (a time when all was well)"):
         left, right = st.columns(2)
         first = left.selectbox("From", [FIRST, *names], key="baseline from")
         last = right.selectbox("To", [LAST, *names], key="baseline to")
     if first == FIRST and last == LAST:
-        return process
-    bounds = [names[0] if first == FIRST else first, names[-1] if last == LAST else last]
-    try:
-        return analyse_process(log.query, process.by, bounds, log.path.name)
-    except UserError as error:
-        st.warning(f"No such baseline: {error}.")
-        return process
+        return None
+    return names[0] if first == FIRST else first, names[-1] if last == LAST else last
 
 
-def show_charts(desk: Desk, process: Process) -> None:
+def show_charts(charts: Charts, by: str) -> None:
     """The charts of records.py spc, and in words what stands out."""
-    with desk.lock, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spc.png"
-        process.draw(path, process.title(desk.log.name))
-        picture = path.read_bytes()
-    found = [
-        {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
-        for group, reason in zip(process.groups, signals(process), strict=True)
-        if reason
-    ]
+    found = charts.standing_out
     if found:
-        st.warning(
-            f"{len(found)} of {len(process.groups)} subgroups stand out.", icon=":material/warning:"
-        )
+        text = f"{len(found)} of {count_of(len(charts.names), 'subgroup')} stand out."
+        st.warning(text, icon=":material/warning:")
     else:
         st.success("No subgroup stands out.", icon=":material/check:")
-    st.image(picture, width="stretch")
+    st.image(charts.picture, width="stretch")
     if found:
         columns = {
-            "subgroup": st.column_config.TextColumn(process.by, width="small"),
+            "subgroup": st.column_config.TextColumn(by, width="small"),
             "rejected": st.column_config.TextColumn(width="small"),
             "why": st.column_config.TextColumn("why it stands out", width="large"),
         }
@@ -127,9 +151,14 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
     columns = st.columns(4)
     for number, (one, picture) in enumerate(pictures(desk, present)):
         said = one.person_says
-        lines = [one.file, f"{one.prob_defect:.3f}  {one.time[:16].replace('T', ' ')}"]
-        lines.append(f"{said.person}: {WORDS[said.verdict]}" if said else one.lot)
-        columns[number % 4].image(captioned(picture, lines, False), width="stretch")
+        lines = [f"{one.prob_defect:.3f} · {one.file}", f"{one.time[:16].replace('T', ' ')} UTC"]
+        if one.lot:
+            lines.append(f"lot {one.lot}")
+        if said:
+            lines.append(f"{said.person}: {WORDS[said.verdict]}")
+        if one.model != desk.predictor.sha256:
+            lines.append("judged by another model")
+        columns[number % 4].image(picture, md(" · ".join(lines)), width="stretch")
 
 
 def pictures(desk: Desk, present: list[tuple[Found, bytes]]):
@@ -137,17 +166,18 @@ def pictures(desk: Desk, present: list[tuple[Found, bytes]]):
     if desk.explainer is None or not present:
         return []
     kept = st.session_state.setdefault("reject heatmaps", {})
-    new = [(one, data) for one, data in present if one.sha256 not in kept]
+    model = desk.predictor.sha256
+    new = [(one, data) for one, data in present if (one.sha256, model) not in kept]
     try:
         with st.spinner("drawing heatmaps"):
             judged = [(data, prediction_of(one)) for one, data in new]
             for (one, _), explained in zip(new, heatmaps(desk, judged), strict=True):
-                kept[one.sha256] = explained.overlay(300)
+                kept[one.sha256, model] = explained.overlay(300)
     except UnreadableImageError:
         return []
-    for sha256 in list(kept)[: -4 * REJECTS]:
-        del kept[sha256]
-    return [(one, kept[one.sha256]) for one, _ in present if one.sha256 in kept]
+    for key in list(kept)[: -4 * REJECTS]:
+        del kept[key]
+    return [(one, kept[one.sha256, model]) for one, _ in present if (one.sha256, model) in kept]
 
 
 def prediction_of(one: Found) -> Prediction:

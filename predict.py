@@ -41,7 +41,14 @@ from common import (
 )
 from data import unit_range
 from image_files import PATHS_HELP, find_images
-from images import MAX_PIXELS, UnreadableImageError, decode_grey, in_threads, read_file, resized
+from images import (
+    UnreadableImageError,
+    decode_grey,
+    in_threads,
+    read_file,
+    refuse_large,
+    resized,
+)
 from model import (
     Checkpoint,
     choose_device,
@@ -188,6 +195,8 @@ class Predictor:
             grey = resized(_picture(image), self.checkpoint.image_size_px)
         except UnreadableImageError as problem:
             error = str(problem)
+        except MemoryError:  # this part's problem, not that of all in its batch
+            error = "too large for this machine's memory"
         return Prepared(grey, sha256, (time.perf_counter() - started) * 1000, error)
 
     def _failure(self, prepared: "Prepared") -> Prediction:
@@ -220,8 +229,7 @@ def _picture(image: object) -> Image.Image:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise UnreadableImageError(f"not an image: {type(image).__name__}")
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
+    refuse_large(image)
     try:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # a damaged picture that Pillow has not decoded yet

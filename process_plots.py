@@ -60,7 +60,7 @@ def plot_process(
         axis.margins(x=0.01)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     name_subgroups(axes[-1], names, by)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     save(figure, path)
 
 
@@ -115,12 +115,17 @@ def draw_pareto(axis: Axes, classes: dict[str, int]) -> None:
     x = np.arange(len(counts))
     bars = axis.bar(x, counts, color=POINT_COLOUR, width=0.7)
     axis.bar_label(bars, fmt="{:,.0f}")
-    axis.set_xticks(x, list(classes))
+    axis.set_xticks(x, list(map(plain, classes)))
     axis.set(ylabel="rejected parts", ylim=(0, 1.15 * counts.max()))
     axis.set_title("rejects by class", fontsize=10, loc="left")
     share = axis.twinx()
     share.plot(x, 100 * counts.cumsum() / counts.sum(), color=RUN_COLOUR, marker="o", markersize=4)
     share.set(ylim=(0, 108), ylabel="cumulative, %")
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
 
 
 def dots(x: np.ndarray) -> dict:
@@ -149,7 +154,8 @@ def name_subgroups(axis: Axes, names: Sequence[str], by: str) -> None:
 
     def name_at(place: float, _=None) -> str:
         whole = round(place)
-        return names[whole] if abs(place - whole) < 1e-6 and 0 <= whole < len(names) else ""
+        there = abs(place - whole) < 1e-6 and 0 <= whole < len(names)
+        return plain(names[whole]) if there else ""
 
     axis.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(name_at))

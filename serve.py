@@ -3,22 +3,26 @@
     python serve.py                           on http://127.0.0.1:8000, for this machine only
     CASTING_API_KEY=... python serve.py       for other machines too, which send it as X-API-Key
     curl -F file=@part.jpeg http://127.0.0.1:8000/v1/predict
-    curl -H 'Content-Type: image/jpeg' --data-binary @part.jpeg http://127.0.0.1:8000/v1/predict?lot=A17
+    curl -H 'Content-Type: image/jpeg' --data-binary @part.jpeg 'http://127.0.0.1:8000/v1/predict?lot=7'
 
 A decision is in the log (--log, see records.py) before it is answered; photographs of parts that do
-not pass are kept in a folder beside it, for the page (app.py). Requests that come together are
-judged together. When too many wait: 503 with Retry-After. A photograph may have 32 MB and 64
-megapixels. GET /openapi.json describes all requests and answers, GET /metrics is for Prometheus;
-on standard error is a JSON line for each request. SIGTERM: what has been accepted is answered, then
-exit code 143. One process serves a machine: all its cores work on each batch.
+not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
+Requests that come together are judged together. When too many wait: 503 with Retry-After. A
+photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
+GET /metrics is for Prometheus; on standard error is a JSON line for each request. SIGTERM: what has
+been accepted is answered, then exit code 143. One process serves a machine: all its cores work on
+each batch.
 """
 
 import argparse
 import os
-import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from common import UserError, require_packages, run_script, script_parser
+from inspector import doubts
+from listening import listening_socket, port
 from predict import Predictor, add_inspection_arguments, announced_predictor
 from records import DEFAULT_LOG, InspectionLog
 
@@ -40,26 +44,13 @@ def create_app(settings, predictor: Predictor | None = None):
     return create_app(settings, predictor)
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens, before anything slow is loaded.
+def allow_many_connections() -> None:
+    """Take as many files and connections as the system lets a process have."""
+    with suppress(ImportError, ValueError, OSError):  # not on Windows
+        import resource
 
-    Raises:
-        UserError: the address cannot be used.
-    """
-    try:
-        return socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        raise UserError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose with --host and --port"
-        ) from None
-
-
-def port(text: str) -> int:
-    """A number from 0 to 65535, for argparse."""
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError("must lie between 0 and 65535")
-    return value
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -85,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     require_packages(*PACKAGES)
     import uvicorn
 
-    from service import Settings
+    from service import Settings, warm_up
     from service_guard import log_as_json
     from service_routes import MAX_BATCH_PARTS
 
@@ -97,6 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
     with listening_socket(host, args.port) as listening:
         predictor = announced_predictor(args)
+        warm_up(predictor)
+        if doubt := doubts(predictor.checkpoint):
+            print(f"warning: {doubt}", file=sys.stderr)
         InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
         settings = Settings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
@@ -106,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             timeout_graceful_shutdown=DRAIN_S,
         )  # fmt: skip
         log_as_json()
+        allow_many_connections()
         port = listening.getsockname()[1]
         who = "with X-API-Key" if key else f"for this machine only ({KEY_VARIABLE} is not set)"
         print(f"http://{host}:{port} {who}, recording in {args.log}; end with Ctrl-C", flush=True)

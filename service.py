@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from heatmap import Explainer
 from inspector import Inspected, Part
 from predict import Prediction, Predictor, load_predictor
 from records import DEFAULT_LOG
-from service_guard import Metrics, RefusedError, too_busy
+from service_guard import Metrics, RefusedError, logger, too_busy
 
 HEATMAPS_WAITING = 8
+HEATMAP_PX = 1500  # the longer side, at most
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,8 @@ class Service:
         self.predictor = self.predictor or load_predictor(
             s.checkpoint, s.device, s.engine, s.threshold, s.review
         )
+        warm_up(self.predictor)
         checkpoint = self.predictor.checkpoint
-        size = checkpoint.image_size_px
-        self.predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))  # the first is slow
         # An ONNX file describes its checkpoint without the weights, which heatmaps need
         can_explain = bool(checkpoint.weights)
         self.explainer = Explainer(checkpoint, self.predictor.device) if can_explain else None
@@ -91,33 +92,59 @@ class Service:
         """
         started = time.perf_counter()
         try:
-            waiting = [asyncio.wrap_future(one) for one in self.batcher.submit(parts)]
+            waiting = self.batcher.submit(parts)
         except QueueFullError as full:
             raise too_busy(full.retry_after_s, str(full)) from None
-        found = await asyncio.gather(*waiting)
+        found = await asyncio.wrap_future(waiting)
         for one in found:
             p = one.prediction
             self.metrics.decisions.labels(p.decision or "error", p.predicted_class).inc()
         return found, (time.perf_counter() - started) * 1000
 
-    def check_heatmap(self) -> None:
-        """Raise RefusedError when there can be no heatmap, before the part is judged."""
+    @contextmanager
+    def heatmap_place(self, wanted: bool) -> Iterator[None]:
+        """Holds a place among those who wait for heatmaps, from before the part is judged.
+
+        Raises:
+            RefusedError: there can be no heatmap, or too many wait.
+        """
+        if not wanted:
+            yield
+            return
         if self.explainer is None:
             raise RefusedError(
                 422, "no_heatmaps", "an ONNX model has no heatmaps; serve its checkpoint"
             )
         if self.heatmaps_waiting >= HEATMAPS_WAITING:
             raise too_busy(1, "too many heatmaps are waiting")
-
-    async def heatmap(self, data: bytes, prediction: Prediction) -> str:
-        """The photograph under its heatmap, a PNG in base64; drawn beside the queue's thread."""
-
-        def draw() -> str:
-            (one,) = explain_judged(self.explainer, [(data, prediction)])
-            return base64.b64encode(png(one.overlay())).decode()
-
         self.heatmaps_waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.heatmap_thread, draw)
+            yield
         finally:
             self.heatmaps_waiting -= 1
+
+    async def heatmap(self, data: bytes, prediction: Prediction) -> str | None:
+        """The photograph under its heatmap, a PNG in base64; drawn beside the queue's thread.
+
+        None when it cannot be drawn: the decision is recorded and must be answered all the same.
+        """
+
+        def draw() -> str:
+            (one,) = explain_judged(self.explainer, [(data, prediction)], HEATMAP_PX)
+            return base64.b64encode(png(one.overlay())).decode()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.heatmap_thread, draw)
+        except Exception:
+            logger.exception("no heatmap")
+            return None
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Judge a black picture: the first one is slow, and damaged weights show.
+
+    Raises:
+        UserError: the model's output is not finite.
+    """
+    size = predictor.checkpoint.image_size_px
+    predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))

@@ -1,11 +1,20 @@
 """What the service answers: the shapes in its OpenAPI document."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
 
-from inspector import Inspected
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from inspector import Inspected, plain
 from log_search import Found, Verdict
 
 MODEL_DIGITS = 12  # of the SHA-256 of the model's file, as in inspections.csv
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_plain)]
 
 
 class Answer(BaseModel):
@@ -18,7 +27,7 @@ class Decision(Answer):
     """A part's verdict."""
 
     inspection_id: int = Field(description="its number in the inspection log")
-    name: str = Field(description="the file's name, without folders")
+    name: str = Field(description="the file's name; a station records its path")
     sha256: str = Field(description="of the bytes that were judged")
     status: str = Field(description="'ok' (judged) or 'error' (could not be read)")
     decision: str = Field(description="'ok', 'defect', 'review', or empty when it was not judged")
@@ -43,7 +52,11 @@ class Decision(Answer):
 class ExplainedDecision(Decision):
     """A part's verdict, with what speaks for a defect when it was asked for."""
 
-    heatmap_png: str | None = Field(None, description="base64, as large as the photograph")
+    heatmap_png: str | None = Field(
+        None,
+        description="the photograph under its heatmap, base64, at most 1500 px; null when it was "
+        "not asked for, or not possible",
+    )
 
 
 class Decisions(Answer):
@@ -57,8 +70,8 @@ class PersonsVerdict(Answer):
 
     inspection_id: int = Field(ge=1, le=2**63 - 1)
     verdict: str = Field(pattern="^(ok|defect)$")
-    person: str = Field(min_length=1, max_length=100)
-    note: str = Field("", max_length=1000)
+    person: Line = Field(min_length=1, max_length=100)
+    note: Line = Field("", max_length=1000)
 
 
 class RecordedVerdict(PersonsVerdict):
@@ -129,7 +142,9 @@ class ModelCard(Answer):
     protocol: str
     recipe: str
     weights: str = Field(description="what it started from")
-    validation: dict[str, float] = Field(description="figures on its validation images")
+    validation: dict[str, float] = Field(
+        description="on its validation images, at its own threshold"
+    )
     operating_point: dict | None = Field(description="how the threshold came about")
 
 

@@ -31,7 +31,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 BODY_TIMEOUT_S = 30.0  # to send a whole body
 MAX_BYTES_IN_FLIGHT = 512 << 20  # of all bodies together
 LATENCIES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
-OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/docs")  # tell nothing about parts
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json")  # tell nothing about parts
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # of the metrics
 QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
@@ -93,6 +94,7 @@ class Call:
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
     received: int = 0  # bytes of its body
+    complete: bool = False  # whether all of it
 
     @property
     def route(self) -> str:
@@ -120,13 +122,18 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call = Call(scope)
+        headers = Headers(scope=scope)
+        has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        call = Call(scope, complete=not has_body)
         scope.setdefault("state", {})["call"] = call
 
         async def answering(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", call.id.encode())]
+                own = [(b"x-request-id", call.id.encode())]
+                if not call.complete:  # the rest of its body is not wanted
+                    own.append((b"connection", b"close"))
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         try:
@@ -172,11 +179,9 @@ class Guard:
         limit = self.max_body_bytes.get(path, self.max_body_bytes["*"])
         declared = Headers(scope=call.scope).get("content-length", "")
         deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
-        complete = False
 
         async def limited() -> Message:
-            nonlocal complete
-            if complete:  # waits for the client to leave
+            if call.complete:  # waits for the client to leave
                 return await receive()
             if declared.isdecimal() and int(declared) > limit:
                 raise self._too_large(limit)
@@ -184,26 +189,27 @@ class Guard:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise closing(RefusedError(408, "too_slow", "the body came too slowly")) from None
+                raise RefusedError(408, "too_slow", "the body came too slowly") from None
             size = len(message.get("body", b""))
             call.received += size
             self._in_flight += size
-            complete = not message.get("more_body", False)
+            call.complete = not message.get("more_body", False)
             if call.received > limit:
                 raise self._too_large(limit)
             if self._in_flight > MAX_BYTES_IN_FLIGHT:
-                raise closing(too_busy(1, "too many bytes are on their way"))
+                raise too_busy(1, "too many bytes are on their way")
             return message
 
         return limited
 
     def _too_large(self, limit: int) -> RefusedError:
-        return closing(RefusedError(413, "too_large", f"the body exceeds {limit >> 20} MB"))
+        return RefusedError(413, "too_large", f"the body exceeds {limit / (1 << 20):.3g} MB")
 
     def _note(self, call: Call) -> None:
         seconds, scope = time.perf_counter() - call.started, call.scope
         status = call.status or 499  # the client left
-        self.metrics.requests.labels(call.route, scope["method"], status).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.metrics.requests.labels(call.route, method, status).inc()
         self.metrics.latency.labels(call.route).observe(seconds)
         details = {
             "request_id": call.id,
@@ -217,12 +223,6 @@ class Guard:
         }
         level = logging.DEBUG if call.route in QUIET_ROUTES else logging.INFO
         logger.log(level, "request", extra={"details": details})
-
-
-def closing(refusal: RefusedError) -> RefusedError:
-    """The connection ends with this answer: the rest of the body is not wanted."""
-    refusal.headers["Connection"] = "close"
-    return refusal
 
 
 class JsonLines(logging.Formatter):
@@ -249,6 +249,7 @@ def log_as_json() -> None:
         (logger.name, logging.INFO),
         ("uvicorn.error", logging.WARNING),
         ("uvicorn.asgi", logging.WARNING),
+        ("asyncio", logging.WARNING),
     ):
         one = logging.getLogger(name)
         one.handlers, one.propagate = [handler], False

@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 import service_answers as answers
-from common import UserError
-from inspector import MAX_IMAGE_BYTES, Part, file_name
+from common import UserError, count_of
+from inspector import MAX_IMAGE_BYTES, Part, file_name, plain
 from log_search import MAX_ROWS, search
 from predict import Predictor
 from records import InspectionLog
@@ -23,8 +25,9 @@ MAX_BATCH_PARTS = 64
 MAX_BATCH_BYTES = 128 << 20
 FORM_BYTES = 1 << 16  # a form's own lines around its photographs
 
+TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d{3})?)?)?Z?)?"  # UTC
 Text = Annotated[str | None, Query(max_length=100)]
-Time = Annotated[str | None, Query(pattern=r"^\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d+)?)?)?Z?)?$")]
+Time = Annotated[str | None, Query(pattern=rf"^{TIME}$")]
 ERRORS = {
     status: {"model": answers.Error, "description": meaning}
     for status, meaning in {
@@ -86,6 +89,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
         version="1",
         description="Judges photographs of castings; records every decision.",
         lifespan=lifespan,
+        docs_url=None,  # both show their pages from other hosts
         redoc_url=None,
     )
     app.state.service = service
@@ -93,7 +97,7 @@ def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAP
     app.include_router(inspecting)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid_request)
-    app.add_exception_handler(UserError, not_recorded)
+    app.add_exception_handler(UserError, unavailable)
     limits = {
         "/v1/predict": MAX_IMAGE_BYTES + FORM_BYTES,
         "/v1/predict/batch": MAX_BATCH_BYTES + FORM_BYTES,
@@ -126,17 +130,23 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Re
     return RefusedError(422, "invalid", "; ".join(problems)).response()
 
 
-async def not_recorded(request: Request, error: UserError) -> Response:
+async def unavailable(request: Request, error: UserError) -> Response:
     """A full disk, a damaged log or model; its text is for the operator."""
-    logger.error("not recorded", extra={"details": {"reason": str(error)}})
+    logger.error("unavailable", extra={"details": {"reason": str(error)}})
     return RefusedError(
-        503, "not_recorded", "the log cannot be used, so nothing was decided"
+        503, "unavailable", "the model or the log cannot be used: nothing was decided or read"
     ).response()
 
 
 # --- being watched -------------------------------------------------------------------------------
 
 watching = APIRouter()
+
+
+@watching.get("/", include_in_schema=False)
+async def root() -> dict[str, str]:
+    """Where to read on."""
+    return {"service": "casting inspection", "api": "/openapi.json"}
 
 
 @watching.get("/healthz")
@@ -152,8 +162,8 @@ async def readyz(request: Request, response: Response) -> answers.Health:
     reason = ""
     if batcher is None or not batcher.is_running:
         reason = "starting or ending"
-    elif batcher.failure:
-        reason = "the last decisions could not be recorded"
+    elif batcher.is_failing:
+        reason = "the last parts could not be judged or recorded"
     if reason:
         response.status_code = 503
     return answers.Health(status="unavailable" if reason else "ready", reason=reason)
@@ -219,26 +229,16 @@ async def predict(
     A photograph that cannot be read is recorded and answered with 422.
     """
     service: Service = request.app.state.service
-    if explain:
-        service.check_heatmap()
-    service.check_room()
-    if media_type(request) == "multipart/form-data":
-        ((own_name, data),) = await form_files(request, "file", 1)
-    elif media_type(request) in ("", "application/octet-stream") or media_type(request).startswith(
-        "image/"
-    ):
-        own_name, data = "", await request.body()
-    else:
-        raise RefusedError(
-            415, "unsupported", f"{media_type(request)[:100]}: send a photograph or a form"
-        )
-    part = part_of(service.settings, name or own_name, data, station, lot)
-    (inspected,), elapsed_ms = await service.inspect([part])
-    decision = answers.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
-    note(request, [decision])
-    if decision.status == "error":
-        raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
-    heatmap = await service.heatmap(data, inspected.prediction) if explain else None
+    with service.heatmap_place(explain):
+        service.check_room()
+        own_name, data = await photograph(request)
+        part = part_of(service.settings, name or own_name, data, station, lot)
+        (inspected,), elapsed_ms = await service.inspect([part])
+        decision = answers.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
+        note(request, [decision])
+        if decision.status == "error":
+            raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
+        heatmap = await service.heatmap(data, inspected.prediction) if explain else None
     return answers.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
 
 
@@ -297,7 +297,8 @@ def inspections(
         found = search(
             log,
             decisions=[] if decision is None else ["" if decision == "error" else decision],
-            station=station, lot=lot, sha256=sha256, since=since, until=until, awaiting=awaiting,
+            station=station, lot=lot, sha256=sha256, since=utc(since), until=utc(until),
+            awaiting=awaiting,
             before=before, limit=limit + 1,
         )  # fmt: skip
     page = found[:limit]
@@ -305,6 +306,22 @@ def inspections(
         inspections=[answers.LoggedInspection.of_record(one) for one in page],
         next_before=page[-1].id if len(found) > limit else None,
     )
+
+
+def utc(text: str | None) -> str | None:
+    """A time as the beginning of the log's times, which begin like it.
+
+    Raises:
+        RefusedError: there is no such time.
+    """
+    if text is None:
+        return None
+    begins = text.removesuffix("Z")
+    try:
+        datetime.fromisoformat(begins)
+    except ValueError:
+        raise RefusedError(422, "invalid", f"there is no time {text}") from None
+    return begins
 
 
 # --- reading requests ----------------------------------------------------------------------------
@@ -315,16 +332,50 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+async def photograph(request: Request) -> tuple[str, bytes]:
+    """The name and content of the one photograph, in a form or as the body itself.
+
+    Raises:
+        RefusedError: there is none, or something else.
+    """
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        ((name, data),) = await form_files(request, "file", 1)
+    elif kind in ("", "application/octet-stream") or kind.startswith("image/"):
+        name, data = "", await request.body()
+    else:
+        raise RefusedError(
+            415, "unsupported",
+            f"{kind[:100]}: send a form, or a photograph with a Content-Type such as image/jpeg",
+        )  # fmt: skip
+    if not data:
+        raise RefusedError(422, "no_file", "there is no photograph in the request")
+    return name, data
+
+
 async def form_files(request: Request, field: str, limit: int) -> list[tuple[str, bytes]]:
     """Names and contents of the files in `field` of a form.
 
     Raises:
         RefusedError: there is none, or something else.
     """
-    async with request.form(max_files=limit, max_fields=0) as form:
+    async with request.form(max_files=limit + 1, max_fields=10) as form:
+        others = {name for name, _ in form.multi_items()} - {field}
+        if others:
+            raise RefusedError(
+                422, "invalid",
+                f"'{field}' is the form's only field; name, station and lot go into the address: "
+                f"?lot=A17 (got {', '.join(sorted(others))[:100]})",
+            )  # fmt: skip
         files = form.getlist(field)
-        if not files or len(files) != len(form.multi_items()):
-            raise RefusedError(422, "no_file", f"the form needs '{field}', a file, and no others")
+        if not files or not all(isinstance(one, UploadFile) for one in files):
+            raise RefusedError(
+                422, "no_file", f"the form needs '{field}', a file: {field}=@part.jpeg"
+            )
+        if len(files) > limit:
+            raise RefusedError(413, "too_many", f"at most {count_of(limit, 'file')} in a request")
+        if max(one.size or 0 for one in files) > MAX_IMAGE_BYTES:
+            raise RefusedError(413, "too_large", f"a file exceeds {MAX_IMAGE_BYTES >> 20} MB")
         return [(one.filename or "", await one.read()) for one in files]
 
 
@@ -335,8 +386,8 @@ def part_of(
     return Part(
         file_name(name),
         data,
-        settings.station if station is None else station,
-        settings.lot if lot is None else lot,
+        settings.station if station is None else plain(station),
+        settings.lot if lot is None else plain(lot),
     )
 
 

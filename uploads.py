@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from images import IMAGE_SUFFIXES
-from inspector import MAX_IMAGE_BYTES, UNPRINTABLE
+from inspector import MAX_IMAGE_BYTES, plain
 
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
@@ -23,11 +23,11 @@ class Collected:
 
     def add(self, name: str, size: int, read) -> bool:
         """Take a file, or note why not; False when no more can be taken."""
-        clean = UNPRINTABLE.sub("", name)
+        clean = plain(name)
         if PurePosixPath(clean).suffix.lower() not in IMAGE_SUFFIXES:
-            self.notes.append(f"{clean}: no photograph by its name")
+            self.notes.append(f"{clean} (no image by its name)")
         elif size > MAX_IMAGE_BYTES:
-            self.notes.append(f"{clean}: over {MAX_IMAGE_BYTES >> 20} MB")
+            self.notes.append(f"{clean} (over {MAX_IMAGE_BYTES >> 20} MB)")
         elif len(self.parts) >= MAX_PARTS or self.bytes + size > MAX_TOTAL_BYTES:
             self.notes.append(
                 f"only the first {len(self.parts):,} photographs were taken; for more use: "

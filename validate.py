@@ -95,12 +95,13 @@ def finish_run(run: Run) -> None:
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
         checkpoint.operating_point = {"fitted": True, **point.as_dict()}
         print(point.describe())
+    probabilities = class_probabilities(logits, run.class_names, checkpoint.temperature)
+    prob_defect = defect_probability(probabilities, run.class_names).double().numpy()
+    is_defect = defect_flags(run.class_names).numpy()[targets]
+    counts = count_decisions(is_defect, prob_defect, checkpoint.threshold)
+    # Until now they were those at 0.5 and temperature 1, as in every epoch
+    checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     if is_first():
         save_checkpoint(path, checkpoint)
-        probabilities = class_probabilities(logits, run.class_names, checkpoint.temperature)
-        write_validation(
-            path,
-            [run.class_names[target] for target in targets],
-            castings or [""] * len(targets),
-            defect_probability(probabilities, run.class_names).tolist(),
-        )
+        labels = [run.class_names[target] for target in targets]
+        write_validation(path, labels, castings or [""] * len(targets), prob_defect)

@@ -6,12 +6,16 @@ import shlex
 import sys
 import zipfile
 
+import numpy as np
 import pytest
+import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import app
 import page_parts
 from common import ROOT, UserError
+from inspector import Inspector, Part
 from predict import COLUMNS, load_predictor
 from records import InspectionLog
 from samples import KINDS, sample_part
@@ -59,7 +63,7 @@ def text_of(at: AppTest) -> str:
     """All that a page says."""
     kinds = (at.info, at.warning, at.error, at.success, at.caption, at.markdown, at.subheader)
     said = [str(one.value) for kind in kinds for one in kind]
-    return "\n".join([*said, *(one.proto.body for one in at.get("html"))])
+    return "\n".join([*said, *(one.proto.body for one in at.get("html"))]).replace("\\", "")
 
 
 def metrics(at: AppTest) -> dict[str, str]:
@@ -95,7 +99,7 @@ def test_inspect_says_what_predict_decides(options, predictor, paths, log_path):
 def test_touching_the_page_judges_nothing_twice(options, paths, log_path):
     at = upload(page("inspect"), "photographs", [(p.name, p.read_bytes()) for p in paths[:3]])
     at.slider(key="strength").set_value(0).run()
-    at.selectbox(key="part").set_value(2).run()
+    at.selectbox[0].set_value(2).run()
     assert not at.exception
     assert sorted(row[0] for row in recorded(log_path)) == sorted(p.name for p in paths[:3])
 
@@ -103,10 +107,13 @@ def test_touching_the_page_judges_nothing_twice(options, paths, log_path):
 def test_station_and_lot_go_into_the_log_and_stay(options, paths, log_path):
     options("--station", "line 3")
     at = page("inspect")
-    assert at.text_input[0].value == "line 3"
-    at.text_input[1].set_value("A17").run()
-    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
-    assert recorded(log_path)[0][3:] == ("line 3", "A17")
+    assert at.text_input(key="station").value == "line 3"
+    for number, lot in enumerate(("A17", "A18", "A19")):
+        at.text_input(key="lot").set_value(lot).run()
+        at.file_uploader(key="photographs").clear()
+        upload(at, "photographs", [(paths[number].name, paths[number].read_bytes())])
+        assert recorded(log_path)[number][3:] == ("line 3", lot)
+    assert page("inspect").text_input(key="lot").value == ""  # of another visitor
 
 
 def test_a_broken_image_gives_a_sentence_and_is_recorded(options, paths, log_path):
@@ -123,7 +130,8 @@ def test_several_parts_are_sorted_and_chosen_from(options, predictor, paths):
     at = upload(page("inspect"), "photographs", [*files, ("bad.png", b"")])
     worst = max(p.prob_defect for p in predictor.predict(paths[:4]))
     assert metrics(at)["Defect probability"] == f"{worst:.4f}"
-    labels = at.selectbox(key="part").options
+    labels = at.selectbox[0].options
+    assert "bad.png (empty file)" in text_of(at)
     assert len(labels) == 5
     assert labels[-1].endswith("bad.png")
 
@@ -165,7 +173,8 @@ def test_a_person_may_say_otherwise(options, paths, log_path):
     (submit,) = [one for one in at.button if one.label == "Store the verdict"]
     submit.click().run()
     assert not at.exception
-    assert "Huber says: Good (a stain)" in text_of(at)
+    assert "Huber says: Good (a stain). The model: " in text_of(at)
+    assert '<div class="word">Good</div>' in text_of(at)
     with InspectionLog(log_path) as log:
         assert next(log.query("SELECT verdict, person, note FROM verdicts")) == (
             "ok", "Huber", "a stain",
@@ -185,8 +194,119 @@ def test_what_cannot_be_recorded_is_not_shown_as_decided(options, paths, monkeyp
 
     monkeypatch.setattr(InspectionLog, "append", full)
     at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert "0 of 1 photographs are judged" in text_of(at)
     assert "could not be recorded: disk full" in text_of(at)
     assert not at.metric
+
+
+@pytest.mark.parametrize("how", ["interrupted", "disk full"])
+@pytest.mark.parametrize("name", ["inspect", "batch"])
+def test_what_was_recorded_is_never_judged_again(options, paths, log_path, monkeypatch, how, name):
+    monkeypatch.setattr(page_parts, "BATCH_SIZE", 4)
+    at = page(name)
+    files = [(f"{number}.jpeg", path.read_bytes()) for number, path in enumerate(paths[:11])]
+    original, calls = InspectionLog.append, []
+
+    def second_fails(self, records):
+        calls.append(len(records))
+        if len(calls) == 2 and how == "disk full":
+            raise UserError("disk full")
+        return original(self, records)
+
+    class Clicked:
+        def progress(self, share, text):
+            st.stop()  # as Streamlit ends a run when its visitor clicks meanwhile
+
+        def empty(self):
+            pass
+
+    monkeypatch.setattr(InspectionLog, "append", second_fails)
+    with monkeypatch.context() as patch:
+        if how == "interrupted":
+            patch.setattr(page_parts.st, "progress", lambda share: Clicked())
+        key = {"inspect": "photographs", "batch": "folder"}[name]
+        at.file_uploader(key=key).set_value([(n, data, "image/jpeg") for n, data in files])
+        at.run()
+        if name == "batch":
+            next(one for one in at.button if one.label.startswith("Inspect")).click().run()
+    assert len(recorded(log_path)) == 4
+    at.run()
+    if name == "batch":
+        next(one for one in at.button if one.label == "Go on with 7 photographs").click().run()
+    assert not at.exception
+    assert sorted(row[0] for row in recorded(log_path)) == sorted(n for n, _ in files)
+
+
+def test_verdicts_stay_when_the_page_changes_and_repeats_are_not_recorded(options, paths, log_path):
+    script = "import app, page_inspect, page_model, streamlit as st\napp.start()\n"
+    script += "(page_model if st.toggle('other page') else page_inspect).show()\n"
+    at = AppTest.from_string(script, default_timeout=60).run()
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    shown = metrics(at)["Defect probability"]
+    at.toggle[0].set_value(True).run()
+    assert "Defect probability" not in metrics(at)
+    at.toggle[0].set_value(False).run()
+    assert metrics(at)["Defect probability"] == shown
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert len(recorded(log_path)) == 1
+
+
+@pytest.mark.parametrize("mode", ["I;16", "L"])
+def test_a_waiting_part_of_any_kind_is_shown(options, paths, log_path, mode):
+    options("--review", "0", "1")
+    data = io.BytesIO()
+    grey = np.asarray(Image.open(paths[0]).convert("L"))
+    picture = Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey)
+    picture.save(data, "png")
+    upload(page("inspect"), "photographs", [("part.png", data.getvalue())])
+    at = page("inspect")
+    assert "Waiting for a person: 1" in text_of(at)
+    assert len(at.get("image")) == 1
+
+
+def test_a_part_inspected_twice_waits_once(options, paths, log_path):
+    options("--review", "0", "1")
+    for _ in range(2):
+        upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert "Waiting for a person: 1" in text_of(page("inspect"))
+
+
+def test_a_lost_or_damaged_log_gives_a_sentence(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    for path in log_path.parent.glob("line.db*"):
+        if path.is_file():
+            path.unlink()
+    at.slider(key="strength").set_value(0).run()
+    assert not at.exception
+    assert "no inspection log" in text_of(at)
+    log_path.write_text("no log")
+    for name in ("inspect", "process"):
+        assert "is not a database" in text_of(page(name))
+
+
+def test_odd_names_are_only_names(options, predictor, paths, log_path):
+    with InspectionLog(log_path, "create") as log:
+        rejected = [p for p in paths if predictor.predict([p])[0].decision == "defect"][:3]
+        names = ("$x^$", "a\nb", "![x](http://evil.example/x.png)")
+        for name, path in zip(names, rejected, strict=True):
+            Inspector(predictor, log).inspect([Part(name, path.read_bytes(), name, name)])
+    at = page("process")
+    assert len(at.get("image")) == 1 + 3
+    captions = [image.proto.imgs[0].caption for image in at.get("image")[1:]]
+    assert any("!\\[x\\]" in caption for caption in captions)
+
+
+def test_a_doubtful_model_is_announced_on_every_page(options, monkeypatch):
+    monkeypatch.setattr(page_parts, "doubts", lambda checkpoint: "this model rejects all")
+    for name in ("inspect", "batch", "model"):
+        assert "This model rejects all." in text_of(page(name))
+
+
+def test_wrong_options_are_told(monkeypatch):
+    monkeypatch.setenv(app.OPTIONS_VARIABLE, "--rewiev 0.2 0.8")
+    assert "wrong options" in text_of(page("inspect"))
+    monkeypatch.setenv(app.OPTIONS_VARIABLE, "--review 0.8 0.2")
+    assert "--review needs" in text_of(page("inspect"))
 
 
 def test_without_a_model_the_page_says_which_command_makes_one(tmp_path, monkeypatch):
@@ -240,7 +360,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     (button,) = at.get("download_button")
     from page_batch import as_csv
 
-    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"]))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"], predictor.model_id))))
     assert list(rows[0]) == COLUMNS
     assert [row["path"] for row in rows] == list(table(at)["file"])
     assert button.label == "Download CSV"
@@ -252,7 +372,7 @@ def test_a_zip_file_is_judged_like_a_folder(options, predictor, paths, log_path)
     at = page("batch")
     at.button_group(key="from").set_value("Zip file").run()
     at.file_uploader(key="zip").set_value(("parts.zip", zipped(files), "application/zip")).run()
-    assert "notes.txt: no photograph" in text_of(at)
+    assert "notes.txt (no image by its name)" in text_of(at)
     check_batch(start_batch(at), predictor, paths, log_path)
 
 
@@ -282,18 +402,18 @@ def test_an_empty_log_is_explained(options, paths):
     upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at = page("process")
     assert "No charts by lot yet: limits need at least 2" in text_of(at)
-    assert metrics(at)["Inspections"] == "1"
+    assert metrics(at)["Parts"] == "1"
 
 
 def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths, log_path):
     for lot in ("A1", "A2", "A3"):
         at = page("inspect")
-        at.text_input[1].set_value(lot).run()
+        at.text_input(key="lot").set_value(lot).run()
         part = paths[["A1", "A2", "A3"].index(lot) * 4 :][:4]
         upload(at, "photographs", [(path.name, path.read_bytes()) for path in part])
     at = page("process")
     rejected = sum(p.decision == "defect" for p in predictor.predict(paths[:12]))
-    assert metrics(at)["Inspections"] == "12"
+    assert metrics(at)["Parts"] == "12"
     assert metrics(at)["Rejected"] == f"{rejected / 12:.1%}"
     assert len(at.get("image")) == 1 + min(rejected, 12)
     at.selectbox(key="baseline from").set_value("A1").run()

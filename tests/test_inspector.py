@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+from dataclasses import replace
 
 import pytest
 
 from common import UserError
-from inspector import NAMELESS, Inspector, Part, Pictures, file_name
+from inspector import NAMELESS, Inspector, Part, Pictures, doubts, file_name
 from predict import load_predictor
 from records import InspectionLog
 
@@ -51,7 +52,7 @@ def test_pictures_of_what_did_not_pass_are_kept_and_no_others(predictor, log, pa
     assert {one.prediction.decision for one in found} == {"ok", "defect", ""}
     pictures = Pictures(log.path)
     rejected = {one.prediction.sha256 for one in found if one.prediction.decision == "defect"}
-    assert set(os.listdir(pictures.folder)) == rejected
+    assert set(os.listdir(pictures.folder)) == {f"{sha256}.jpeg" for sha256 in rejected}
     for path in paths:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
@@ -65,7 +66,7 @@ def test_a_picture_is_found_where_it_was_judged_unless_it_has_changed(tmp_path, 
     assert pictures.find(digest, str(paths[1])) is None
     assert pictures.find("../line.db", str(paths[0])) is None
     pictures.keep(digest, data)
-    (pictures.folder / digest).write_bytes(b"something else")
+    (pictures.folder / f"{digest}.jpeg").write_bytes(b"something else")
     assert pictures.find(digest, "gone.jpeg") is None
 
 
@@ -74,6 +75,36 @@ def test_a_picture_that_cannot_be_kept_costs_no_decision(predictor, log, paths, 
     found = Inspector(predictor, log).inspect(parts_of(paths))
     assert "defect" in {one.prediction.decision for one in found}
     assert capsys.readouterr().err.count("pictures are not kept") == 1
+
+
+def test_pictures_leave_room_for_the_log(predictor, log, paths, monkeypatch):
+    monkeypatch.setattr("inspector.FREE_BYTES", 1 << 60)
+    Inspector(predictor, log).inspect(parts_of(paths))
+    assert os.listdir(Pictures(log.path).folder) == []
+
+
+def test_a_picture_cut_short_is_kept_anew(tmp_path, paths):
+    pictures, data = Pictures(tmp_path / "line.db"), paths[0].read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    pictures.keep(digest, data)
+    (pictures.folder / f"{digest}.jpeg").write_bytes(data[:100])
+    pictures.keep(digest, data)
+    assert pictures.find(digest, "gone.jpeg") == data
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"good": 10, "false_alarms": 3, "defects": 10, "missed": 0}, "rejects 3 of 10 good parts"),
+        ({"good": 10, "false_alarms": 0, "defects": 10, "missed": 4}, "misses 4 of 10 defects"),
+        ({"good": 10, "false_alarms": 1, "defects": 10, "missed": 1}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_model_that_fails_its_own_validation_is_doubted(predictor, counts, said):
+    text = doubts(replace(predictor.checkpoint, validation=counts))
+    assert said in text
+    assert bool(text) == bool(said)
 
 
 def test_what_cannot_be_recorded_is_not_decided(predictor, log, paths, monkeypatch):

@@ -1,5 +1,6 @@
 """The service answers what predict.py decides, records it first, and survives its clients."""
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,11 +136,44 @@ def test_a_heatmap_comes_when_it_is_asked_for(client, castings):
     rejected = next((castings / "test").rglob("*def*.jpeg"))
     plain, explained = sent(client, rejected), sent(client, rejected, params={"explain": "true"})
     assert plain.json()["heatmap_png"] is None
-    picture = Image.open(io.BytesIO(base64.b64decode(explained.json()["heatmap_png"])))
+    picture = picture_of(explained)
     assert picture.size == (64, 64)
     colours = np.asarray(picture.convert("RGB"), int)
     assert np.ptp(colours, axis=2).max() > 40  # not grey: something is hot
     assert explained.json()["prob_defect"] == plain.json()["prob_defect"]
+
+
+def picture_of(response) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(response.json()["heatmap_png"])))
+
+
+def test_heatmaps_of_large_photographs_are_small(client, castings, tmp_path):
+    Image.open(next((castings / "test").rglob("*.jpeg"))).resize((4000, 3000)).save(
+        tmp_path / "large.jpeg"
+    )
+    answer = sent(client, tmp_path / "large.jpeg", params={"explain": "true"})
+    assert picture_of(answer).size == (1500, 1125)
+
+
+def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_path):
+    def broken(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("service.explain_judged", broken)
+    answer = sent(client, paths[0], params={"explain": "true"})
+    assert answer.status_code == 200
+    assert answer.json()["heatmap_png"] is None
+    assert recorded(tmp_path)[0][0] == answer.json()["inspection_id"]
+
+
+def test_too_many_heatmaps_are_refused_before_anything_is_judged(
+    client, paths, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("service.HEATMAPS_WAITING", 0)
+    answer = sent(client, paths[0], params={"explain": "true"})
+    assert answer.status_code == 503
+    assert recorded(tmp_path) == []
+    assert sent(client, paths[0]).status_code == 200
 
 
 def test_what_cannot_be_recorded_is_not_decided(client, paths, monkeypatch):
@@ -149,9 +184,12 @@ def test_what_cannot_be_recorded_is_not_decided(client, paths, monkeypatch):
         patch.setattr(InspectionLog, "append", full)
         answer = sent(client, paths[0])
         assert answer.status_code == 503
-        assert code(answer) == "not_recorded"
+        assert code(answer) == "unavailable"
         assert "decision" not in answer.json()
         assert client.get("/readyz").status_code == 503
+        with pytest.MonkeyPatch.context() as later:
+            later.setattr("batching.FAILING_S", 0.0)
+            assert client.get("/readyz").status_code == 200  # or no part would ever come again
     assert sent(client, paths[0]).status_code == 200
     assert client.get("/readyz").json() == {"status": "ready", "reason": ""}
 
@@ -183,8 +221,9 @@ def test_too_many_are_refused_with_a_time_to_come_again(connect, predictor, path
         waiting = [pool.submit(sent, client, paths[0])]
         assert reached.wait(20)
         waiting.append(pool.submit(sent, client, paths[1]))
+        deadline = time.monotonic() + 10
         while "casting_queue_parts 2.0" not in client.get("/metrics").text:
-            pass
+            assert time.monotonic() < deadline
         refused = sent(client, paths[2])
         assert client.get("/healthz").status_code == 200
         release.set()
@@ -209,9 +248,10 @@ def test_a_persons_verdict_is_stored_and_shown(client, paths):
     unknown = client.post("/v1/verdicts", json=wanted | {"inspection_id": number + 1})
     assert unknown.status_code == 404
     assert code(unknown) == "not_found"
-    wrong = client.post("/v1/verdicts", json=wanted | {"verdict": "perhaps"})
-    assert wrong.status_code == 422
-    assert code(wrong) == "invalid"
+    for odd in ({"verdict": "perhaps"}, {"person": "  \n"}, {"by": "Huber"}):
+        wrong = client.post("/v1/verdicts", json=wanted | odd)
+        assert wrong.status_code == 422
+        assert code(wrong) == "invalid"
 
 
 def test_the_log_is_paged_and_filtered(connect, trained, paths):
@@ -221,6 +261,7 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
     client.post("/v1/predict", content=b"bad", headers={"Content-Type": "image/png"})
     client.post("/v1/verdicts", json={"inspection_id": 2, "verdict": "ok", "person": "Huber"})
     seen, before = [], None
+    seen_at = client.get("/v1/inspections").json()["inspections"][-1]["time"]
     while True:
         own = {"limit": 2} | ({"before": before} if before else {})
         page = client.get("/v1/inspections", params=own).json()
@@ -237,8 +278,18 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
     assert ids(decision="error") == [6]
     assert ids(awaiting=True) == [5, 4, 3, 1]
     assert ids(lot="A17", before=3) == [2, 1]
+    moment = seen_at[:19]  # to the second
+    for beginning in (moment[:10], moment[:13], moment, f"{moment}Z"):
+        assert ids(since=beginning, lot="A17") == [5, 4, 3, 2, 1]
+        assert ids(until=beginning) == []
     assert ids(since="2999-01-01") == []
-    for wrong in ({"since": "today"}, {"decision": "perhaps"}, {"decison": "ok"}, {"limit": 0}):
+    for wrong in (
+        {"since": "today"},
+        {"since": "2026-99-99"},
+        {"decision": "perhaps"},
+        {"decison": "ok"},
+        {"limit": 0},
+    ):
         answer = client.get("/v1/inspections", params=wrong)
         assert answer.status_code == 422
         assert code(answer) == "invalid"
@@ -259,6 +310,8 @@ def test_bodies_too_large_are_refused(client):
         assert code(answer) == "too_large"
     long = client.post("/v1/verdicts", json={"note": "a" * (1 << 17)})
     assert long.status_code == 413
+    files = [("files", b"x"), ("files", b"\0" * (MAX_IMAGE_BYTES + 1))]
+    assert client.post("/v1/predict/batch", files=files).status_code == 413
     # Declared only: refused before a byte of it is read
     lying = headers | {"Content-Length": str(1 << 40)}
     assert client.post("/v1/predict", headers=lying, content=b"x").status_code == 413
@@ -272,17 +325,24 @@ def test_a_pixel_bomb_is_refused(client):
     assert "pixels" in answer.json()["error"]["message"]
 
 
-def test_other_content_and_forms_are_refused(client, paths):
+def test_other_content_and_forms_are_refused(client, paths, tmp_path):
     data = paths[0].read_bytes()
     text = client.post("/v1/predict", content=data, headers={"Content-Type": "text/html"})
     assert text.status_code == 415
     assert code(text) == "unsupported"
     for files in ({"photo": data}, [("file", data), ("photo", data)], [("file", data)] * 2):
         answer = client.post("/v1/predict", files=files)
-        assert answer.status_code in (400, 422)
-        code(answer)
+        assert answer.status_code in (413, 422)
+        assert code(answer) in ("no_file", "invalid", "too_many")
     too_many = client.post("/v1/predict/batch", files=[("files", b"x")] * 65)
-    assert too_many.status_code == 400
+    assert too_many.status_code == 413
+    assert code(too_many) == "too_many"
+    lot = client.post("/v1/predict", files={"file": data}, data={"lot": "A17"})
+    assert lot.status_code == 422
+    assert "?lot=A17" in lot.json()["error"]["message"]
+    for empty in ({"content": b""}, {"files": {"file": b""}}):
+        assert client.post("/v1/predict", **empty).status_code == 422
+    assert recorded(tmp_path) == []
     assert client.post("/v1/predict/batch", content=data).status_code == 415
     for wrong in (client.get("/v1/predict"), client.get("/v1/nothing")):
         assert wrong.status_code in (404, 405)
@@ -314,7 +374,28 @@ def test_without_a_key_pages_from_elsewhere_get_nothing(client, paths, headers):
     assert sent(client, paths[0], headers={"Origin": HOME}).status_code == 200
 
 
-def test_slow_and_crowded_bodies_are_refused(client, monkeypatch):
+def test_slow_bodies_are_refused(monkeypatch):
+    monkeypatch.setattr(service_guard, "BODY_TIMEOUT_S", 0.01)
+    sent = []
+
+    async def reads(scope, receive, send):
+        await receive()
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def note(message):
+        sent.append(message)
+
+    guard = service_guard.Guard(reads, "key", {"*": 10}, service_guard.Metrics())
+    headers = [(b"x-api-key", b"key"), (b"content-length", b"5")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
+    asyncio.run(guard(scope, never, note))
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def test_too_many_bytes_at_once_are_refused(client, monkeypatch):
     monkeypatch.setattr(service_guard, "MAX_BYTES_IN_FLIGHT", 10)
     answer = client.post("/v1/predict", content=b"x" * 11, headers={"Content-Type": "image/png"})
     assert answer.status_code == 503
@@ -342,11 +423,13 @@ def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
 def test_metrics_count_requests_decisions_and_latency(client, paths):
     decisions = [sent(client, path).json()["decision"] for path in paths]
     client.get("/no/such/path")
+    client.request("INVENTED", "/v1/model")
     text = client.get("/metrics").text
     route = 'method="POST",route="/v1/predict",status="200"'
     assert f"casting_requests_total{{{route}}} {len(paths)}.0" in text
     assert 'route="other",status="404"' in text
     assert "no/such" not in text
+    assert "INVENTED" not in text
     found = re.findall(r'casting_decisions_total\{decision="(\w+)".*\} ([\d.]+)', text)
     assert {name: int(float(n)) for name, n in found} == {
         name: decisions.count(name) for name in set(decisions)
@@ -375,12 +458,14 @@ def test_each_request_is_a_line_of_json(client, paths):
     level = service_guard.logger.level
     service_guard.logger.setLevel("INFO")
     try:
-        answer = sent(client, paths[0], params={"name": 'a"\nb'})
+        answer = sent(client, paths[0])
+        client.get('/no"%0A{"level": "forged"}')
         client.get("/healthz")
     finally:
         service_guard.logger.removeHandler(handler)
         service_guard.logger.setLevel(level)
-    (line,) = map(json.loads, stream.getvalue().splitlines())
+    line, odd = map(json.loads, stream.getvalue().splitlines())
+    assert odd["path"] == '/no"\n{"level": "forged"}'
     assert line["path"] == "/v1/predict"
     assert line["status"] == 200
     assert line["inspections"] == [answer.json()["inspection_id"]]
@@ -439,9 +524,11 @@ def test_sigterm_answers_what_was_accepted(served, tmp_path, paths):
             url = f"http://{host}:{port}/v1/predict"
             return httpx2.post(url, content=data, headers=headers, timeout=60)
 
+    url = f"http://{host}:{port}/metrics"
     with ThreadPoolExecutor(40) as pool:
         waiting = [pool.submit(ask, number) for number in range(40)]
-        waiting[0].result()
+        while not re.search(r"casting_queue_parts [1-9]", httpx2.get(url).text):
+            assert not all(one.done() for one in waiting)
         process.terminate()
         answers = [one.result() for one in waiting if one.result() is not None]
     assert process.wait(30) == 143

@@ -47,7 +47,7 @@ def how(request):
 def test_photographs_are_taken_in_order_and_others_noted(how):
     found = collected(how, {"b/2.JPG": b"two", "notes.txt": b"x", "a/1.png": b"one"})
     assert found.parts == [("a/1.png", b"one"), ("b/2.JPG", b"two")]
-    assert found.notes == ["notes.txt: no photograph by its name"]
+    assert found.notes == ["notes.txt (no image by its name)"]
 
 
 def test_names_are_only_names(how):
@@ -59,7 +59,7 @@ def test_large_files_are_left_out(how, monkeypatch):
     monkeypatch.setattr(uploads, "MAX_IMAGE_BYTES", 10)
     found = collected(how, {"a.png": b"x" * 11, "b.png": b"x" * 10})
     assert [name for name, _ in found.parts] == ["b.png"]
-    assert "a.png: over" in found.notes[0]
+    assert "a.png (over" in found.notes[0]
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_PARTS", 2), ("MAX_TOTAL_BYTES", 25)])
