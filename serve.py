@@ -16,7 +16,6 @@ each batch.
 
 import argparse
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         predictor = announced_predictor(args)
         warm_up(predictor)
         if doubt := doubts(predictor.checkpoint):
-            print(f"warning: {doubt}", file=sys.stderr)
+            print(f"warning: {doubt}")
         InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
         settings = Settings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
