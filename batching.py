@@ -1,8 +1,8 @@
 """Collects what concurrent requests want inspected; one thread inspects it in batches.
 
-Nothing waits for a batch to fill: while one is computed, the next collects. A lone part is judged
-at once, a crowd in batches of up to 32. A request is never split: all its parts are recorded, or
-none of them.
+While a batch is computed, the next collects, up to 32 parts. Only an idle service waits, for some
+milliseconds, whether a part comes alone: of four that come together the first one would be judged
+by itself and the others wait for it. A request is never split: all its parts are recorded, or none.
 """
 
 import itertools
@@ -20,6 +20,7 @@ from predict import BATCH_SIZE, Predictor
 from records import InspectionLog
 
 FAILING_S = 5.0
+GATHERING_S = 0.004
 
 
 class QueueFullError(Exception):
@@ -129,7 +130,10 @@ class Batcher:
     def _next_batch(self) -> list[Waiting]:
         """Waits for requests; empty when the service stops and none is left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                full = lambda: self._depth >= BATCH_SIZE or self._stopping  # noqa: E731
+                self._changed.wait_for(full, GATHERING_S)
             batch, size = [], 0
             while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
                 batch.append(self._waiting.popleft())

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     require_packages(*PACKAGES)
     import uvicorn
 
-    from service import Settings, warm_up
+    from service import Settings, in_own_thread, warm_up
     from service_guard import log_as_json
     from service_routes import MAX_BATCH_PARTS
 
@@ -86,8 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.queue < MAX_BATCH_PARTS:
         raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
     with listening_socket(host, args.port) as listening:
-        predictor = announced_predictor(args)
-        warm_up(predictor)
+        predictor = in_own_thread(lambda: announced_predictor(args))
+        in_own_thread(lambda: warm_up(predictor))
         if doubt := doubts(predictor.checkpoint):
             print(f"warning: {doubt}")
         InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here

@@ -172,3 +172,15 @@ def test_a_log_that_cannot_be_opened_is_told_at_the_start(predictor, tmp_path):
     batcher = Batcher(predictor, tmp_path / "log.db", 10, lambda size: None)
     with pytest.raises(UserError, match=r"log\.db"):
         batcher.start()
+
+
+def test_parts_that_come_together_are_judged_together(start, parts, monkeypatch):
+    monkeypatch.setattr("batching.GATHERING_S", 0.5)
+    sizes = []
+    batcher = start(observe=sizes.append)
+    futures = [batcher.submit([part]) for part in parts[:4]]
+    assert [len(one.result(20)) for one in futures] == [1, 1, 1, 1]
+    deadline = time.monotonic() + 10
+    while not sizes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sizes == [4]
