@@ -256,7 +256,7 @@ def service_text(results: dict) -> str:
         f"memory {megabytes[0]:,} MB at first,\n{max(megabytes):,} MB at most over "
         f"{memory['requests'][-1]:,} requests; {speed['other_decisions']} of {speed['parts']} "
         f"parts decided otherwise than by predict.py, probabilities within "
-        f"{speed['largest_difference']:.0e}.\n"
+        f"{max(speed['largest_difference'], 1e-7):.0e}.\n"
     )
 
 

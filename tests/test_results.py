@@ -18,7 +18,8 @@ def pages(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(
         f"before\n{marks['table'][0]}\nold table\n{marks['table'][1]}\nbetween\n"
         f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\n"
-        f"{marks['speed'][0]}\nold speed\n{marks['speed'][1]}\nafter\n"
+        f"{marks['speed'][0]}\nold speed\n{marks['speed'][1]}\n"
+        f"{marks['service'][0]}\nold service\n{marks['service'][1]}\nafter\n"
     )
     return tmp_path
 
@@ -207,6 +208,28 @@ def test_benchmarks_are_published_as_ratios_and_what_is_missing_is_said(pages):
     assert "11.7 min | NVIDIA X | 1.30 |" in page
     assert "11.7 min | AMD Y, 2 threads | 1.30 |" in page  # one does not replace the other
     assert "benchmark.py train`" not in page
+
+
+def test_the_services_figures_are_published_as_a_paragraph(pages):
+    assert "serve`: not measured" in publish(pages, TRAINING)
+    page = publish(
+        pages,
+        {
+            "benchmark": "serve", "machine": machine(), "data": "castings", "image_size": 112,
+            "parts": 64, "other_decisions": 0, "largest_difference": 0.0,
+            "paced": {"requests_per_s": 20.0, "p50_ms": 61.8, "p95_ms": 98.6},
+            "saturated": {
+                "images_per_s": 108.5, "predict_images_per_s": 122.4, "ratio_vs_predict": 0.9,
+                "generator_cpu_share": 0.004,
+            },
+            "memory_mb": {"requests": [0, 10517], "resident_mb": [1151, 1162]},
+        },
+    )  # fmt: skip
+    assert "at 20 requests/s p50 62 ms, p95 99 ms" in page
+    assert "0.90 times predict.py's own 122" in page
+    assert "1,162 MB at most over 10,517 requests; 0 of 64 parts" in page
+    assert "within 1e-07" in page
+    assert "old service" not in page
 
 
 @pytest.mark.parametrize(
