@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from service import Settings, in_own_thread, warm_up
     from service_guard import log_as_json
-    from service_routes import MAX_BATCH_PARTS
+    from service_requests import MAX_BATCH_PARTS
 
     key = os.environ.get(KEY_VARIABLE)
     host = args.host or (ALL_INTERFACES if key else LOCAL)

@@ -72,12 +72,13 @@ ALLOWED = {
     },
     "service_routes": {
         "inspector", "log_search", "predict", "records", "service", "service_answers",
-        "service_guard",
+        "service_guard", "service_requests",
     },
+    "service_requests": {"inspector", "service_guard"},
     "listening": set(),
     "serve": {
         "inspector", "listening", "predict", "records", "service", "service_guard",
-        "service_routes",
+        "service_requests", "service_routes",
     },
     "samples": {"synthetic", "synthetic_casting"},
     "uploads": {"images", "inspector"},
