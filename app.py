@@ -15,13 +15,12 @@ import argparse
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from common import ROOT, UserError, require_packages, run_script, script_parser
 from listening import listening_socket, port
 from model import find_checkpoint
 from predict import add_inspection_arguments, checked_band
-from records import DEFAULT_LOG, InspectionLog
+from records import InspectionLog, add_log_argument
 
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
 
@@ -30,9 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of app.py."""
     parser = script_parser(__doc__)
     add_inspection_arguments(parser)
-    parser.add_argument(
-        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
-    )
+    add_log_argument(parser)
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=port, default=8501, help="default: 8501")
     return parser

@@ -132,8 +132,9 @@ class Batcher:
         with self._changed:
             if not self._waiting:
                 self._changed.wait_for(lambda: self._waiting or self._stopping)
-                full = lambda: self._depth >= BATCH_SIZE or self._stopping  # noqa: E731
-                self._changed.wait_for(full, GATHERING_S)
+                self._changed.wait_for(
+                    lambda: self._depth >= BATCH_SIZE or self._stopping, GATHERING_S
+                )
             batch, size = [], 0
             while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
                 batch.append(self._waiting.popleft())

@@ -85,6 +85,12 @@ def explain(
     return [Explained(*one) for one in zip(pictures, verdicts, maps, strict=True)]
 
 
+def explainer_of(predictor: Predictor) -> Explainer | None:
+    """What makes a predictor's heatmaps; None for an ONNX file, which comes without its weights."""
+    checkpoint = predictor.checkpoint
+    return Explainer(checkpoint, predictor.device) if checkpoint.weights else None
+
+
 def explain_judged(
     explainer: Explainer, judged: Sequence[tuple[bytes, Prediction]], largest_px: int
 ) -> list[Explained]:

@@ -16,9 +16,9 @@ from page_parts import (
     MARKS,
     WORDS,
     Desk,
+    head,
     heatmap,
     inspect,
-    lot_fields,
     md,
     open_desk,
     show_verdict,
@@ -57,9 +57,7 @@ class Batch:
 def show() -> None:
     """The page."""
     desk = open_desk()
-    given, lot = st.columns([3, 2], gap="large")
-    with lot:
-        station, lot_name = lot_fields(desk)
+    given, station, lot = head(desk)
     with given:
         ask_for_parts()
     batch: Batch | None = st.session_state.get("batch")
@@ -80,7 +78,7 @@ def show() -> None:
         count = count_of(len(batch.left), "photograph")
         label = f"Go on with {count}" if batch.judged else f"Inspect {count}"
         if st.button(label, type="primary", icon=":material/play_arrow:"):
-            judge(desk, batch, station, lot_name)
+            judge(desk, batch, station, lot)
             st.rerun()
     if batch.judged:
         show_batch(desk, batch)

@@ -1,6 +1,5 @@
 """The page Inspect: photographs to verdicts, heatmaps, and the parts that wait for a person."""
 
-import hashlib
 from dataclasses import dataclass
 
 import streamlit as st
@@ -15,9 +14,9 @@ from page_parts import (
     WORDS,
     Desk,
     decides,
+    head,
     heatmap,
     inspect,
-    lot_fields,
     md,
     open_desk,
     person_field,
@@ -41,8 +40,7 @@ KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on th
 class Shown:
     """A part on the page; rendered ones have no number in the log."""
 
-    name: str
-    data: bytes
+    part: Part
     prediction: Prediction
     inspection_id: int | None
     thumbnail: Image.Image | None
@@ -52,16 +50,14 @@ class Shown:
 def show() -> None:
     """The page."""
     desk = open_desk()
-    given, lot = st.columns([3, 2], gap="large")
-    with lot:
-        station, lot_name = lot_fields(desk)
+    given, station, lot = head(desk)
     with given:
         files = st.file_uploader(
             "Photographs of parts", IMAGE_TYPES, accept_multiple_files=True, key="photographs",
             max_upload_size=MAX_IMAGE_BYTES >> 20,
         )  # fmt: skip
     sample = choose_sample()
-    judge_uploads(desk, files, station, lot_name)
+    judge_uploads(desk, files, station, lot)
     uploaded = st.session_state.setdefault("judged", [])
     parts = [*judged_sample(desk, sample), *uploaded]
     if parts:
@@ -90,34 +86,29 @@ def choose_sample() -> tuple[str, int] | None:
 
 
 def judge_uploads(desk: Desk, files, station: str, lot: str) -> None:
-    """Judge and record what is new; the same photograph for the same lot is not new."""
+    """Judge and record what is new; a part that is on the page for the same lot is not."""
     judged: list[Shown] = st.session_state.setdefault("judged", [])
-    done: set = st.session_state.setdefault("judged uploads", set())
+    done: set[str] = st.session_state.setdefault("judged uploads", set())
+    on_page = {one.part for one in judged}
     new, parts = [], []
     for file in files:
         if file.file_id in done or too_large(file.name, file.size):
             continue
         part = Part(file_name(file.name), file.getvalue(), station, lot)
-        if content_of(part) in done:
+        if part in on_page:
             done.add(file.file_id)
             continue
         new.append(file.file_id)
         parts.append(part)
 
     def keep(place: int, one: Inspected) -> None:
-        part = parts[place]
-        done.update((new[place], content_of(part)))
-        judged.append(shown(part.name, part.data, one.prediction, one.id))
+        done.add(new[place])
+        judged.append(shown(parts[place], one.prediction, one.id))
 
     if parts:
         inspect(desk, parts, keep, "judging")
-    while len(judged) > KEPT or sum(len(one.data) for one in judged) > KEPT_BYTES:
+    while len(judged) > KEPT or sum(len(one.part.data) for one in judged) > KEPT_BYTES:
         judged.pop(0)
-
-
-def content_of(part: Part) -> tuple[str, ...]:
-    """What makes an upload the same one again."""
-    return hashlib.sha256(part.data).hexdigest(), part.name, part.station, part.lot
 
 
 def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
@@ -132,7 +123,7 @@ def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
         )
     data = rendered(kind, number)
     (prediction,) = desk.predictor.predict([data])
-    return [shown(f"rendered {kind} {number}", data, prediction, None)]
+    return [shown(Part(f"rendered {kind} {number}", data), prediction, None)]
 
 
 @st.cache_data(max_entries=100, show_spinner="rendering")
@@ -140,9 +131,9 @@ def rendered(kind: str, number: int) -> bytes:
     return sample_part(kind, number)
 
 
-def shown(name: str, data: bytes, prediction: Prediction, inspection_id: int | None) -> Shown:
+def shown(part: Part, prediction: Prediction, inspection_id: int | None) -> Shown:
     """A part with its thumbnail."""
-    return Shown(name, data, prediction, inspection_id, shown_picture(data, 2 * THUMBNAIL_PX))
+    return Shown(part, prediction, inspection_id, shown_picture(part.data, 2 * THUMBNAIL_PX))
 
 
 def choose(parts: list[Shown]) -> Shown:
@@ -152,7 +143,9 @@ def choose(parts: list[Shown]) -> Shown:
     order = sorted(parts, key=lambda one: one.prediction.prob_defect or -1.0, reverse=True)
     unreadable = [one for one in order if one.prediction.status == "error"]
     if unreadable:
-        names = ", ".join(f"{md(one.name)} ({md(one.prediction.error)})" for one in unreadable[:5])
+        names = ", ".join(
+            f"{md(one.part.name)} ({md(one.prediction.error)})" for one in unreadable[:5]
+        )
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
         st.warning(f"Not judged, because they cannot be read: {names}{more}.")
     pictures = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
@@ -164,7 +157,7 @@ def choose(parts: list[Shown]) -> Shown:
     def label(number: int) -> str:
         p = order[number].prediction
         chance = "" if p.prob_defect is None else f" {p.prob_defect:.3f}"
-        return f"{MARKS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].name}"
+        return f"{MARKS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].part.name}"
 
     left, right = st.columns([6, 1], vertical_alignment="bottom")
     with left:
@@ -187,7 +180,7 @@ def show_part(desk: Desk, one: Shown) -> None:
         show_picture(desk, one)
     with verdict:
         said, review = verdict_of_person(desk, one), desk.predictor.review
-        show_verdict(one.name, one.prediction, review, said)
+        show_verdict(one.part.name, one.prediction, review, said)
         if one.prediction.status == "ok":
             show_scale(one.prediction, review)
             left, right = st.columns(2)
@@ -200,21 +193,21 @@ def show_part(desk: Desk, one: Shown) -> None:
             if one.prediction.status == "ok":
                 ask_person(desk, one, said)
             st.caption(
-                f"{md(one.name)} · inspection {one.inspection_id} · "
+                f"{md(one.part.name)} · inspection {one.inspection_id} · "
                 f"model {desk.predictor.model_id} · {one.prediction.latency_ms:.0f} ms · "
                 f"SHA-256 {one.prediction.sha256[:12]}…"
             )
         else:
-            st.caption(f"{md(one.name)} · not recorded · model {desk.predictor.model_id}")
+            st.caption(f"{md(one.part.name)} · not recorded · model {desk.predictor.model_id}")
 
 
 def show_picture(desk: Desk, one: Shown) -> None:
     """The photograph; over it, as strong as wanted, what speaks for a defect."""
     if one.prediction.status == "error":
         return
-    explained = heatmap(desk, one.data, one.prediction)
+    explained = heatmap(desk, one.part.data, one.prediction)
     if explained is None:
-        st.image(shown_picture(one.data), width="stretch")
+        st.image(shown_picture(one.part.data), width="stretch")
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
         return
     place = st.empty()

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import streamlit as st
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
 from common import ROOT, UserError
-from explain import Explained, explain_judged
+from explain import Explained, explain_judged, explainer_of
 from heatmap import Explainer
 from images import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
 from inspector import MAX_IMAGE_BYTES, Inspected, Inspector, Part, Pictures, doubts, plain
@@ -105,11 +106,8 @@ def _desk(_options, as_text: str) -> Desk:
     predictor = load_predictor(
         path, options.device, options.engine, options.threshold, checked_band(options.review)
     )
-    explainer = None
-    if predictor.checkpoint.weights:
-        explainer = Explainer(predictor.checkpoint, predictor.device)
     own = (options.log, options.station, options.lot, threading.Lock())
-    return Desk(predictor, explainer, path, *own)
+    return Desk(predictor, explainer_of(predictor), path, *own)
 
 
 def inspect(
@@ -170,12 +168,6 @@ def too_large(name: str, size: int) -> bool:
 # --- heatmaps ------------------------------------------------------------------------------------
 
 
-def heatmaps(desk: Desk, judged: Sequence[tuple[bytes, Prediction]]) -> list[Explained]:
-    """Maps of judged photographs, for showing: pictures no larger than the page needs."""
-    with desk.lock:
-        return explain_judged(desk.explainer, judged, SHOWN_PX)
-
-
 def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
     """The map of one part, computed once for this visitor; None where there can be none."""
     if desk.explainer is None:
@@ -184,8 +176,8 @@ def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None
     key = (prediction.sha256, desk.predictor.sha256)
     if key not in kept:
         try:
-            with st.spinner("drawing the heatmap"):
-                (kept[key],) = heatmaps(desk, [(data, prediction)])
+            with st.spinner("drawing the heatmap"), desk.lock:
+                (kept[key],) = explain_judged(desk.explainer, [(data, prediction)], SHOWN_PX)
         except UnreadableImageError:
             return None
         while len(kept) > 50:
@@ -279,15 +271,17 @@ def person_field(key: str) -> str:
     return _kept_field("Your name", key, "person kept", "")
 
 
-def lot_fields(desk: Desk) -> tuple[str, str]:
-    """Station and lot for the log."""
-    left, right = st.columns(2)
+def head(desk: Desk) -> tuple[DeltaGenerator, str, str]:
+    """The head of a page that inspects: a place for what is given, station and lot for the log."""
+    given, lot_fields = st.columns([3, 2], gap="large")
+    with lot_fields:
+        left, right = st.columns(2)
     with left:
         station = _kept_field("Station", "station", "station kept", desk.station)
     with right:
         lot = _kept_field("Lot", "lot", "lot kept", desk.lot)
     st.session_state["station kept"], st.session_state["lot kept"] = station, lot
-    return plain(station), plain(lot)
+    return given, plain(station), plain(lot)
 
 
 def _kept_field(label: str, key: str, kept: str, default: str) -> str:

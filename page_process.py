@@ -7,9 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from common import UserError, count_of
-from images import UnreadableImageError
 from log_search import AWAITING, Found, search
-from page_parts import WORDS, Desk, heatmaps, md, open_desk, tells_errors
+from page_parts import WORDS, Desk, heatmap, md, open_desk, tells_errors
 from predict import Prediction
 from process_control import analyse_process, read_subgroups, signals
 from records import InspectionLog
@@ -145,11 +144,16 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
         st.caption("none")
         return
     found = [(one, desk.pictures.find(one.sha256, one.file)) for one in rejects]
-    present = [(one, data) for one, data in found if data is not None]
-    if missing := len(found) - len(present):
-        st.caption(f"{missing} of {len(found)} photographs are not where they were, or changed.")
+    if missing := [one for one, data in found if data is None]:
+        st.caption(
+            f"{len(missing)} of {len(found)} photographs are not where they were, or changed."
+        )
+    explained = [
+        (one, heatmap(desk, data, prediction_of(one))) for one, data in found if data is not None
+    ]
+    present = [(one, heat) for one, heat in explained if heat is not None]
     columns = st.columns(4)
-    for number, (one, picture) in enumerate(pictures(desk, present)):
+    for number, (one, heat) in enumerate(present):
         said = one.person_says
         lines = [f"{one.prob_defect:.3f} · {one.file}", f"{one.time[:16].replace('T', ' ')} UTC"]
         if one.lot:
@@ -158,26 +162,7 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
             lines.append(f"{said.person}: {WORDS[said.verdict]}")
         if one.model != desk.predictor.sha256:
             lines.append("judged by another model")
-        columns[number % 4].image(picture, md(" · ".join(lines)), width="stretch")
-
-
-def pictures(desk: Desk, present: list[tuple[Found, bytes]]):
-    """Records with their photographs, under heatmaps where the model can make them."""
-    if desk.explainer is None or not present:
-        return []
-    kept = st.session_state.setdefault("reject heatmaps", {})
-    model = desk.predictor.sha256
-    new = [(one, data) for one, data in present if (one.sha256, model) not in kept]
-    try:
-        with st.spinner("drawing heatmaps"):
-            judged = [(data, prediction_of(one)) for one, data in new]
-            for (one, _), explained in zip(new, heatmaps(desk, judged), strict=True):
-                kept[one.sha256, model] = explained.overlay(300)
-    except UnreadableImageError:
-        return []
-    for key in list(kept)[: -4 * REJECTS]:
-        del kept[key]
-    return [(one, kept[one.sha256, model]) for one, _ in present if (one.sha256, model) in kept]
+        columns[number % 4].image(heat.overlay(300), md(" · ".join(lines)), width="stretch")
 
 
 def prediction_of(one: Found) -> Prediction:

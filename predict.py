@@ -119,6 +119,16 @@ class Predictor:
         """The first 12 digits of the file's SHA-256."""
         return self.sha256[:12]
 
+    def warm_up(self) -> "Predictor":
+        """Judge a black picture and return itself: the first is slow, and damaged weights show.
+
+        Raises:
+            UserError: the network's output is not finite.
+        """
+        size = self.checkpoint.image_size_px
+        self.judge(torch.zeros((1, size, size), dtype=torch.uint8))
+        return self
+
     @torch.inference_mode()
     def probabilities(self, grey: Tensor) -> Tensor:
         """Class probabilities (B, C), on the CPU, of resized grey images uint8 (B, S, S)."""

@@ -418,6 +418,13 @@ def run_spc(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def add_log_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of everything that cannot do without a log: which one."""
+    parser.add_argument(
+        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="{verify,export,verdict,spc}")
@@ -425,9 +432,7 @@ def build_parser() -> argparse.ArgumentParser:
     def command(name: str, run, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         one.set_defaults(run=run)
-        one.add_argument(
-            "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
-        )
+        add_log_argument(one)
         return one
 
     verify = command("verify", run_verify, "walk the chain of hashes from the first record")

@@ -17,13 +17,12 @@ each batch.
 import argparse
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from common import UserError, require_packages, run_script, script_parser
 from inspector import doubts
 from listening import listening_socket, port
 from predict import Predictor, add_inspection_arguments, announced_predictor
-from records import DEFAULT_LOG, InspectionLog
+from records import InspectionLog, add_log_argument
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
@@ -56,9 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of serve.py."""
     parser = script_parser(__doc__)
     add_inspection_arguments(parser)
-    parser.add_argument(
-        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
-    )
+    add_log_argument(parser)
     parser.add_argument(
         "--host", help=f"default: {ALL_INTERFACES} with {KEY_VARIABLE}, else {LOCAL}"
     )
@@ -75,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     require_packages(*PACKAGES)
     import uvicorn
 
-    from service import Settings, in_own_thread, warm_up
+    from service import Settings, in_own_thread
     from service_guard import log_as_json
     from service_requests import MAX_BATCH_PARTS
 
@@ -86,8 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.queue < MAX_BATCH_PARTS:
         raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
     with listening_socket(host, args.port) as listening:
-        predictor = in_own_thread(lambda: announced_predictor(args))
-        in_own_thread(lambda: warm_up(predictor))
+        predictor = in_own_thread(lambda: announced_predictor(args).warm_up())
         if doubt := doubts(predictor.checkpoint):
             print(f"warning: {doubt}")
         InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here

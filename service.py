@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from prometheus_client import Gauge
 
 from batching import Batcher, QueueFullError
-from explain import explain_judged, png
+from explain import explain_judged, explainer_of, png
 from heatmap import Explainer
 from inspector import Inspected, Part
 from predict import Prediction, Predictor, load_predictor
@@ -55,21 +54,18 @@ class Service:
         depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
 
     def open(self) -> None:
-        """Load the model unless there is one, warm it up, start the queue.
+        """Load the model unless there is one, start the queue.
 
         Raises:
             UserError: no usable model or log.
         """
         s = self.settings
         self.predictor = self.predictor or in_own_thread(
-            lambda: load_predictor(s.checkpoint, s.device, s.engine, s.threshold, s.review)
+            lambda: load_predictor(
+                s.checkpoint, s.device, s.engine, s.threshold, s.review
+            ).warm_up()
         )
-        in_own_thread(lambda: warm_up(self.predictor))
-        checkpoint = self.predictor.checkpoint
-        # An ONNX file describes its checkpoint without the weights, which heatmaps need
-        can_explain = bool(checkpoint.weights)
-        if can_explain:
-            self.explainer = in_own_thread(lambda: Explainer(checkpoint, self.predictor.device))
+        self.explainer = in_own_thread(lambda: explainer_of(self.predictor))
         batcher = Batcher(self.predictor, s.log, s.queue_limit, self.metrics.batches.observe)
         batcher.start()
         self.batcher = batcher
@@ -152,13 +148,3 @@ def in_own_thread(work: Callable[[], T]) -> T:
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(work).result()
-
-
-def warm_up(predictor: Predictor) -> None:
-    """Judge a black picture: the first one is slow, and damaged weights show.
-
-    Raises:
-        UserError: the model's output is not finite.
-    """
-    size = predictor.checkpoint.image_size_px
-    predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))

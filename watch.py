@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from arrivals import Folder, Signature, signature
 from common import UserError, locked, run_script, script_parser
@@ -37,7 +36,7 @@ from predict import (
     announced_predictor,
     record_of,
 )
-from records import DEFAULT_LOG, InspectionLog, printable
+from records import InspectionLog, add_log_argument, printable
 
 POLL_S = 0.01
 QUIET_S = 0.02  # a writer pauses for less
@@ -204,9 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with all folders below it")
     add_inspection_arguments(parser)
-    parser.add_argument(
-        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
-    )
+    add_log_argument(parser)
     return parser
 
 
@@ -214,9 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if not args.folder.is_dir():
         raise UserError(f"no such folder: {args.folder}")
-    predictor = announced_predictor(args)
-    size = predictor.checkpoint.image_size_px
-    predictor.judge(torch.zeros((1, size, size), dtype=torch.uint8))  # the first one is slow
+    predictor = announced_predictor(args).warm_up()
     with InspectionLog(args.log, "create") as log, only_one(args):
         print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
         run(Station(predictor, args.folder, log, args.station, args.lot))

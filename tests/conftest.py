@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import train
-from predict import load_predictor
+from predict import Predictor, load_predictor
 from synthetic import RenderOptions, render_dataset
 
 REAL_DATA = os.environ.get("CASTING_DATA")
@@ -66,11 +66,22 @@ def trained(tmp_path_factory, train_options) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dividing_threshold(trained, castings) -> float:
+def paths(castings) -> list[Path]:
+    """The test images."""
+    return sorted((castings / "test").rglob("*.jpeg"))
+
+
+@pytest.fixture(scope="session")
+def dividing_threshold(trained, paths) -> float:
     """A threshold at which the small model rejects half of the test images."""
-    predictor = load_predictor(trained / "best.pth", "cpu")
-    found = predictor.predict(sorted((castings / "test").rglob("*.jpeg")))
+    found = load_predictor(trained / "best.pth", "cpu").predict(paths)
     return median(one.prob_defect for one in found)
+
+
+@pytest.fixture(scope="session")
+def predictor(trained, dividing_threshold) -> Predictor:
+    """The small model, at this threshold."""
+    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
 
 
 @pytest.fixture(scope="session")

@@ -16,21 +16,11 @@ import app
 import page_parts
 from common import ROOT, UserError
 from inspector import Inspector, Part
-from predict import COLUMNS, load_predictor
+from predict import COLUMNS
 from records import InspectionLog
 from samples import KINDS, sample_part
 
 REVIEW = (0.0, 1.0)
-
-
-@pytest.fixture(scope="module")
-def predictor(trained, dividing_threshold):
-    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
-
-
-@pytest.fixture(scope="module")
-def paths(castings):
-    return sorted((castings / "test").rglob("*.jpeg"))
 
 
 @pytest.fixture
@@ -249,6 +239,17 @@ def test_verdicts_stay_when_the_page_changes_and_repeats_are_not_recorded(option
     assert metrics(at)["Defect probability"] == shown
     upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
     assert len(recorded(log_path)) == 1
+
+
+def test_after_clearing_a_photograph_can_be_inspected_again(options, paths, log_path):
+    at = page("inspect")
+    upload(at, "photographs", [(path.name, path.read_bytes()) for path in paths[:2]])
+    next(one for one in at.button if one.label == "Clear").click().run()
+    assert not at.metric
+    at.file_uploader(key="photographs").clear()
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert "Defect probability" in metrics(at)
+    assert len(recorded(log_path)) == 3
 
 
 @pytest.mark.parametrize("mode", ["I;16", "L"])

@@ -8,13 +8,8 @@ import pytest
 from batching import Batcher, QueueFullError
 from common import UserError
 from inspector import Part
-from predict import BATCH_SIZE, load_predictor
+from predict import BATCH_SIZE
 from records import InspectionLog
-
-
-@pytest.fixture(scope="module")
-def predictor(trained):
-    return load_predictor(trained / "best.pth", "cpu")
 
 
 @pytest.fixture(scope="module")

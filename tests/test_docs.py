@@ -91,7 +91,7 @@ ALLOWED = {
     },
     "page_batch": {"images", "inspector", "page_parts", "predict", "uploads"},
     "page_process": {
-        "images", "log_search", "page_parts", "predict", "process_control", "records",
+        "log_search", "page_parts", "predict", "process_control", "records",
     },
     "page_model": {"metrics", "page_parts", "results", "validation_file"},
     "app": {

@@ -8,18 +8,7 @@ import pytest
 
 from common import UserError
 from inspector import NAMELESS, Inspector, Part, Pictures, doubts, file_name
-from predict import load_predictor
 from records import InspectionLog
-
-
-@pytest.fixture(scope="module")
-def predictor(trained, dividing_threshold):
-    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
-
-
-@pytest.fixture(scope="module")
-def paths(castings):
-    return sorted((castings / "test").rglob("*.jpeg"))
 
 
 @pytest.fixture

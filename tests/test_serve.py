@@ -32,16 +32,6 @@ HOME = "http://127.0.0.1:8000"
 KEY = {"X-API-Key": "a secret"}
 
 
-@pytest.fixture(scope="module")
-def predictor(trained, dividing_threshold):
-    return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
-
-
-@pytest.fixture(scope="module")
-def paths(castings):
-    return sorted((castings / "test").rglob("*.jpeg"))
-
-
 @pytest.fixture
 def connect(predictor, tmp_path):
     """A function that starts a service and returns a client of it."""
