@@ -20,13 +20,13 @@ import numpy as np
 import PIL
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
 
-from common import UserError, cache_folder, count_of, write_json
+from augment import moved, relit
+from common import UserError, cache_folder, count_of, is_defect, write_json
 from dataset import ImageRow
+from drawn_defects import with_defects
 from images import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-AUGMENTATIONS = ("none", "flip", "full")
 STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
 
@@ -150,7 +150,9 @@ class Batches:
     shuffle: bool = False
     sampler: str = "image"
     epoch_size: int | None = None  # images in an epoch; None: all of them
-    castings: Sequence[str] = ()  # (N,), names, for the sampler 'casting'
+    castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
+    is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and drawn defects
+    drawn_defects: float | None = None  # on which share of the good images
     seed: int = 0
     rank: int = 0
     ranks: int = 1
@@ -166,6 +168,8 @@ class Batches:
     def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images (B, 1, S, S) float32 in 0..1, targets (B,))` from `first_step` on.
 
+        With drawn defects, images are (B, 2, S, S): the second channel marks their pixels.
+
         A process without a share of a batch gets the batch's first image: it has to take part in
         the exchange of gradients.
         """
@@ -178,10 +182,20 @@ class Batches:
                 part = slice(step * self.batch_size, step * self.batch_size + 1)
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
             images = unit_range(self.pixels[order[part]].to(self.device))
-            if self.augment != "none":
+            if self.augment != "none" or self.drawn_defects is not None:
                 generator = seeded(self.seed, epoch, step + 1, self.rank, device=self.device)
-                images = augmented(images, self.augment, generator)
+                images = self.changed(images, order_there[part], generator)
             yield images, self.targets[order_there[part]]
+
+    def changed(self, images: Tensor, which: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (B, 1, S, S), the `which` (B,) of the split, augmented and drawn on."""
+        images = moved(images, self.augment, generator)
+        if self.drawn_defects is None:
+            return relit(images, self.augment, generator)
+        wanted = torch.rand(len(which), generator=generator, device=self.device)
+        chosen = (wanted < self.drawn_defects) & ~self.is_defect[which]
+        images, marks = with_defects(images, chosen, generator)
+        return torch.cat([relit(images, self.augment, generator), marks], dim=1)
 
     def share(self, step: int) -> slice:
         """Where in an epoch's order this process's share of a batch lies; it may be empty."""
@@ -199,6 +213,9 @@ class Batches:
         generator = seeded(self.seed, epoch)
         if self.sampler == "casting":
             return order_by_castings(self.castings, self.images, generator)
+        if self.sampler == "class":
+            is_defect = self.is_defect.cpu()
+            return order_by_classes(self.castings, is_defect, self.images, generator)
         count = len(self.targets)
         if not self.shuffle:
             return torch.arange(count)[: self.images]
@@ -224,6 +241,18 @@ def order_by_castings(castings: Sequence[str], images: int, generator: torch.Gen
     return by_casting[start + nth]
 
 
+def order_by_classes(
+    castings: Sequence[str], is_defect: Tensor, images: int, generator: torch.Generator
+) -> Tensor:
+    """Indices int64 (`images`,), half of them good parts; within a half each casting alike."""
+    halves = []
+    for wanted, count in ((False, images // 2), (True, images - images // 2)):
+        members = torch.nonzero(is_defect == wanted).flatten()
+        names = [castings[index] for index in members.tolist()]
+        halves.append(members[order_by_castings(names, count, generator)])
+    return torch.cat(halves)[torch.randperm(images, generator=generator)]
+
+
 def make_batches(
     store: np.ndarray,
     rows: Sequence[ImageRow],
@@ -242,6 +271,7 @@ def make_batches(
         raise UserError(f"the split '{split}' holds no image; look at split.csv")
     targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
     options["castings"] = [rows[i].casting for i in indices]
+    options["is_defect"] = torch.tensor([is_defect(rows[i].label) for i in indices], device=device)
     if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
         pixels = torch.from_numpy(store[indices]).to(device)
         return Batches(pixels, targets, device=device, **options)
@@ -275,63 +305,6 @@ def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator
     # SeedSequence mixes neighbouring (seed, epoch, step) into unrelated streams
     seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
     return torch.Generator(device).manual_seed(seed & (2**63 - 1))
-
-
-# --- augmentation of training batches ------------------------------------------------------------
-
-
-def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Augment (B, 1, S, S) in 0..1, each image in its own way.
-
-    'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
-    invent none; 'full' rotates by any angle, mirrors, shifts, zooms, relights and adds noise.
-    """
-    if kind == "flip":
-        return _square_symmetry(images, generator)
-    return _relit(_moved(images, generator), generator)
-
-
-def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator, device=generator.device)
-
-
-def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
-    kinds = torch.randint(8, (len(images),), generator=generator, device=images.device)
-    turned = torch.stack([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
-    picked = turned[kinds % 4, torch.arange(len(images), device=images.device)]
-    return torch.where((kinds >= 4).view(-1, 1, 1, 1), picked.flip(3), picked)
-
-
-def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotation by any angle, mirror, zoom 0.9 to 1.1 and shift by up to 5 % of the side."""
-    n = len(images)
-    angle = _uniform(n, -np.pi, np.pi, generator)
-    zoom = _uniform(n, 0.9, 1.1, generator)
-    mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
-    shift_x, shift_y = (_uniform(n, -0.1, 0.1, generator) for _ in range(2))  # of the half side
-    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    theta = torch.stack([mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y], dim=1)
-    grid = affine_grid(theta.view(n, 2, 3), list(images.shape), align_corners=False)
-    # 'border' goes on with the background; zeros would be black corners that tell the angle
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma 0.7 to 1.4, contrast and brightness +-20 %, and sensor noise of up to 2 %."""
-
-    def draw(low: float, high: float) -> Tensor:
-        return _uniform(len(images), low, high, generator).view(-1, 1, 1, 1)
-
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    gamma, contrast, brightness, noise = (
-        draw(0.7, 1.4),
-        draw(0.8, 1.2),
-        draw(0.8, 1.2),
-        draw(0, 0.02),
-    )
-    images = ((images - mean) * contrast + mean).clamp(0, 1) ** gamma * brightness
-    grain = torch.randn(images.shape, generator=generator, device=images.device)
-    return (images + noise * grain).clamp(0, 1)
 
 
 def describe_store(store: np.ndarray) -> str:

@@ -65,7 +65,7 @@ class SplitOptions:
     folds: int = FOLDS
     fold: int = 1
     castings: str | None = None  # the user's table, else castings are recognised
-    seed: int = FOLD_SEED
+    fold_seed: int = FOLD_SEED
 
 
 # --- the protocols -------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def _fold(
             f"{count_of(fewest, 'casting')} of one class, test castings apart, cannot be cut into "
             f"{options.folds} folds; use a smaller --folds, or photograph more castings"
         )
-    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed)
+    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.fold_seed)
     parts = [held_out for _, held_out in folds.split(names, classes)]
     return {names[i] for i in parts[number - 1]}
 
@@ -272,6 +272,12 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         "validation castings only",
     )
     parser.add_argument(
+        "--fold-seed",
+        type=_seed,
+        metavar="N",
+        help=f"another assignment of castings to folds, from 0 to 2^32 - 1; default {FOLD_SEED}",
+    )
+    parser.add_argument(
         "--castings",
         metavar="FILE",
         help="table with the columns path,casting, paths as in split.csv (serial numbers, say); "
@@ -288,6 +294,13 @@ def _fold_number(text: str) -> int:
     return value
 
 
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:  # what scikit-learn takes
+        raise argparse.ArgumentTypeError("must be from 0 to 4294967295")
+    return value
+
+
 def _at_least_two(text: str) -> int:
     value = int(text)
     if value < 2:
@@ -301,13 +314,14 @@ def split_options(values: dict) -> SplitOptions:
     Raises:
         UserError: no such fold, or a fold without the casting protocol.
     """
-    names = [field.name for field in fields(SplitOptions) if field.name != "seed"]
+    names = [field.name for field in fields(SplitOptions)]
     given = {name: values[name] for name in names if values.get(name) is not None}
     options = SplitOptions(**given)
     if options.fold > options.folds:
         raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
-    if options.protocol != "casting" and (options.fold, options.folds) != (1, FOLDS):
-        raise UserError("--fold and --folds belong to --protocol casting")
+    of_folds = (options.fold, options.folds, options.fold_seed)
+    if options.protocol != "casting" and of_folds != (1, FOLDS, FOLD_SEED):
+        raise UserError("--fold, --folds and --fold-seed belong to --protocol casting")
     return options
 
 

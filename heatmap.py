@@ -8,19 +8,22 @@ backpropagation, the gradient G of that difference with respect to them:
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
+The local network (local_network.py) has the first two stages only.
+
 Late stages know what a defect is and early ones where: the default multiplies the maps of all four,
 each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led astray, and
 averages over the eight positions in which a picture may lie.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from data import unit_range
+from local_network import LocalNetwork, evenly_lit
 from model import Checkpoint, evidence
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -33,15 +36,25 @@ def stage_outputs(model: nn.Module, images: Tensor, first: str) -> tuple[Tensor,
     Nothing before `first` is remembered for backpropagation. Calls the network's parts one by one,
     so that no hook is left behind whatever happens.
     """
+    local = isinstance(model, LocalNetwork)
+    stages = stages_of(model)
     with torch.no_grad():
-        x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
-        for name in STAGES[: STAGES.index(first) + 1]:
+        x = model.conv1(evenly_lit(images) if local else images)
+        x = model.maxpool(model.relu(model.bn1(x)))
+        for name in stages[: stages.index(first) + 1]:
             x = getattr(model, name)(x)
     x = x.detach().requires_grad_()
     outputs = {first: x}
-    for name in STAGES[STAGES.index(first) + 1 :]:
+    for name in stages[stages.index(first) + 1 :]:
         outputs[name] = x = getattr(model, name)(x)
+    if local:
+        return model.pooled(model.fc(x)), outputs
     return model.fc(model.avgpool(x).flatten(1)), outputs
+
+
+def stages_of(model: nn.Module) -> tuple[str, ...]:
+    """The stages that a network has."""
+    return tuple(name for name in STAGES if hasattr(model, name))
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -85,6 +98,11 @@ class Method:
     # likes: what speaks for a defect in one position only is noise.
     all_positions: bool = False
 
+    def within(self, stages: tuple[str, ...]) -> "Method":
+        """The same on a network with these stages: its last one in the place of later ones."""
+        own = tuple(name for name in self.stages if name in stages) or stages[-1:]
+        return replace(self, stages=own)
+
 
 # Measured on rendered castings with masks: docs/experiments.md, 2026-11-24.
 METHODS = {
@@ -111,7 +129,7 @@ class Explainer:
         """
         from scipy.ndimage import gaussian_filter
 
-        how, grey = METHODS[method], grey.to(self.device)
+        how, grey = METHODS[method].within(stages_of(self.model)), grey.to(self.device)
         if not how.all_positions:
             return self._map(grey, how).cpu().numpy()
         total = torch.zeros(grey.shape, device=self.device)

@@ -20,9 +20,11 @@ from torchvision.models.resnet import BasicBlock
 
 from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
 from grey_stem import GreyStem
+from local_network import UNUSED, LocalNetwork
+from local_network import evidence as evidence_of_classes
 from winograd import WinogradConv2d
 
-ARCHITECTURE = "resnet18"
+NETWORKS = ("resnet18", "local")
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,6 +38,8 @@ def build_model(
     head: str = "softmax",
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    network: str = "resnet18",
+    defects: Sequence[bool] = (True, False),
 ) -> nn.Module:
     """ResNet-18 for grey images (B, 1, S, S) in 0..1; returns logits (B, num_classes), or (B, 1).
 
@@ -48,6 +52,8 @@ def build_model(
             file: a state dict under torchvision's names, or one of our checkpoints.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
         mean, std: of the three channels, each grey picture fills them alike.
+        network: 'resnet18', or 'local', its first half, judging cell by cell (local_network.py).
+        defects: which classes are defects; for 'local'.
 
     Raises:
         UserError: weights that cannot be had, or do not fit.
@@ -60,9 +66,11 @@ def build_model(
     if weights == "imagenet":
         model.load_state_dict(_imagenet_weights())
     elif weights != "none":
-        _load_backbone(model, Path(weights))
-    model.fc = nn.Linear(model.fc.in_features, 1 if head == "sigmoid" else num_classes)
-    return _for_speed(model, mean, std)
+        _load_backbone(model, Path(weights), UNUSED if network == "local" else ())
+    outputs = 1 if head == "sigmoid" else num_classes
+    model.fc = nn.Linear(model.fc.in_features, outputs)
+    model = _for_speed(model, mean, std)
+    return model if network == "resnet18" else LocalNetwork(model, outputs, defects)
 
 
 def _for_speed(model: ResNet, mean: Sequence[float], std: Sequence[float]) -> ResNet:
@@ -97,13 +105,14 @@ def _imagenet_weights() -> dict[str, Tensor]:
         ) from error
 
 
-def _load_backbone(model: nn.Module, path: Path) -> None:
-    """Everything but the last layer, whose classes may be others."""
+def _load_backbone(model: nn.Module, path: Path, unused: tuple[str, ...]) -> None:
+    """Everything but the last layer, whose classes may be others, and `unused` layers."""
     content = load_tensors(path)
     state = content.get("weights", content)
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no ResNet-18")
-    wanted = {name for name in model.state_dict() if not name.startswith("fc.")}
+    own = model.state_dict()
+    wanted = {name for name in own if not name.startswith(("fc.", *unused))}
     missing = sorted(wanted - set(state))
     if missing:
         raise UserError(
@@ -111,7 +120,7 @@ def _load_backbone(model: nn.Module, path: Path) -> None:
         )
     try:
         kept = {name: state[name] for name in wanted}
-        model.load_state_dict(kept | {f"fc.{k}": v for k, v in model.fc.state_dict().items()})
+        model.load_state_dict(own | kept)
     except (RuntimeError, TypeError) as error:
         raise UserError(
             f"{path} holds no ResNet-18: {str(error).splitlines()[-1].strip()}"
@@ -169,8 +178,7 @@ def defect_flags(class_names: Sequence[str]) -> Tensor:
 
 def evidence(logits: Tensor, class_names: Sequence[str]) -> Tensor:
     """Logit of the likeliest defect class minus that of the likeliest good one: (B, C) -> (B,)."""
-    logits, defects = class_logits(logits, class_names), defect_flags(class_names)
-    return logits[:, defects].amax(1) - logits[:, ~defects].amax(1)
+    return evidence_of_classes(class_logits(logits, class_names), defect_flags(class_names))
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -212,7 +220,7 @@ class Checkpoint:
     split_sha256: str
     torch_version: str
     operating_point: dict | None = None  # how threshold and temperature came about, once fitted
-    architecture: str = ARCHITECTURE
+    architecture: str = "resnet18"  # one of NETWORKS
     format: int = CHECKPOINT_FORMAT
 
     def description(self) -> dict:
@@ -233,7 +241,15 @@ class Checkpoint:
 
     def model(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
-        model = build_model(len(self.class_names), "none", self.head, self.mean, self.std)
+        model = build_model(
+            len(self.class_names),
+            "none",
+            self.head,
+            self.mean,
+            self.std,
+            self.architecture,
+            defect_flags(self.class_names).tolist(),
+        )
         model.load_state_dict(self.weights)
         return model.eval()
 
@@ -265,10 +281,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not expected <= set(content):
         raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
     checkpoint = Checkpoint(**{name: content[name] for name in expected})
-    if checkpoint.format != CHECKPOINT_FORMAT or checkpoint.architecture != ARCHITECTURE:
+    if checkpoint.format != CHECKPOINT_FORMAT or checkpoint.architecture not in NETWORKS:
         raise UserError(
             f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; "
-            f"this version reads {ARCHITECTURE}, format {CHECKPOINT_FORMAT}"
+            f"this version reads {' and '.join(NETWORKS)}, format {CHECKPOINT_FORMAT}"
         )
     try:
         checkpoint.check()

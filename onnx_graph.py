@@ -136,11 +136,16 @@ def centred(
         correction += scatter
     else:
         correction += torch.where(defect_flags(class_names), scatter / 2, -scatter / 2)
-    last = next(node for node in reversed(proto.graph.node) if node.op_type == "Gemm")
-    bias = next(one for one in proto.graph.initializer if one.name == last.input[2])
+    bias = last_bias(proto.graph)
     value = onnx.numpy_helper.to_array(bias) + correction.numpy()
     bias.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float32), bias.name))
     return proto.SerializeToString()
+
+
+def last_bias(graph):
+    """The bias of the layer that makes logits: the last with weights, whichever kind it is."""
+    last = next(node for node in reversed(graph.node) if node.op_type in ("Gemm", "Conv"))
+    return next(one for one in graph.initializer if one.name == last.input[2])
 
 
 def _logits(model: bytes, images: np.ndarray) -> Tensor:

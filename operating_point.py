@@ -51,6 +51,16 @@ def casting_weights(castings: Sequence[str]) -> np.ndarray:
     return 1 / sizes[inverse] / len(sizes)
 
 
+def class_weights(castings: Sequence[str], is_defect: np.ndarray) -> np.ndarray:
+    """Weights (N,) that sum to 1: good parts and defects the same, castings of a class the same."""
+    weights = np.zeros(len(is_defect))
+    kinds = np.unique(is_defect)
+    for kind in kinds:
+        members = np.flatnonzero(is_defect == kind)
+        weights[members] = casting_weights([castings[i] for i in members]) / len(kinds)
+    return weights
+
+
 def _names(castings: Sequence[str]) -> np.ndarray:
     return np.array([name or f"image {index}" for index, name in enumerate(castings)])
 

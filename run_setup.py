@@ -22,15 +22,18 @@ from data_split import (
     write_split,
 )
 from dataset import ImageRow, data_name, find_data, report_notes
+from local_loss import LocalLoss
+from local_network import LocalNetwork
 from model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Checkpoint,
     build_model,
     choose_device,
+    defect_flags,
     loss_function,
 )
-from operating_point import casting_weights
+from operating_point import casting_weights, class_weights
 from processes import first_of_machine_first, is_first, rank, ranks
 from run_state import (
     previous_run,
@@ -49,7 +52,7 @@ class Run:
     step: TrainingStep
     train_batches: Batches
     val_batches: Batches
-    val_weights: Tensor  # float32 (N,), sum 1: images alike, or castings in protocol casting
+    val_weights: Tensor  # float32 (N,), sum 1: images, castings, or classes alike
     class_names: list[str]
     settings: dict
     split_sha256: str
@@ -82,6 +85,7 @@ class Run:
             training=self.settings,
             data=data_name(self.root),
             split_sha256=self.split_sha256,
+            architecture=self.settings["network"],
             torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
         )
 
@@ -95,17 +99,26 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
     torch.manual_seed(settings["seed"])
     refuse_single_image_batch(rows, settings)
     weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
-    model = build_model(len(class_names), weights, settings["head"]).to(device)
+    model = build_model(
+        len(class_names),
+        weights,
+        settings["head"],
+        network=settings["network"],
+        defects=defect_flags(class_names).tolist(),
+    ).to(device)
     optimizer = build_optimizer(model, settings, args.cuda_graph)
     step = build_step(model, optimizer, class_names, settings, args.cuda_graph)
     batch = {"batch_size": settings["batch_size"], "rank": rank(), "ranks": ranks()}
-    drawing = {key: settings[key] for key in ("augment", "sampler", "epoch_size", "seed")}
+    options = ("augment", "drawn_defects", "sampler", "epoch_size", "seed")
+    drawing = {key: settings[key] for key in options}
     train_batches = make_batches(
         store, rows, "train", class_names, device, shuffle=True, **batch, **drawing
     )
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
     val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
-    if settings["protocol"] == "casting":
+    if settings["sampler"] == "class":
+        val_weights = class_weights(val_batches.castings, val_batches.is_defect.cpu().numpy())
+    elif settings["protocol"] == "casting":
         val_weights = casting_weights(val_batches.castings)
     print_plan(device, root, rows, store, settings)
     if is_first():
@@ -130,7 +143,7 @@ def open_images(
     args: argparse.Namespace, settings: dict
 ) -> tuple[Path, list[ImageRow], np.ndarray]:
     """The folder of the data, the split, and the decoded images in the split's order."""
-    by_casting = settings["sampler"] == "casting" or settings["min_recall"] is not None
+    by_casting = settings["sampler"] != "image" or settings["min_recall"] is not None
     with first_of_machine_first():  # the first downloads or renders, and fills the caches
         root = find_data(args.data)
         rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
@@ -192,7 +205,12 @@ def build_step(
     network = model
     if ranks() > 1:
         network = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
-    loss = loss_function(settings["head"], class_names, settings["label_smoothing"]).to(device)
+    smoothing = settings["label_smoothing"]
+    if isinstance(model, LocalNetwork):
+        loss = LocalLoss(model, class_names, smoothing)
+    else:
+        loss = loss_function(settings["head"], class_names, smoothing)
+    loss = loss.to(device)
     step = GraphedStep if cuda_graph else TrainingStep
     return step(network, loss, optimizer, lambda: autocast(device, settings), class_names)
 
@@ -211,15 +229,17 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
     values = vars(args)
     name = args.recipe or (stored or {}).get("recipe", "reference")
     defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
-    defaults |= {"fold": None, "castings": None, "amp": False}
+    defaults |= {"fold": None, "fold_seed": None, "castings": None, "amp": False}
     explicit = {name: values[name] for name in defaults if values[name] is not None}
     if stored is not None:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
     settings = defaults | (stored or {}) | explicit
+    if (settings["network"] == "local") != (settings["drawn_defects"] is not None):
+        raise UserError("--network local learns from --drawn-defects; give both or neither")
     split = split_options(settings)
     if split.protocol == "casting":
-        settings |= {"folds": split.folds, "fold": split.fold}
+        settings |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
     return settings
 
 

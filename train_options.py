@@ -11,6 +11,7 @@ RECIPES = {
     # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
     "reference": {
         "weights": "imagenet",
+        "network": "resnet18",
         "head": "softmax",
         "image_size": 224,
         "epochs": 100,
@@ -20,6 +21,7 @@ RECIPES = {
         "schedule": "constant",
         "weight_decay": 1e-4,
         "augment": "none",
+        "drawn_defects": None,
         "label_smoothing": 0.0,
         "sampler": "image",
         "epoch_size": None,
@@ -29,6 +31,7 @@ RECIPES = {
     # The same split in a fraction of the time, on two CPU cores and from random weights.
     "fast": {
         "weights": "none",
+        "network": "resnet18",
         "head": "softmax",
         "image_size": 64,
         "epochs": 5,
@@ -38,6 +41,7 @@ RECIPES = {
         "schedule": "onecycle",
         "weight_decay": 1e-4,
         "augment": "flip",
+        "drawn_defects": None,
         "label_smoothing": 0.1,
         "sampler": "image",
         "epoch_size": None,
@@ -48,6 +52,7 @@ RECIPES = {
     # short epochs in which every casting counts alike, a fitted operating point.
     "small": {
         "weights": "none",
+        "network": "resnet18",
         "head": "softmax",
         "image_size": 112,
         "epochs": 10,
@@ -57,9 +62,31 @@ RECIPES = {
         "schedule": "cosine",
         "weight_decay": 1e-4,
         "augment": "full",
+        "drawn_defects": None,
         "label_smoothing": 0.0,
         "sampler": "casting",
         "epoch_size": 1280,
+        "min_recall": 0.99,
+        "seed": 42,
+    },
+    # For castings never seen: a network that judges cell by cell, from photographs of good parts
+    # with and without defects drawn on them, and of defective ones.
+    "robust": {
+        "weights": "none",
+        "network": "local",
+        "head": "softmax",
+        "image_size": 160,
+        "epochs": 8,
+        "patience": 8,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "schedule": "onecycle",
+        "weight_decay": 1e-4,
+        "augment": "strong",
+        "drawn_defects": 0.5,
+        "label_smoothing": 0.0,
+        "sampler": "class",
+        "epoch_size": 1536,
         "min_recall": 0.99,
         "seed": 42,
     },
@@ -78,10 +105,17 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--recipe",
         choices=sorted(RECIPES),
         help="reference (default): the published system; fast: the same split in minutes, from "
-        "scratch; small: castings never seen, on two CPU cores, from scratch",
+        "scratch; small: castings never seen, a first attempt; robust: castings never seen, by "
+        "looking for defects; the last three from random weights",
     )
     add = recipe.add_argument
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
+    add(
+        "--network",
+        choices=("resnet18", "local"),
+        help="resnet18 (default), or local: its first half, each cell of the picture judged by "
+        "itself, the most suspicious ones count; needs --drawn-defects",
+    )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
     add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
@@ -102,9 +136,15 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add("--weight-decay", type=not_negative, metavar="X", help=f"default {default['weight_decay']}")
     add(
         "--augment",
-        choices=("none", "flip", "full"),
+        choices=("none", "flip", "full", "strong"),
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
-        "mirror, shift, zoom, light, noise",
+        "mirror, shift, zoom, light, noise; strong: more of it, with stretch, highlights, blur",
+    )
+    add(
+        "--drawn-defects",
+        type=share,
+        metavar="X",
+        help="draw defects on this share of the good parts, and call them defective",
     )
     add(
         "--label-smoothing",
@@ -114,8 +154,9 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     add(
         "--sampler",
-        choices=("image", "casting"),
-        help="what counts alike in an epoch: each image (default) or each casting",
+        choices=("image", "casting", "class"),
+        help="what counts alike in an epoch: each image (default), each casting, or good parts and "
+        "defects, and in either each casting",
     )
     add("--epoch-size", type=positive, metavar="N", help="images in an epoch; default: all")
     add(

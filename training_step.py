@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from local_loss import LocalLoss
 from model import class_logits
 from processes import ranks
 
@@ -36,19 +37,30 @@ class TrainingStep:
         """Float32 (2,) on the device: the sum of the losses, and the images classified right.
 
         Args:
-            images, targets: (B, 1, S, S) and (B,), this process's share.
+            images, targets: (B, 1, S, S), or (B, 2, S, S) with the marks of drawn defects, and
+                (B,): this process's share.
             counted: B; or 0 where the share is empty and any image stands in for it.
             batch_size: images of all processes together.
         """
-        with self.autocast():
-            logits = self.network(images)
-        loss = self.loss(logits.float(), targets)
+        loss, right = self.judged(images, targets)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages over processes, whatever their shares.
         (loss * (counted * ranks() / batch_size)).backward()
         self.optimizer.step()
-        right = count_right(logits, targets, self.class_names)
         return torch.stack([loss.detach() * counted, right * min(counted, 1)])
+
+    def judged(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss of a batch, and how many of its images are classified right."""
+        if isinstance(self.loss, LocalLoss):
+            pictures, marks = images[:, :1], images[:, 1:]
+            with self.autocast():
+                cells = self.network(pictures, pool=False)
+            loss, right = self.loss(cells, targets, marks)
+            return loss, right.sum().float()
+        with self.autocast():
+            logits = self.network(images)
+        loss = self.loss(logits.float(), targets)
+        return loss, count_right(logits, targets, self.class_names)
 
 
 class GraphedStep(TrainingStep):

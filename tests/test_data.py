@@ -16,7 +16,6 @@ import data
 from common import UserError
 from data import (
     Batches,
-    augmented,
     describe_store,
     make_batches,
     open_store,
@@ -413,73 +412,3 @@ def test_empty_split_is_refused_by_name(pictures, cache):
     store = open_store(*pictures, SIZE_PX)
     with pytest.raises(UserError, match="'test' holds no image"):
         make_batches(store, pictures[1], "test", ["def", "ok"], CPU, batch_size=2)
-
-
-# --- augmentation --------------------------------------------------------------------------------
-
-
-def test_flip_gives_the_eight_symmetries_of_the_square_and_nothing_else():
-    image = torch.from_numpy(np.random.default_rng(1).random((1, 1, 9, 9), np.float32))
-    turned = [torch.rot90(image, k, (2, 3)) for k in range(4)]
-    symmetries = torch.cat(turned + [t.transpose(2, 3) for t in turned])  # (8, 1, 9, 9)
-    found = augmented(image.repeat(400, 1, 1, 1), "flip", seeded(0))
-    matches = (found[:, None] == symmetries[None]).flatten(2).all(2)  # (400, 8)
-    assert (matches.sum(1) == 1).all()
-    assert (matches.sum(0) > 25).all()  # 50 expected of each; 25 is four standard deviations off
-
-
-def test_full_keeps_shape_and_range():
-    images = torch.from_numpy(np.random.default_rng(1).random((64, 1, 17, 17), np.float32))
-    images[:2] = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
-    found = augmented(images, "full", seeded(0))
-    assert (found.shape, found.dtype) == (images.shape, images.dtype)
-    assert torch.isfinite(found).all()
-    assert found.min() >= 0
-    assert found.max() <= 1
-
-
-def test_full_leaves_no_black_corners_and_changes_the_light():
-    found = augmented(torch.full((200, 1, 24, 24), 0.8), "full", seeded(0))
-    means = found.mean(dim=(1, 2, 3))
-    corners = found[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert (corners - means[:, None]).abs().max() < 0.12  # six times the strongest noise
-    assert means.std() > 0.05
-    assert means.max() - means.min() > 0.2
-
-
-def test_full_turns_by_any_angle():
-    half = torch.zeros(300, 1, 32, 32)
-    half[:, :, :, 16:] = 1  # bright on the right: the direction of its centroid is the angle
-    found = augmented(half, "full", seeded(0))
-    place = torch.linspace(-1, 1, 32)
-    x, y = (found * place).mean(dim=(1, 2, 3)), (found * place[:, None]).mean(dim=(1, 2, 3))
-    sectors = torch.histc(torch.atan2(y, x), bins=12, min=-np.pi, max=np.pi)
-    assert (sectors > 7).all()  # 25 expected in each
-
-
-def test_full_keeps_a_disc_round_and_near_its_place_and_size():
-    axis = torch.arange(96.0) - 47.5
-    disc = (axis**2 + axis[:, None] ** 2 < 10**2).float()  # so small that no corner reflects it
-    found = augmented(disc.repeat(100, 1, 1, 1), "full", seeded(0))[:, 0]
-    shape = (found > found.amax((1, 2), keepdim=True) / 2).float()
-    area = shape.sum((1, 2))
-    x, y = ((shape * place).sum((1, 2)) / area for place in (axis, axis[:, None]))
-    assert ((area / disc.sum() > 0.75) & (area / disc.sum() < 1.3)).all()  # zoom 0.9 to 1.1
-    assert torch.hypot(x, y).max() < 0.09 * 96  # both shifts at 5 %, zoomed by 1.1, are 7.8 %
-    radius = torch.hypot(axis - x[:, None, None], (axis - y[:, None])[:, :, None])
-    assert ((radius * shape).amax((1, 2)) < 1.15 * (area / np.pi).sqrt()).all()
-
-
-def test_full_mirrors_half_of_the_images():
-    image = torch.zeros(48, 48)
-    image[14:34, 16:20] = image[30:34, 16:28] = 1  # an L, which turning alone never mirrors
-    found = augmented(image.repeat(200, 1, 1, 1), "full", seeded(0))[:, 0]
-    shape = (found > found.amax((1, 2), keepdim=True) / 2).double()
-    axis = torch.arange(48, dtype=torch.float64)
-    z = torch.complex(axis.expand(48, 48), axis[:, None].expand(48, 48)).expand(200, 48, 48)
-    z = z - ((z * shape).sum((1, 2)) / shape.sum((1, 2)))[:, None, None]
-    # Of the moments z z and z z conj(z), turning by a turns one by 2a and the other by a, so that
-    # this product stays; mirroring conjugates it.
-    second, third = ((m * shape).sum((1, 2)) for m in (z * z, z * z * z.conj()))
-    left_handed = (second * third.conj() ** 2).imag > 0
-    assert 70 < int(left_handed.sum()) < 130  # 100 expected, four standard deviations

@@ -1,0 +1,155 @@
+"""Augmentation of training batches: many pictures of a part from one, on the device, B at a time.
+
+A batch is first `moved`, then, with a recipe that draws defects, drawn on (drawn_defects.py), then
+`relit`: so that a drawn defect is as sharp, and lit as much, as the part that it is drawn on.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, pad
+
+AUGMENTATIONS = ("none", "flip", "full", "strong")
+
+
+def moved(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Move (B, 1, S, S), each image in its own way.
+
+    'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
+    invent none; 'full' rotates by any angle, mirrors, shifts and zooms; 'strong' stretches, too.
+    """
+    if kind == "flip":
+        return _square_symmetry(images, generator)
+    if kind == "full":
+        return _rotated(images, generator)
+    return _stretched(images, generator) if kind == "strong" else images
+
+
+def relit(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Change the light of (B, 1, S, S) in 0..1, each image's in its own way.
+
+    'full' changes gamma, contrast and brightness, and adds noise; 'strong' more of it, besides
+    moving highlights, shadows over a part of the picture, and blur. The others change nothing.
+    """
+    if kind == "full":
+        return _relit(images, generator)
+    return _relit_strongly(images, generator) if kind == "strong" else images
+
+
+def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Numbers (n, 1, 1, 1), one an image."""
+    drawn = torch.rand(n, 1, 1, 1, generator=generator, device=generator.device)
+    return low + (high - low) * drawn
+
+
+def coordinates(side_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """x and y of each pixel, (S, S) each, from -1 at one border to 1 at the other."""
+    line = torch.linspace(-1, 1, side_px, device=device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return x, y
+
+
+def smooth_noise(n: int, cells: int, side_px: int, generator: torch.Generator) -> Tensor:
+    """Noise (n, 1, S, S) of deviation 1, `cells` independent values along a side."""
+    coarse = torch.randn(n, 1, cells, cells, generator=generator, device=generator.device)
+    return interpolate(coarse, size=side_px, mode="bicubic", align_corners=False)
+
+
+# --- where the part lies -------------------------------------------------------------------------
+
+
+def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
+    kinds = torch.randint(8, (len(images),), generator=generator, device=images.device)
+    turned = torch.stack([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
+    picked = turned[kinds % 4, torch.arange(len(images), device=images.device)]
+    return torch.where((kinds >= 4).view(-1, 1, 1, 1), picked.flip(3), picked)
+
+
+def _rotated(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotation by any angle, mirror, zoom 0.9 to 1.1 and shift by up to 5 % of the side."""
+    n = len(images)
+    angle = uniform(n, -torch.pi, torch.pi, generator).flatten()
+    zoom = uniform(n, 0.9, 1.1, generator).flatten()
+    mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
+    # of the half side
+    shift_x, shift_y = (uniform(n, -0.1, 0.1, generator).flatten() for _ in range(2))
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    theta = torch.stack([mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y], dim=1)
+    return _seen_through(images, theta.view(n, 2, 3))
+
+
+def _stretched(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotation by any angle, mirror, zoom and stretch in any direction, shift by up to 5 %.
+
+    Zoom from 0.85 to 1.17, one axis up to 1.22 times the other, as seen from 35 degrees aside.
+    """
+    n = len(images)
+    turn, direction = (uniform(n, -torch.pi, torch.pi, generator).flatten() for _ in range(2))
+    zoom = uniform(n, -0.16, 0.16, generator).exp().flatten()
+    stretch = uniform(n, -0.1, 0.1, generator).exp().flatten()
+    mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
+    axes = torch.diag_embed(torch.stack([stretch / zoom * mirror, 1 / (stretch * zoom)], dim=1))
+    shift = uniform(2 * n, -0.1, 0.1, generator).view(n, 2, 1)  # of the half side
+    return _seen_through(
+        images, torch.cat([_rotation(turn) @ axes @ _rotation(direction), shift], dim=2)
+    )
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    """Matrices (B, 2, 2)."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+
+
+def _seen_through(images: Tensor, theta: Tensor) -> Tensor:
+    """Where theta (B, 2, 3) takes a pixel's coordinates, there its grey is read."""
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    # 'border' goes on with the background; zeros would be black corners that tell the angle
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+# --- light ---------------------------------------------------------------------------------------
+
+
+def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Gamma 0.7 to 1.4, contrast and brightness +-20 %, and sensor noise of up to 2 %."""
+    n = len(images)
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    gamma, contrast, brightness, noise = (
+        uniform(n, low, high, generator)
+        for low, high in ((0.7, 1.4), (0.8, 1.2), (0.8, 1.2), (0, 0.02))
+    )
+    images = ((images - mean) * contrast + mean).clamp(0, 1) ** gamma * brightness
+    return _grainy(images, noise, generator).clamp(0, 1)
+
+
+def _relit_strongly(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Another lamp, another exposure (gamma and brightness by up to 1.6), sometimes blur or noise.
+
+    A turned metal ring shows a lamp as bright sectors: one to three of them, anywhere.
+    """
+    n, side = len(images), images.shape[-1]
+
+    def draw(low: float, high: float) -> Tensor:
+        return uniform(n, low, high, generator)
+
+    x, y = coordinates(side, images.device)
+    sectors = torch.randint(1, 4, (n, 1, 1, 1), generator=generator, device=images.device)
+    highlights = torch.cos((torch.atan2(y, x) - draw(-torch.pi, torch.pi)) * sectors)
+    direction = draw(-torch.pi, torch.pi)
+    gradient = x * torch.cos(direction) + y * torch.sin(direction)
+    shadows = smooth_noise(n, 4, side, generator)
+    light = highlights * draw(0, 0.2) + gradient * draw(0, 0.25) + shadows * draw(0, 0.12)
+    images = images * light.exp()
+
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    images = ((images - mean) * draw(0.6, 1.4) + mean).clamp(0, 1)
+    images = images ** draw(-0.5, 0.5).exp() * draw(-0.5, 0.3).exp()
+
+    blurred = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    images = torch.lerp(images, blurred, draw(-0.8, 0.8).clamp(min=0))
+    return _grainy(images, draw(-0.01, 0.025).clamp(min=0), generator).clamp(0, 1)
+
+
+def _grainy(images: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
+    grain = torch.randn(images.shape, generator=generator, device=images.device)
+    return images + deviation * grain

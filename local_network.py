@@ -1,0 +1,88 @@
+"""A network that looks for defects cell by cell: half of ResNet-18, the strongest cells count.
+
+ResNet-18 averages over the whole part, so that a pore of four pixels is a small share of the
+average, and part, lamp and background are the rest. Here each cell (8 px of the input, judged by
+what lies within some 50 px of it) gets logits of its own, and the part's are those of its few most
+suspicious cells. Whatever separates the classes has to be seen in a cell.
+
+The light is evened out first: from each pixel the mean grey around it is taken, and what is left is
+divided by its deviation there. Exposure, contrast and smooth shadows are gone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pad
+from torchvision.models import ResNet
+
+SHARE_OF_CELLS = 0.015  # that decide: 6 of 20 x 20
+NEIGHBOURHOODS = 20  # along a side; light is measured over three by three of them
+FLAT = 0.25  # of the picture's own variance is added, so that flat ground does not become noise
+LARGEST = 4.0  # deviations
+GREY, GREY_PER_DEVIATION = 0.45, 0.2  # what ImageNet's weights take for an ordinary picture
+UNUSED = ("layer3.", "layer4.")  # of ResNet-18
+
+
+class LocalNetwork(nn.Module):
+    """Grey pictures (B, 1, S, S) in 0..1 to logits (B, C); its parts have ResNet's names.
+
+    Args:
+        resnet: whose first half it takes.
+        outputs: C; 1 for the single logit of 'is a defect'.
+        defects: which classes are defects.
+    """
+
+    def __init__(self, resnet: ResNet, outputs: int, defects: Sequence[bool]):
+        super().__init__()
+        self.conv1, self.bn1, self.relu = resnet.conv1, resnet.bn1, resnet.relu
+        self.maxpool, self.layer1, self.layer2 = resnet.maxpool, resnet.layer1, resnet.layer2
+        self.fc = nn.Conv2d(128, outputs, kernel_size=1)
+        self.register_buffer("defects", torch.tensor(defects), persistent=False)
+
+    def forward(self, images: Tensor, pool: bool = True) -> Tensor:
+        """Logits (B, C); without pooling those of the cells, (B, C, h, w)."""
+        x = self.conv1(evenly_lit(images))
+        x = self.maxpool(self.relu(self.bn1(x)))
+        cells = self.fc(self.layer2(self.layer1(x)))
+        return self.pooled(cells) if pool else cells
+
+    def pooled(self, cells: Tensor) -> Tensor:
+        """Mean logits (B, C) of the cells (B, C, h, w) that speak most for a defect."""
+        cells = cells.flatten(2)
+        count = max(1, round(SHARE_OF_CELLS * cells.shape[2]))
+        strongest = evidence(cells, self.defects).topk(count, dim=1).indices
+        return cells.gather(2, strongest.unsqueeze(1).expand(-1, cells.shape[1], -1)).mean(2)
+
+
+def evidence(logits: Tensor, defects: Tensor) -> Tensor:
+    """Logit of the likeliest defect class minus that of the likeliest good one.
+
+    Args:
+        logits: (B, C, ...), or (B, 1, ...): then it is the evidence itself.
+        defects: bool (C,).
+    """
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    return logits[:, defects].amax(1) - logits[:, ~defects].amax(1)
+
+
+def evenly_lit(images: Tensor) -> Tensor:
+    """Each pixel's grey against its surroundings, as grey again; the same under any gain."""
+    difference = images - surroundings(images)
+    squared = difference * difference
+    variance = surroundings(squared) + FLAT * squared.mean(dim=(2, 3), keepdim=True)
+    contrast = difference / (variance + 1e-6).sqrt()
+    return contrast.clamp(-LARGEST, LARGEST) * GREY_PER_DEVIATION + GREY
+
+
+def surroundings(images: Tensor) -> Tensor:
+    """Smooth local mean (B, 1, S, S): over cells, over three by three of them, then in between."""
+    side = images.shape[-1]
+    cell = max(1, side // NEIGHBOURHOODS)
+    missing = -side % cell
+    coarse = avg_pool2d(pad(images, (0, missing, 0, missing), mode="replicate"), cell)
+    coarse = avg_pool2d(pad(coarse, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    whole = side + missing
+    smooth = interpolate(coarse, size=(whole, whole), mode="bilinear", align_corners=False)
+    return smooth[..., :side, :side]
