@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 import data
+from augment import AUGMENTATIONS
 from common import UserError
 from data import (
     Batches,
@@ -20,6 +22,7 @@ from data import (
     make_batches,
     open_store,
     order_by_castings,
+    order_by_classes,
     seeded,
 )
 from data_split import load_split
@@ -229,7 +232,7 @@ def test_batches_leave_the_global_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("kind", data.AUGMENTATIONS)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_epoch_continued_in_the_middle_is_the_tail_bit_for_bit(kind):
     whole = list(random_batches(augment=kind).epoch(4))
     for done in range(len(whole) + 1):
@@ -352,6 +355,39 @@ def test_epoch_of_any_size_continued_in_the_middle_is_its_tail(sampler):
     assert [len(targets) for _, targets in whole] == [4] * 7 + [2]
     tail = list(random_batches(augment="flip", **options).epoch(4, first_step=5))
     assert same(tail, whole[5:])
+
+
+def test_classes_alike_and_castings_alike_within_a_class():
+    castings = ["a"] * 30 + ["b"] * 2 + ["c"] * 4 + ["b"] * 4  # b has parts of either class
+    is_defect = torch.tensor([False] * 32 + [True] * 8)
+    order = order_by_classes(castings, is_defect, 24, seeded(3)).tolist()
+    drawn = Counter((castings[i], bool(is_defect[i])) for i in order)
+    assert drawn == {("a", False): 6, ("b", False): 6, ("c", True): 6, ("b", True): 6}
+    assert order != order_by_classes(castings, is_defect, 24, seeded(4)).tolist()
+    assert len(order_by_classes(castings, is_defect, 7, seeded(3))) == 7
+
+
+def with_drawn_defects(**options) -> Batches:
+    pixels = torch.full((40, 64, 64), 150, dtype=torch.uint8)
+    is_defect = torch.arange(40) % 2 == 0
+    defaults = {"is_defect": is_defect, "drawn_defects": 0.5, "augment": "strong"}
+    return Batches(pixels, torch.arange(40), 8, CPU, **(defaults | options))
+
+
+def test_defects_are_drawn_on_good_parts_only_and_on_the_share_asked_for():
+    batches = with_drawn_defects(drawn_defects=1.0)
+    images = torch.cat([images for images, _ in batches.epoch()])
+    assert images.shape == (40, 2, 64, 64)
+    marked = images[:, 1].amax((1, 2)) > 0
+    assert not marked[::2].any()
+    assert marked[1::2].float().mean() > 0.7
+    half = torch.cat([i for e in range(5) for i, _ in with_drawn_defects().epoch(e)])[:, 1]
+    assert 0.3 < (half.amax((1, 2)) > 0)[1::2].float().mean() < 0.6
+
+
+def test_drawn_defects_go_on_in_the_middle_of_an_epoch():
+    whole = list(with_drawn_defects(shuffle=True).epoch(2))
+    assert same(list(with_drawn_defects(shuffle=True).epoch(2, first_step=3)), whole[3:])
 
 
 @pytest.mark.parametrize("size", [10, 22, 23, 44, 50])

@@ -19,7 +19,7 @@ from common import EXIT_GATE, ROOT, UserError, require_packages, sha256_of_file
 from data import unit_range
 from export import Images, Parity, compare, equally, exported
 from images import read_resized
-from model import class_probabilities, load_checkpoint
+from model import NETWORKS, class_probabilities, load_checkpoint
 from onnx_network import OnnxNetwork
 from predict import load_predictor
 
@@ -59,8 +59,9 @@ def int8_file(trained, castings, tmp_path_factory):
         (["burr", "ok_front", "scratch"], "softmax"),
     ],
 )
-def test_logits_and_probability_equal_pytorchs(tmp_path, class_names, head):
-    checkpoint = replace(checkpoint_of(class_names, head), temperature=1.7)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_logits_and_probability_equal_pytorchs(tmp_path, class_names, head, network):
+    checkpoint = replace(checkpoint_of(class_names, head, network=network), temperature=1.7)
     path = written(tmp_path / "model.onnx", checkpoint)
     session = onnxruntime.InferenceSession(str(path))
     for count in (1, 3, 32):

@@ -9,15 +9,18 @@ from captum.attr import LayerGradCam
 
 from data import unit_range
 from heatmap import METHODS, STAGES, STRIDES, Explainer, enlarged, grad_cam, hottest_region
-from model import Checkpoint, build_model, evidence, load_checkpoint
+from model import Checkpoint, build_model, defect_flags, evidence, load_checkpoint
 
 SIZE_PX = 64
 
 
-def checkpoint_of(class_names: list[str], head: str = "softmax", size_px: int = SIZE_PX):
+def checkpoint_of(
+    class_names: list[str], head: str = "softmax", size_px: int = SIZE_PX, network: str = "resnet18"
+):
     """A network whose weights are random, but whose BatchNorm has seen pictures."""
     torch.manual_seed(0)
-    model = build_model(len(class_names), "none", head).train()
+    defects = defect_flags(class_names).tolist()
+    model = build_model(len(class_names), "none", head, network=network, defects=defects).train()
     with torch.no_grad():
         for _ in range(3):
             model(torch.rand(8, 1, size_px, size_px))
@@ -25,7 +28,7 @@ def checkpoint_of(class_names: list[str], head: str = "softmax", size_px: int = 
         weights=model.state_dict(), head=head, class_names=class_names, image_size_px=size_px,
         mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.5, temperature=1.0,
         protocol="kaggle", fold=None, epoch=1, validation={}, training={}, data="castings",
-        split_sha256="", torch_version="",
+        split_sha256="", torch_version="", architecture=network,
     )  # fmt: skip
 
 
@@ -42,9 +45,12 @@ def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
         (["burr", "ok_front", "scratch"], "softmax"),
     ],
 )
-@pytest.mark.parametrize("stage", STAGES)
-def test_raw_maps_equal_captums(class_names, head, stage):
-    explainer = Explainer(checkpoint_of(class_names, head), torch.device("cpu"))
+@pytest.mark.parametrize(
+    ("network", "stage"),
+    [*(("resnet18", stage) for stage in STAGES), ("local", "layer1"), ("local", "layer2")],
+)
+def test_raw_maps_equal_captums(class_names, head, network, stage):
+    explainer = Explainer(checkpoint_of(class_names, head, network=network), torch.device("cpu"))
     grey = pictures()
     ours = explainer.cells(grey, (stage,), (grad_cam,))[stage][0]
 
@@ -188,3 +194,12 @@ def test_the_explained_network_is_the_one_that_judges(trained):
     grey = pictures(2, checkpoint.image_size_px)
     with torch.inference_mode():
         assert torch.equal(explainer.model(unit_range(grey)), checkpoint.model()(unit_range(grey)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_maps_the_local_network(method):
+    explainer = Explainer(checkpoint_of(["def", "ok"], network="local"), torch.device("cpu"))
+    maps = explainer.maps(pictures(), method)
+    assert maps.shape == (3, SIZE_PX, SIZE_PX)
+    assert maps.max() == 1
+    assert maps.min() >= 0

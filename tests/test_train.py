@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 import torch
 
+import data_split
 import run_state
 import train
-import training_step
 from casting_table import read_table
 from common import ROOT, UserError, write_csv
 from data import open_store
 from data_split import load_split, split_options
 from dataset import list_images
 from model import load_checkpoint
+from operating_point import class_weights
 from predict import load_predictor
 from run_setup import resolve_settings
 from schedule import one_cycle
+from training_step import TrainingStep
 
 FILES = {
     "best.pth",
@@ -99,16 +101,16 @@ def test_losses_are_means_over_images_not_batches(trained, castings):
 def stop_after(batches: int, monkeypatch):
     """Send this process SIGTERM in the course of the given batch."""
     seen = 0
-    original = training_step.count_right
+    original = TrainingStep.judged
 
-    def count(*arguments):
+    def judged(*arguments):
         nonlocal seen
         seen += 1
         if seen == batches:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(training_step, "count_right", count)
+    monkeypatch.setattr(TrainingStep, "judged", judged)
 
 
 @pytest.mark.parametrize("batches", [1, pytest.param(4, marks=pytest.mark.slow)])
@@ -258,7 +260,7 @@ def test_out_of_memory_suggests_a_smaller_batch(error, tmp_path, train_options, 
     def exhaust(*_):
         raise error
 
-    monkeypatch.setattr(training_step, "count_right", exhaust)
+    monkeypatch.setattr(TrainingStep, "judged", exhaust)
     with pytest.raises(UserError, match="--batch-size 8") as failure:
         train.main([*train_options, "--out", str(tmp_path)])
     assert failure.value.exit_code == 1
@@ -269,7 +271,7 @@ def test_a_bug_in_the_loop_is_not_called_a_lack_of_memory(tmp_path, train_option
     def fail(*_):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(training_step, "count_right", fail)
+    monkeypatch.setattr(TrainingStep, "judged", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train.main([*train_options, "--out", str(tmp_path)])
 
@@ -400,6 +402,63 @@ def test_the_sigmoid_head_trains_and_resumes(tmp_path, train_options):
     assert load_checkpoint(tmp_path / "best.pth").weights["fc.weight"].shape[0] == 1
 
 
+LOCAL = ["--recipe", "robust", "--epoch-size", "24", "--batch-size", "8"]
+
+
+@pytest.fixture(scope="module")
+def trained_local(tmp_path_factory, fold_options):
+    """A fold of the local network, two short epochs."""
+    out = tmp_path_factory.mktemp("local")
+    options = [*fold_options, *LOCAL, "--augment", "strong", "--epochs", "2"]
+    assert train.main([*options, "--out", str(out)]) == 0
+    return out, options
+
+
+def test_the_local_network_trains_and_its_checkpoint_knows_it(trained_local, paths):
+    out, _ = trained_local
+    checkpoint = load_checkpoint(out / "best.pth")
+    assert checkpoint.architecture == "local"
+    assert not [name for name in checkpoint.weights if name.startswith(("layer3", "layer4"))]
+    verdicts = load_predictor(out / "best.pth", "cpu").predict(paths)
+    assert len({round(one.prob_defect, 6) for one in verdicts}) > 2
+
+
+def test_the_local_network_goes_on_at_the_very_batch(trained_local, tmp_path, monkeypatch):
+    whole, options = trained_local
+    out = ["--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)  # of three batches an epoch
+        with pytest.raises(train_exit()):
+            train.main([*options, *out])
+    assert train.main([*options, *out, "--resume"]) == 0
+    one, other = (load_checkpoint(p / "best.pth").weights for p in (whole, tmp_path))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_its_validation_loss_counts_good_parts_and_defects_alike():
+    weights = class_weights(["a", "a", "b", "c"], np.array([False, False, False, True]))
+    assert weights.tolist() == [0.125, 0.125, 0.25, 0.5]
+
+
+def test_the_local_network_and_drawn_defects_belong_together(tmp_path, train_options):
+    for option in (["--network", "local"], ["--drawn-defects", "0.5"]):
+        with pytest.raises(UserError, match="give both or neither"):
+            train.main([*train_options, *option, "--out", str(tmp_path / "x")])
+
+
+def test_other_folds_by_another_seed(tmp_path, castings, trained_folds):
+    def tested(*options):
+        out = tmp_path / "-".join(options[-1:])
+        own = ["--data", str(castings), "--protocol", "casting", "--folds", "2", "--out", str(out)]
+        assert data_split.main([*own, *options]) == 0
+        return (out / "split.csv").read_text()
+
+    assert tested("--fold-seed", "42") == (trained_folds / "fold1" / "split.csv").read_text()
+    assert tested("--fold-seed", "7") != tested("--fold-seed", "42")
+    with pytest.raises(UserError, match="--fold-seed belong to --protocol casting"):
+        split_options({"fold_seed": 7})
+
+
 def test_explicit_values_win_over_the_recipe(tmp_path):
     def settings(*options, stored=None):
         options = [*options, "--out", str(tmp_path)]
@@ -431,14 +490,14 @@ def no_curves(monkeypatch):
 def sampled(tmp_path_factory, train_options):
     """The folder of a training that draws castings, and of each batch its (images, defects)."""
     out, batches = tmp_path_factory.mktemp("sampled"), []
-    original = training_step.count_right
+    original = TrainingStep.judged
 
-    def count(logits, targets, class_names):
+    def judged(step, images, targets):
         batches.append((len(targets), int((targets == 0).sum())))
-        return original(logits, targets, class_names)
+        return original(step, images, targets)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_step, "count_right", count)
+        patch.setattr(TrainingStep, "judged", judged)
         patch.setattr(train, "plot_curves", lambda *_: None)
         assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
     return out, batches
