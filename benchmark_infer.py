@@ -24,18 +24,25 @@ from plain_loop import plain_transform
 from predict import Predictor, load_predictor
 
 BATCH_SIZES = (1, 8, 32)
+PUBLISHED_SIZE_PX = 224
 
 
 class PlainInference:
-    """The baseline: torchvision's transforms and network in eager PyTorch, same weights."""
+    """The baseline: torchvision's transforms and ResNet-18 in eager PyTorch.
+
+    With a ResNet-18's weights and size; beside another network, which torchvision lacks, with
+    random weights at the published system's size, which cost the same.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
-        outputs, _ = checkpoint.weights["fc.weight"].shape
-        self.model = resnet18(num_classes=outputs)
-        self.model.load_state_dict(checkpoint.weights)
+        self.model, self.size_px = resnet18(num_classes=2), PUBLISHED_SIZE_PX
+        if checkpoint.architecture == "resnet18":
+            self.model = resnet18(num_classes=len(checkpoint.weights["fc.bias"]))
+            self.model.load_state_dict(checkpoint.weights)
+            self.size_px = checkpoint.image_size_px
         self.model.eval().to(device)
         self.device = device
-        self.transform = plain_transform(checkpoint.image_size_px, checkpoint.mean, checkpoint.std)
+        self.transform = plain_transform(self.size_px, checkpoint.mean, checkpoint.std)
 
     @torch.inference_mode()
     def predict(self, paths: Sequence[Path]) -> list[list[float]]:
@@ -56,8 +63,9 @@ def measure_inference(args: argparse.Namespace) -> dict:
     parts = [held_out[i * len(held_out) // args.parts] for i in range(args.parts)]
     predictor.predict(parts[: max(BATCH_SIZES)])  # before the baseline adds to the peak
     memory_mb = peak_memory_mb() - before_mb
+    plain = PlainInference(predictor.checkpoint, device)
     engines = {
-        "eager PyTorch": PlainInference(predictor.checkpoint, device).predict,
+        "eager PyTorch": plain.predict,
         "predict.py": predictor.predict,
     }
     training = [root / row.path for row in rows if row.split == "train"]
@@ -81,7 +89,9 @@ def measure_inference(args: argparse.Namespace) -> dict:
         "machine": describe_machine(device),
         "data": data_name(root),
         "checkpoint": f"{path} ({predictor.model_id})",
+        "network": predictor.checkpoint.architecture,
         "image_size": predictor.checkpoint.image_size_px,
+        "plain_image_size": plain.size_px,
         "parts": args.parts,
         "rounds": args.rounds,
         "memory_mb": round(memory_mb),

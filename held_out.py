@@ -146,7 +146,7 @@ def find_folds(folder: Path) -> list[Path]:
     found = sorted(folder.glob("fold*/best.pth"), key=lambda path: (len(path.parts[-2]), path))
     if not found:
         raise UserError(
-            f"{folder} holds no folds; make them with: python train.py --recipe small "
+            f"{folder} holds no folds; make them with: python train.py --recipe robust "
             f"--protocol casting --fold all --out {folder}"
         )
     return found

@@ -1,6 +1,6 @@
 """Make the released model: half the bytes, the same decisions, and a card that says what it is.
 
-    python train.py --recipe small --protocol casting --fold none --out checkpoints/for_release
+    python train.py --recipe robust --protocol casting --fold none --out checkpoints/for_release
     python release.py checkpoints/for_release/best.pth
 
 Writes checkpoints/released.pth (weights in half precision, computed with in single precision),
@@ -34,6 +34,10 @@ from validation_file import write_validation
 
 RELEASED = CHECKPOINTS / "released.pth"
 CARD = CHECKPOINTS / "MODEL_CARD.md"
+NETWORK_NAMES = {
+    "resnet18": "ResNet-18",
+    "local": "The first half of ResNet-18, judging cell by cell",
+}
 TEMPLATE = ROOT / "docs" / "MODEL_CARD.template.md"
 
 
@@ -121,6 +125,7 @@ def model_card(released: dict, results: dict) -> str:
     alarms = by_casting["false_alarms"]
     values = {
         **{key: released[key] for key in ("head", "image_size_px", "epoch", "sha256")},
+        "network": NETWORK_NAMES[released["architecture"]],
         "weights": released["training"]["weights"],
         "recipe": recipe,
         "folds": len(auc["folds"]),

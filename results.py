@@ -202,9 +202,11 @@ def training_speed_lines(speed: dict) -> list[str]:
 
 def inference_speed_lines(speed: dict) -> list[str]:
     """A line for each engine but eager PyTorch, for single parts."""
+    plain = speed["engines"][0]
     return [
-        f"| one part, {speed['image_size']} px, decoding included: {line['name']}, median "
-        f"{line['p50_ms']:.0f} ms, p95 {line['p95_ms']:.0f} ms | {where(speed)} | "
+        f"| one part, network {speed['network']}, {speed['image_size']} px, decoding included: "
+        f"{line['name']}, median {line['p50_ms']:.0f} ms, p95 {line['p95_ms']:.0f} ms; plain "
+        f"ResNet-18 at {speed['plain_image_size']} px {plain['p50_ms']:.0f} ms | {where(speed)} | "
         f"{line['ratio_vs_eager']:.2f} |"
         for line in speed["engines"][1:]
     ]

@@ -4,14 +4,14 @@
     python train.py --weights none --image-size 112 --augment flip --epochs 12
     python train.py --recipe fast                 the same split in minutes, without a GPU
     python train.py --resume                      go on where an interrupted run stopped
-    python train.py --recipe small --protocol casting --fold all      the number that is true
+    python train.py --recipe robust --protocol casting --fold all     the number that is true
     torchrun --nproc-per-node=4 train.py          on several GPUs
 
 Writes into --out: best.pth and best.json (the epoch with the lowest validation loss), last.pth
 (everything to go on bit-exactly), history.csv, curves.png and split.csv. Ctrl-C writes last.pth and
 leaves. With --fold all each fold has a folder fold<K> in --out; finished folds are skipped, an
 interrupted one goes on. With the reference recipe at 224 px two CPU cores need about 12 minutes an
-epoch; with --recipe small five folds take about an hour.
+epoch; with --recipe robust five folds take about half an hour.
 """
 
 import argparse

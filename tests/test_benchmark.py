@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 import torch
+from test_heatmap import checkpoint_of
 from torchvision.models import resnet18
 
 import benchmark
@@ -91,6 +92,13 @@ def test_the_baseline_judges_like_our_own_path(castings, trained):
     ours = load_predictor(trained / "best.pth", "cpu").predict(parts)
     expected = torch.tensor([part.probabilities for part in ours])
     torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_beside_the_local_network_the_baseline_is_the_published_one(castings):
+    plain = PlainInference(checkpoint_of(["def_front", "ok_front"], network="local"), CPU)
+    (logits,) = plain.predict(sorted((castings / "test" / "def_front").iterdir())[:1])
+    assert plain.size_px == 224
+    assert len(logits) == 2
 
 
 @pytest.mark.slow

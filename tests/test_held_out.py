@@ -161,7 +161,7 @@ def test_folds_are_found_in_the_order_of_their_numbers(tmp_path):
 
 
 def test_a_folder_without_folds_says_how_to_make_them(tmp_path):
-    with pytest.raises(UserError, match=r"train\.py --recipe small --protocol casting --fold all"):
+    with pytest.raises(UserError, match=r"train\.py --recipe robust --protocol casting --fold all"):
         load_models(tmp_path, tmp_path, "cpu", folds=True)
 
 
