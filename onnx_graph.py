@@ -102,13 +102,14 @@ def quantised(
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         nodes = onnx.load(prepared).graph.node
         convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+        last = [] if any(node.op_type == "Gemm" for node in nodes) else convolutions[-1:]
         quantize_static(
             prepared,
             small,
             Batches(calibration),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MaxPool"],
-            nodes_to_exclude=convolutions[:IN_32_BITS],
+            nodes_to_exclude=convolutions[:IN_32_BITS] + last,
             per_channel=True,
             reduce_range=reduce_range,
             activation_type=QuantType.QUInt8,
@@ -143,7 +144,7 @@ def centred(
 
 
 def last_bias(graph):
-    """The bias of the layer that makes logits: the last with weights, whichever kind it is."""
+    """The bias of the layer that makes logits, of the part (Gemm) or of its cells (Conv)."""
     last = next(node for node in reversed(graph.node) if node.op_type in ("Gemm", "Conv"))
     return next(one for one in graph.initializer if one.name == last.input[2])
 

@@ -76,6 +76,14 @@ def test_logits_and_probability_equal_pytorchs(tmp_path, class_names, head, netw
         assert np.allclose(prob_defect, 1 - probabilities[:, good].numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_the_local_network_in_8_bits_stays_near_itself(tmp_path, head):
+    checkpoint = checkpoint_of(CLASSES, head, network="local")
+    small = OnnxNetwork(written(tmp_path / "int8.onnx", checkpoint, "int8"))
+    plain = checkpoint.model()(unit_range(pictures(8))).detach()
+    assert (small(pictures(8)) - plain).abs().max() < 0.2 * plain.abs().max()
+
+
 def test_the_graph_takes_grey_bytes_of_any_number(model_file):
     (images,) = onnx.load(model_file).graph.input
     shape = images.type.tensor_type.shape.dim

@@ -346,7 +346,7 @@ def test_resuming_on_changed_contents_warns(tmp_path, trained, train_options, ca
         ["--lr", "0"], ["--lr", "-1"], ["--lr", "nan"], ["--weight-decay", "-1"],
         ["--seed", "-1"], ["--seed", "99999999999999999999"], ["--image-size", "8"],
         ["--epochs", "0"], ["--batch-size", "many"], ["--epoch", "3"], ["--epoch-size", "0"],
-        ["--min-recall", "0"], ["--min-recall", "1.01"], ["--sampler", "class"], ["--fold", "0"],
+        ["--min-recall", "0"], ["--min-recall", "1.01"], ["--sampler", "lot"], ["--fold", "0"],
         ["--folds", "1"], ["--recipe", "large"],
     ],
 )  # fmt: skip
