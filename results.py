@@ -80,11 +80,12 @@ def probe_text(results: dict) -> str:
         name: "{mean:.2f} ({low:.2f} to {high:.2f})".format_map(probes["probes"][name]["roc_auc"])
         for name in ("unmodified", "ring gone")
     }
-    text = (
-        f"{models} judge by light and background"
-        if probes["verdict"]["shortcut"]
-        else ("no shortcut was found")
-    )
+    whole, without = (probes["probes"][name]["roc_auc"] for name in ("unmodified", "ring gone"))
+    text = "no shortcut was found"
+    if probes["verdict"]["shortcut"]:
+        text = f"{models} judge by light and background"
+        if without["mean"] < whole["low"]:
+            text = f"light and background are part of what {models} judge by"
     return (
         f"With each casting painted over, so that only background and mean grey are left, the AUC "
         f"on castings never seen\nis {aucs['ring gone']}, where whole pictures give "
