@@ -54,10 +54,10 @@ def cell_loss(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
             too, are left out.
         known: bool (B,), the images whose cells are known.
     """
-    bad = adaptive_max_pool2d(marks, logits.shape[1:])
-    beside = max_pool2d(bad, 3, stride=1, padding=1)[:, 0] - bad[:, 0]
-    bad, known = bad[:, 0], known.view(-1, 1, 1).float()
+    bad = adaptive_max_pool2d(marks[:, 0], logits.shape[1:])  # (B, h, w), as all below
+    near = max_pool2d(bad, 3, stride=1, padding=1)  # bad, or beside a bad one
+    known = known.view(-1, 1, 1).float()
     each = binary_cross_entropy_with_logits(logits, bad, reduction="none")
-    marked, plain = known * bad, known * (1 - bad) * (1 - beside)
+    marked, plain = known * bad, known * (1 - near)
     # One is added to either count: a batch without marked cells has none to divide by.
     return sum((each * weight).sum() / (weight.sum() + 1) for weight in (marked, plain))
