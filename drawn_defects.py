@@ -16,6 +16,7 @@ from augment import coordinates, smooth_noise, uniform
 AT_MOST = 3  # defects on one part
 VISIBLE = 0.06  # change in grey from which a pixel counts as part of a defect
 LEAST_PIXELS = 3
+RAGGED = 32  # bumps of an outline along a side of the picture
 
 
 def with_defects(images: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple:
@@ -29,13 +30,19 @@ def with_defects(images: Tensor, chosen: Tensor, generator: torch.Generator) -> 
         `(images, marks)`: marks, float (B, 1, S, S), are 1 where a defect is to be seen. An image
         on which too little is to be seen is given back as it was, without marks.
     """
-    drawn = images
+    images, marks = images.clone(), torch.zeros_like(images)
+    which = chosen.nonzero().flatten()
+    if len(which) == 0:
+        return images, marks
+    plain = drawn = images[which]
     for number in range(AT_MOST):
-        drawn = _with_one(drawn, images, number, generator)
-    marks = ((drawn - images).abs() > VISIBLE) & chosen.view(-1, 1, 1, 1)
-    marks &= (marks.sum(dim=(1, 2, 3)) >= LEAST_PIXELS).view(-1, 1, 1, 1)
-    touched = marks.any(dim=3, keepdim=True).any(dim=2, keepdim=True)
-    return torch.where(touched, drawn, images), marks.float()
+        drawn = _with_one(drawn, plain, number, generator)
+    visible = (drawn - plain).abs() > VISIBLE
+    visible &= (visible.sum(dim=(1, 2, 3)) >= LEAST_PIXELS).view(-1, 1, 1, 1)
+    touched = visible.flatten(1).any(1).view(-1, 1, 1, 1)
+    images[which] = torch.where(touched, drawn, plain)
+    marks[which] = visible.float()
+    return images, marks
 
 
 def _with_one(images: Tensor, originals: Tensor, number: int, generator: torch.Generator) -> Tensor:
@@ -86,6 +93,6 @@ def _shape(n: int, side: int, generator: torch.Generator) -> Tensor:
     longish, scratch = draw(0, 1).exp(), draw(1, 2.2).exp()
     ratio = torch.where(draw(0, 1) < 0.15, scratch, longish)  # length to width
     distance = (along**2 / ratio + across**2 * ratio) / size**2  # 1 on the outline
-    ragged = smooth_noise(n, side // 5, side, generator) * draw(0, 0.6)
+    ragged = smooth_noise(n, RAGGED, side, generator) * draw(0, 0.6)
     inside = torch.sigmoid((1 - distance + ragged) * draw(1.5, 5))
     return inside * (distance < 6)

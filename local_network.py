@@ -1,4 +1,4 @@
-"""A network that looks for defects cell by cell: half of ResNet-18, the strongest cells count.
+"""A network that looks for defects cell by cell: half of ResNet, the strongest cells count.
 
 ResNet-18 averages over the whole part, so that a pore of four pixels is a small share of the
 average, and part, lamp and background are the rest. Here each cell (8 px of the input, judged by
@@ -14,30 +14,36 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
-from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
 
+CHANNELS = 32  # of the first stage, half of ResNet-18's; the pixels that this saves tell more
 SHARE_OF_CELLS = 0.015  # that decide: 6 of 20 x 20
 NEIGHBOURHOODS = 20  # along a side; light is measured over three by three of them
 FLAT = 0.25  # of the picture's own variance is added, so that flat ground does not become noise
 LARGEST = 4.0  # deviations
-GREY, GREY_PER_DEVIATION = 0.45, 0.2  # what ImageNet's weights take for an ordinary picture
-UNUSED = ("layer3.", "layer4.")  # of ResNet-18
 
 
 class LocalNetwork(nn.Module):
     """Grey pictures (B, 1, S, S) in 0..1 to logits (B, C); its parts have ResNet's names.
 
     Args:
-        resnet: whose first half it takes.
         outputs: C; 1 for the single logit of 'is a defect'.
         defects: which classes are defects.
     """
 
-    def __init__(self, resnet: ResNet, outputs: int, defects: Sequence[bool]):
+    def __init__(self, outputs: int, defects: Sequence[bool]):
         super().__init__()
-        self.conv1, self.bn1, self.relu = resnet.conv1, resnet.bn1, resnet.relu
-        self.maxpool, self.layer1, self.layer2 = resnet.maxpool, resnet.layer1, resnet.layer2
-        self.fc = nn.Conv2d(128, outputs, kernel_size=1)
+        few, many = CHANNELS, 2 * CHANNELS
+        self.conv1 = nn.Conv2d(1, few, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(few), nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.layer1 = nn.Sequential(BasicBlock(few, few), BasicBlock(few, few))
+        shortcut = nn.Sequential(nn.Conv2d(few, many, 1, 2, bias=False), nn.BatchNorm2d(many))
+        self.layer2 = nn.Sequential(BasicBlock(few, many, 2, shortcut), BasicBlock(many, many))
+        self.fc = nn.Conv2d(many, outputs, kernel_size=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer is not self.fc:  # as ResNet begins
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         self.register_buffer("defects", torch.tensor(defects), persistent=False)
 
     def forward(self, images: Tensor, pool: bool = True) -> Tensor:
@@ -68,12 +74,12 @@ def evidence(logits: Tensor, defects: Tensor) -> Tensor:
 
 
 def evenly_lit(images: Tensor) -> Tensor:
-    """Each pixel's grey against its surroundings, as grey again; the same under any gain."""
+    """Each pixel's grey against its surroundings, in deviations; the same under any gain."""
     difference = images - surroundings(images)
     squared = difference * difference
     variance = surroundings(squared) + FLAT * squared.mean(dim=(2, 3), keepdim=True)
     contrast = difference / (variance + 1e-6).sqrt()
-    return contrast.clamp(-LARGEST, LARGEST) * GREY_PER_DEVIATION + GREY
+    return contrast.clamp(-LARGEST, LARGEST)
 
 
 def surroundings(images: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, ResNet18_Weights, resnet18
+from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.resnet import BasicBlock
 
 from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
 from grey_stem import GreyStem
-from local_network import UNUSED, LocalNetwork
+from local_network import LocalNetwork
 from local_network import evidence as evidence_of_classes
 from winograd import WinogradConv2d
 
@@ -41,18 +41,18 @@ def build_model(
     network: str = "resnet18",
     defects: Sequence[bool] = (True, False),
 ) -> nn.Module:
-    """ResNet-18 for grey images (B, 1, S, S) in 0..1; returns logits (B, num_classes), or (B, 1).
+    """A network for grey images (B, 1, S, S) in 0..1; returns logits (B, num_classes), or (B, 1).
 
-    Weights have torchvision's names and shapes; outputs are those of torchvision's ResNet-18 on
-    three equal, normalised channels, up to rounding, but faster.
+    ResNet-18's weights have torchvision's names and shapes; its outputs are those of torchvision's
+    on three equal, normalised channels, up to rounding, but faster.
 
     Args:
         num_classes: classes in the data; 'sigmoid' takes two only.
         weights: 'imagenet' (torchvision's, from its cache or the network), 'none' (random), or a
             file: a state dict under torchvision's names, or one of our checkpoints.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
-        mean, std: of the three channels, each grey picture fills them alike.
-        network: 'resnet18', or 'local', its first half, judging cell by cell (local_network.py).
+        mean, std: of ResNet-18's three channels, each grey picture fills them alike.
+        network: 'resnet18', or 'local', judging cell by cell (local_network.py).
         defects: which classes are defects; for 'local'.
 
     Raises:
@@ -62,22 +62,24 @@ def build_model(
         raise UserError(f"unknown head '{head}'; choose from {', '.join(HEADS)}")
     if head == "sigmoid" and num_classes != 2:
         raise UserError(f"--head sigmoid tells two classes apart, the data has {num_classes}")
-    model = resnet18(weights=None)
+    outputs = 1 if head == "sigmoid" else num_classes
+    model = resnet18(weights=None) if network == "resnet18" else LocalNetwork(outputs, defects)
     if weights == "imagenet":
+        if network == "local":
+            raise UserError("ImageNet's weights do not fit --network local; use --weights none")
         model.load_state_dict(_imagenet_weights())
     elif weights != "none":
-        _load_backbone(model, Path(weights), UNUSED if network == "local" else ())
-    outputs = 1 if head == "sigmoid" else num_classes
-    model.fc = nn.Linear(model.fc.in_features, outputs)
-    model = _for_speed(model, mean, std)
-    return model if network == "resnet18" else LocalNetwork(model, outputs, defects)
+        _load_backbone(model, Path(weights), network)
+    if network == "resnet18":
+        model.fc = nn.Linear(model.fc.in_features, outputs)
+        stem = GreyStem(mean, std)
+        stem.load_state_dict(model.conv1.state_dict())
+        model.conv1 = stem
+    return _for_speed(model).to(memory_format=torch.channels_last)
 
 
-def _for_speed(model: ResNet, mean: Sequence[float], std: Sequence[float]) -> ResNet:
-    """The same network with faster layers under the same names, and channels last in memory."""
-    stem = GreyStem(mean, std)
-    stem.load_state_dict(model.conv1.state_dict())
-    model.conv1 = stem
+def _for_speed(model: nn.Module) -> nn.Module:
+    """The same network with faster layers under the same names."""
     for block in [block for block in model.modules() if isinstance(block, BasicBlock)]:
         for name in ("conv1", "conv2"):
             plain = getattr(block, name)
@@ -85,7 +87,7 @@ def _for_speed(model: ResNet, mean: Sequence[float], std: Sequence[float]) -> Re
                 faster = WinogradConv2d(plain.in_channels, plain.out_channels)
                 faster.load_state_dict(plain.state_dict())
                 setattr(block, name, faster)
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def _imagenet_weights() -> dict[str, Tensor]:
@@ -105,26 +107,22 @@ def _imagenet_weights() -> dict[str, Tensor]:
         ) from error
 
 
-def _load_backbone(model: nn.Module, path: Path, unused: tuple[str, ...]) -> None:
-    """Everything but the last layer, whose classes may be others, and `unused` layers."""
+def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
+    """Everything but the last layer, whose classes may be others."""
     content = load_tensors(path)
     state = content.get("weights", content)
+    name = "ResNet-18" if network == "resnet18" else "local network"
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds no ResNet-18")
+        raise UserError(f"{path} holds no {name}")
     own = model.state_dict()
-    wanted = {name for name in own if not name.startswith(("fc.", *unused))}
+    wanted = {key for key in own if not key.startswith("fc.")}
     missing = sorted(wanted - set(state))
     if missing:
-        raise UserError(
-            f"{path} holds no ResNet-18: {missing[0]} and {len(missing) - 1} more missing"
-        )
+        raise UserError(f"{path} holds no {name}: {missing[0]} and {len(missing) - 1} more missing")
     try:
-        kept = {name: state[name] for name in wanted}
-        model.load_state_dict(own | kept)
+        model.load_state_dict(own | {key: state[key] for key in wanted})
     except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{path} holds no ResNet-18: {str(error).splitlines()[-1].strip()}"
-        ) from error
+        raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
 def loss_function(head: str, class_names: Sequence[str], smoothing: float = 0.0) -> nn.Module:

@@ -1,16 +1,23 @@
 """Where to put the decision: temperature and threshold from validation parts, and their range.
 
 Every casting counts alike, however many images it has: weights of images are 1 / images of their
-casting. All of it is fitted on validation castings, never on test images.
+casting. All of it is fitted on validation castings, never on test images. There are two aims:
+
+* a recall: the largest threshold that catches this share of the defects. The worst of the defects
+  place it, and they may be ones that nobody can see.
+* 'balanced': the point at which a part is as likely to be good as to be defective, by a logistic
+  curve through the scores of all parts, the classes weighing alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
 from common import UserError
 
+BALANCED = "balanced"
 TEMPERATURES = (0.25, 10.0)  # bounds of the search; meeting one is reported
 BOOTSTRAP_DRAWS = 1000
 CALIBRATION_BINS = 10
@@ -24,7 +31,7 @@ class OperatingPoint:
     threshold: float
     threshold_low: float  # 95 % of the thresholds fitted on resampled validation castings
     threshold_high: float
-    min_recall: float
+    min_recall: float | None  # None: balanced
     castings_defective: int
     castings_good: int
     note: str = ""
@@ -36,9 +43,14 @@ class OperatingPoint:
         return (
             f"operating point from {castings} validation castings: temperature "
             f"{self.temperature:.2f}, threshold {self.threshold:.4f} (resampled castings: "
-            f"{self.threshold_low:.4f} to {self.threshold_high:.4f}) for a recall of at least "
-            f"{self.min_recall:g}{note}"
+            f"{self.threshold_low:.4f} to {self.threshold_high:.4f}) {self.aim()}{note}"
         )
+
+    def aim(self) -> str:
+        """What the threshold is for, in words."""
+        if self.min_recall is None:
+            return "at which both errors weigh alike"
+        return f"for a recall of at least {self.min_recall:g}"
 
     def as_dict(self) -> dict:
         """Plain values for JSON."""
@@ -75,7 +87,6 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
         targets: class indices (N,).
         weights: (N,).
     """
-    from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     rows = np.arange(len(targets))
@@ -84,11 +95,17 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
         scaled = logits / np.exp(log_temperature)
         return -float(np.sum(weights * log_softmax(scaled, axis=1)[rows, targets]))
 
+    return _best_temperature(loss)
+
+
+def _best_temperature(loss: Callable[[float], float]) -> float:
+    """Where the loss, a function of the temperature's logarithm, is smallest."""
+    from scipy.optimize import minimize_scalar
+
     bounds = np.log(TEMPERATURES)
     inner = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5})
     # The bounded search never tries the bounds themselves.
-    best = min((inner.x, *bounds), key=loss)
-    return float(np.exp(best))
+    return float(np.exp(min((inner.x, *bounds), key=loss)))
 
 
 def fit_threshold(
@@ -97,8 +114,10 @@ def fit_threshold(
     """The largest threshold whose weighted recall is at least `min_recall`.
 
     It lies midway between the lowest score that it must reject and the next lower one, so that
-    scores on either side may move a little.
+    scores on either side may move a little. Images of weight 0 do not count.
     """
+    present = weights > 0
+    is_defect, prob_defect, weights = is_defect[present], prob_defect[present], weights[present]
     order = np.argsort(-prob_defect, kind="stable")
     scores, caught = prob_defect[order], np.cumsum((weights * is_defect)[order])
     recall = caught / caught[-1]
@@ -115,40 +134,113 @@ def fit_operating_point(
     targets: np.ndarray,
     defect_classes: np.ndarray,
     castings: Sequence[str],
-    min_recall: float,
+    aim: float | str,
     seed: int = 0,
 ) -> OperatingPoint:
     """Temperature, then threshold, from validation logits (N, C), targets (N,) and castings (N,).
 
     Args:
         defect_classes: bool (C,), which classes are defects.
-        min_recall: the share of defective parts to catch, castings weighted alike.
+        aim: BALANCED, or the share of defective parts to catch, castings weighted alike.
 
     Raises:
-        UserError: no validation part is defective.
+        UserError: no validation part is defective, or for BALANCED none is good.
     """
-    weights = casting_weights(castings)
-    temperature = fit_temperature(logits, targets, weights)
-    probabilities = calibrated(logits, temperature)
-    prob_defect = probabilities[:, defect_classes].sum(axis=1)
     is_defect = defect_classes[targets]
     if not is_defect.any():
         raise UserError("the validation part holds no defective casting to place a threshold by")
-    threshold = fit_threshold(is_defect, prob_defect, weights, min_recall)
-    drawn = _bootstrap_thresholds(is_defect, prob_defect, castings, min_recall, seed)
+    if aim == BALANCED and is_defect.all():
+        raise UserError("the validation part holds no good casting to place a threshold by")
+    if aim == BALANCED:
+        weights = class_weights(castings, is_defect)
+        goals = platt_goals(is_defect, castings)
+        temperature = fit_balanced_temperature(logits, goals, defect_classes, weights)
+        odds = _log_odds(logits / temperature, defect_classes)
+        fit = partial(fit_balanced_threshold, odds, goals)
+    else:
+        weights = casting_weights(castings)
+        temperature = fit_temperature(logits, targets, weights)
+        prob_defect = calibrated(logits, temperature)[:, defect_classes].sum(axis=1)
+        fit = partial(fit_threshold, is_defect, prob_defect, min_recall=aim)
+    drawn = [fit(weights * times) for times in _drawn_castings(is_defect, castings, seed)]
     low, high = np.quantile(drawn, (0.025, 0.975))
     names = _names(castings)
     at_bound = min(abs(temperature - bound) for bound in TEMPERATURES) < 1e-9
     return OperatingPoint(
         temperature=temperature,
-        threshold=threshold,
+        threshold=fit(weights),
         threshold_low=float(low),
         threshold_high=float(high),
-        min_recall=min_recall,
+        min_recall=None if aim == BALANCED else aim,
         castings_defective=len(set(names[is_defect])),
         castings_good=len(set(names[~is_defect])),
         note=f"the temperature met its bound {temperature:g}" if at_bound else "",
     )
+
+
+# --- balanced ------------------------------------------------------------------------------------
+
+
+def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:
+    """What P(defect) (N,) should be: as near to 0 or 1 as the number of castings warrants.
+
+    With goals of 0 and 1 a curve between classes that do not overlap would be infinitely steep, and
+    its middle anywhere between them. Platt, Probabilistic Outputs for Support Vector Machines,
+    1999, section 2.2, with castings as samples; the middle keeps off the class of which less is
+    known.
+    """
+    names = _names(castings)
+    defective, good = (len(set(names[chosen])) for chosen in (is_defect, ~is_defect))
+    return np.where(is_defect, (defective + 1) / (defective + 2), 1 / (good + 2))
+
+
+def fit_balanced_temperature(
+    logits: np.ndarray, goals: np.ndarray, defect_classes: np.ndarray, weights: np.ndarray
+) -> float:
+    """The temperature at which sigmoid(log odds of a defect - bias) meets the goals best.
+
+    Args:
+        logits: (N, C).
+        goals: P(defect) that is aimed at, (N,).
+        defect_classes: bool (C,).
+        weights: (N,).
+    """
+
+    def loss(log_temperature: float) -> float:
+        odds = _log_odds(logits / np.exp(log_temperature), defect_classes)
+        return _fit_bias(odds, goals, weights)[0]
+
+    return _best_temperature(loss)
+
+
+def fit_balanced_threshold(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> float:
+    """P(defect) of a part whose odds are even by the curve sigmoid(odds - bias); odds (N,)."""
+    from scipy.special import expit
+
+    return float(expit(_fit_bias(odds, goals, weights)[1]))
+
+
+def _fit_bias(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """The smallest weighted cross-entropy of sigmoid(odds - bias) to the goals, and that bias."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(bias: float) -> float:
+        return float(weights @ (np.logaddexp(0, odds - bias) - goals * (odds - bias)))
+
+    bounds = odds.min() - 1, odds.max() + 1
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(found.fun), float(found.x)
+
+
+def _log_odds(logits: np.ndarray, defect_classes: np.ndarray) -> np.ndarray:
+    """Log odds (N,) of any defect, of logits (N, C)."""
+    from scipy.special import logsumexp
+
+    bad, good = logits[:, defect_classes], logits[:, ~defect_classes]
+    return logsumexp(bad, axis=1) - logsumexp(good, axis=1)
+
+
+# --- how good it is ------------------------------------------------------------------------------
 
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -194,30 +286,18 @@ def reliability(
     return counts[used], means, rates
 
 
-def _bootstrap_thresholds(
-    is_defect: np.ndarray,
-    prob_defect: np.ndarray,
-    castings: Sequence[str],
-    min_recall: float,
-    seed: int,
-) -> list[float]:
-    """Thresholds (BOOTSTRAP_DRAWS,) fitted on castings drawn anew within their class."""
+def _drawn_castings(
+    is_defect: np.ndarray, castings: Sequence[str], seed: int
+) -> Iterator[np.ndarray]:
+    """BOOTSTRAP_DRAWS times: how often each image's casting is drawn, (N,), within its class."""
     random = np.random.default_rng(seed)
-    unique, inverse, sizes = np.unique(_names(castings), return_inverse=True, return_counts=True)
+    unique, inverse = np.unique(_names(castings), return_inverse=True)
     defective = np.array([2 * is_defect[inverse == i].mean() >= 1 for i in range(len(unique))])
-    thresholds = []
     for _ in range(BOOTSTRAP_DRAWS):
         times = np.zeros(len(unique))
         for group in (np.flatnonzero(defective), np.flatnonzero(~defective)):
             if len(group):
                 drawn = random.choice(group, len(group))
                 times += np.bincount(drawn, minlength=len(unique))
-        weights = (times / sizes)[inverse]
-        present = weights > 0
-        if (weights * is_defect).sum() > 0:
-            thresholds.append(
-                fit_threshold(
-                    is_defect[present], prob_defect[present], weights[present], min_recall
-                )
-            )
-    return thresholds
+        if times[inverse[is_defect]].any():
+            yield times[inverse]

@@ -36,7 +36,7 @@ RELEASED = CHECKPOINTS / "released.pth"
 CARD = CHECKPOINTS / "MODEL_CARD.md"
 NETWORK_NAMES = {
     "resnet18": "ResNet-18",
-    "local": "The first half of ResNet-18, judging cell by cell",
+    "local": "Two stages of half a ResNet, judging cell by cell",
 }
 TEMPLATE = ROOT / "docs" / "MODEL_CARD.template.md"
 
@@ -147,7 +147,7 @@ def model_card(released: dict, results: dict) -> str:
         "alarms_high": f"{100 * alarms['high']:.0f}",
         **{key: f"{point[key]:.4f}" for key in ("threshold", "threshold_low", "threshold_high")},
         "temperature": f"{point['temperature']:.2f}",
-        "min_recall": f"{100 * point['min_recall']:g}",
+        "aim": aim_text(point["min_recall"]),
         "probe": probe_text(results).replace("\n", " ").strip(),
         "val_castings": val["castings"],
         "val_good": val["castings_good"],
@@ -156,6 +156,19 @@ def model_card(released: dict, results: dict) -> str:
         "val_alarms": f"{val['false_alarms']} of {val['good']}",
     }
     return Template(TEMPLATE.read_text()).substitute(values)
+
+
+def aim_text(min_recall: float | None) -> str:
+    """How the threshold was placed, in the card's words."""
+    if min_recall is None:
+        return (
+            "where the odds are even by a logistic curve through the scores of the validation "
+            "parts, good parts and defects, and in either each casting, weighing alike"
+        )
+    return (
+        f"the largest threshold that catches {100 * min_recall:g} % of the defects, castings "
+        "weighted alike"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

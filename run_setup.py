@@ -143,7 +143,7 @@ def open_images(
     args: argparse.Namespace, settings: dict
 ) -> tuple[Path, list[ImageRow], np.ndarray]:
     """The folder of the data, the split, and the decoded images in the split's order."""
-    by_casting = settings["sampler"] != "image" or settings["min_recall"] is not None
+    by_casting = settings["sampler"] != "image" or settings["operating_point"] != "half"
     with first_of_machine_first():  # the first downloads or renders, and fills the caches
         root = find_data(args.data)
         rows, notes = load_split(root, split_options(settings), need_castings=by_casting)

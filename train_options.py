@@ -25,7 +25,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "sampler": "image",
         "epoch_size": None,
-        "min_recall": None,
+        "operating_point": "half",
         "seed": 42,
     },
     # The same split in a fraction of the time, on two CPU cores and from random weights.
@@ -45,7 +45,7 @@ RECIPES = {
         "label_smoothing": 0.1,
         "sampler": "image",
         "epoch_size": None,
-        "min_recall": None,
+        "operating_point": "half",
         "seed": 42,
     },
     # For two CPU cores, without pretrained weights, and for castings never seen: small images,
@@ -66,7 +66,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "sampler": "casting",
         "epoch_size": 1280,
-        "min_recall": 0.99,
+        "operating_point": 0.99,
         "seed": 42,
     },
     # For castings never seen: a network that judges cell by cell, from photographs of good parts
@@ -87,7 +87,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "sampler": "class",
         "epoch_size": 1536,
-        "min_recall": 0.99,
+        "operating_point": "balanced",
         "seed": 42,
     },
 }
@@ -113,8 +113,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add(
         "--network",
         choices=("resnet18", "local"),
-        help="resnet18 (default), or local: its first half, each cell of the picture judged by "
-        "itself, the most suspicious ones count; needs --drawn-defects",
+        help="resnet18 (default), or local: two stages, half as wide, each cell of the picture "
+        "judged by itself, the most suspicious ones count; needs --drawn-defects",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
@@ -160,11 +160,12 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     add("--epoch-size", type=positive, metavar="N", help="images in an epoch; default: all")
     add(
-        "--min-recall",
-        type=share,
-        metavar="R",
-        help="fit temperature and threshold on the validation castings at the end: the largest "
-        "threshold that catches this share of the defects; default: keep 0.5",
+        "--operating-point",
+        type=operating_point,
+        metavar="P",
+        help="what temperature and threshold are fitted for at the end, on the validation "
+        "castings: balanced, both errors weighing alike; a number, the largest threshold that "
+        "catches this share of the defects; or half (default), nothing is fitted, it stays 0.5",
     )
     add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
     run = parser.add_argument_group("run")
@@ -219,6 +220,16 @@ def share(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError("must lie above 0 and be at most 1")
     return value
+
+
+def operating_point(text: str) -> float | str:
+    """'half', 'balanced' or the share of defects to catch, for argparse."""
+    if text in ("half", "balanced"):
+        return text
+    try:
+        return share(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be half, balanced or a share of defects") from None
 
 
 def part_below_one(text: str) -> float:

@@ -84,13 +84,14 @@ def finish_run(run: Run) -> None:
     run.model.load_state_dict(checkpoint.weights)
     logits = validation_logits(run).cpu().double()
     targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
-    if run.settings["min_recall"] is not None:
+    aim = run.settings["operating_point"]
+    if aim != "half":
         point = fit_operating_point(
             logits.numpy(),
             targets,
             defect_flags(run.class_names).numpy(),
             castings,
-            run.settings["min_recall"],
+            aim,
         )
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
         checkpoint.operating_point = {"fitted": True, **point.as_dict()}

@@ -88,7 +88,7 @@ def predictor(trained, dividing_threshold) -> Predictor:
 def fold_options(train_options) -> list[str]:
     """Options of a training that holds out castings; half a second a fold."""
     own = ["--protocol", "casting", "--folds", "2", "--epochs", "1", "--batch-size", "8"]
-    return [*train_options, *own, "--min-recall", "0.7"]
+    return [*train_options, *own, "--operating-point", "0.7"]
 
 
 @pytest.fixture(scope="session")

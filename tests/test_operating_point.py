@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import operating_point
 from common import UserError
 from operating_point import (
+    BALANCED,
     TEMPERATURES,
     calibrated,
     casting_weights,
@@ -32,8 +33,14 @@ def simulated(castings, random, sharpness=1.0, images=1):
     return logits, targets, np.repeat([f"c{n}" for n in range(castings)], images).tolist()
 
 
-def fit(logits, targets, castings, min_recall=0.9, seed=0):
-    return fit_operating_point(logits, targets, DEFECT_CLASSES, castings, min_recall, seed)
+def fit(logits, targets, castings, aim=0.9, seed=0):
+    return fit_operating_point(logits, targets, DEFECT_CLASSES, castings, aim, seed)
+
+
+def fit_balanced(odds, targets, castings):
+    """The balanced point of log odds (N,), and where its threshold lies among them."""
+    point = fit(np.stack([odds, np.zeros_like(odds)], axis=1), targets, castings, BALANCED)
+    return point, point.temperature * np.log(point.threshold / (1 - point.threshold))
 
 
 def caught(point, logits, targets, castings):
@@ -184,25 +191,27 @@ def test_higher_recall_never_means_a_higher_threshold():
 @pytest.mark.parametrize("min_recall", [0.5, 0.9, 0.98, 1])
 def test_operating_point_meets_the_recall_it_was_asked_for(few_draws, min_recall):
     judged = simulated(60, np.random.default_rng(1), sharpness=2, images=5)
-    point = fit(*judged, min_recall=min_recall)
+    point = fit(*judged, aim=min_recall)
     assert caught(point, *judged) >= min_recall - 1e-9
     assert caught(replace(point, threshold=point.threshold + 0.05), *judged) < 1
     assert (point.castings_defective, point.castings_good) == (30, 30)
     assert point.min_recall == min_recall
 
 
-def test_three_hundred_copies_count_no_more_than_three():
+@pytest.mark.parametrize("aim", [0.9, BALANCED])
+def test_three_hundred_copies_count_no_more_than_three(aim):
     logits, targets, castings = simulated(12, np.random.default_rng(4), sharpness=2, images=3)
     for casting in (0, 1):  # a defective one and a good one
         own = [n for n, name in enumerate(castings) if name == f"c{casting}"]
         many = [*range(len(castings)), *own * 99]
-        few = fit(logits, targets, castings)
-        point = fit(logits[many], targets[many], [castings[n] for n in many])
+        few = fit(logits, targets, castings, aim)
+        point = fit(logits[many], targets[many], [castings[n] for n in many], aim)
         assert point.temperature == pytest.approx(few.temperature, rel=1e-3)
         assert point.threshold == pytest.approx(few.threshold, abs=1e-3)
         assert point.threshold_low == pytest.approx(few.threshold_low, abs=1e-3)
         assert point.threshold_high == pytest.approx(few.threshold_high, abs=1e-3)
-        alike = fit(logits[many], targets[many], [""] * len(many))  # to images they would matter
+        # To images they would matter
+        alike = fit(logits[many], targets[many], [""] * len(many), aim)
         assert abs(alike.threshold - few.threshold) + abs(alike.temperature - few.temperature) > 0.1
 
 
@@ -269,6 +278,59 @@ def test_description_names_castings_temperature_threshold_range_and_recall(few_d
     ):
         assert part in text
     assert point.as_dict()["threshold"] == point.threshold
+
+
+# --- balanced ------------------------------------------------------------------------------------
+
+
+def test_where_classes_are_apart_the_balanced_threshold_lies_between_them(few_draws):
+    targets = np.array([0] * 20 + [1] * 20)
+    odds = np.where(targets == 0, 6.0, -2.0)
+    point, middle = fit_balanced(odds, targets, [""] * 40)
+    assert middle == pytest.approx(2, abs=0.1)
+    assert point.min_recall is None
+    assert "both errors weigh alike" in point.describe()
+
+
+def test_the_balanced_threshold_keeps_off_the_class_of_which_less_is_known(few_draws):
+    targets = np.array([0] * 20 + [1] * 3)
+    point, middle = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets, [""] * 23)
+    # The curve meets Platt's goals exactly: 21/22 at 6, 1/5 at -2
+    steepness = (np.log(21) + np.log(4)) / 8
+    assert middle == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
+    assert point.temperature == pytest.approx(1 / steepness, rel=0.01)
+
+
+@settings(deadline=None, max_examples=20)
+@given(shift=st.floats(-8, 8), scale=st.floats(0.3, 3), seed=st.integers(0, 99))
+def test_the_balanced_decisions_do_not_change_when_scores_are_shifted_or_scaled(shift, scale, seed):
+    logits, targets, castings = simulated(40, np.random.default_rng(seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operating_point, "BOOTSTRAP_DRAWS", 2)
+        _, middle = fit_balanced(logits[:, 0], targets, castings)
+        _, other = fit_balanced(shift + scale * logits[:, 0], targets, castings)
+    assert other == pytest.approx(shift + scale * middle, abs=0.02)
+
+
+def test_one_defect_that_nobody_can_see_hardly_moves_the_balanced_threshold(few_draws):
+    targets = np.array([0] * 40 + [1] * 40)
+    random = np.random.default_rng(0)
+    odds = np.where(targets == 0, 4.0, -4.0) + random.normal(0, 1, 80)
+    hidden = odds.copy()
+    hidden[0] = -5
+    castings = [""] * 80
+    (_, clear), (_, moved) = (fit_balanced(o, targets, castings) for o in (odds, hidden))
+    assert abs(moved - clear) < 1
+    recall = fit(np.stack([hidden, 0 * hidden], 1), targets, castings, 0.99)
+    assert (calibrated(np.stack([hidden, 0 * hidden], 1), recall.temperature)[40:, 0]).max() > (
+        recall.threshold
+    )  # where a recall of 0.99 rejects good parts for its sake
+
+
+@pytest.mark.parametrize(("target", "missing"), [(0, "good"), (1, "defective")])
+def test_the_balanced_point_needs_both_classes(target, missing):
+    with pytest.raises(UserError, match=f"no {missing} casting"):
+        fit(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([target] * 2), ["a", "b"], BALANCED)
 
 
 def test_validation_without_defects_is_refused():

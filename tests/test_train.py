@@ -346,7 +346,8 @@ def test_resuming_on_changed_contents_warns(tmp_path, trained, train_options, ca
         ["--lr", "0"], ["--lr", "-1"], ["--lr", "nan"], ["--weight-decay", "-1"],
         ["--seed", "-1"], ["--seed", "99999999999999999999"], ["--image-size", "8"],
         ["--epochs", "0"], ["--batch-size", "many"], ["--epoch", "3"], ["--epoch-size", "0"],
-        ["--min-recall", "0"], ["--min-recall", "1.01"], ["--sampler", "lot"], ["--fold", "0"],
+        ["--operating-point", "0"], ["--operating-point", "1.01"], ["--operating-point", "best"],
+        ["--sampler", "lot"], ["--fold", "0"],
         ["--folds", "1"], ["--recipe", "large"],
     ],
 )  # fmt: skip
@@ -465,10 +466,14 @@ def test_explicit_values_win_over_the_recipe(tmp_path):
         return resolve_settings(train.build_parser("").parse_args(options), stored)
 
     small = settings("--recipe", "small")
-    assert (small["sampler"], small["epoch_size"], small["min_recall"]) == ("casting", 1280, 0.99)
-    changed = settings("--recipe", "small", "--min-recall", "0.9", "--sampler", "image")
-    assert changed == small | {"min_recall": 0.9, "sampler": "image"}
-    assert settings()["min_recall"] is None
+    assert (small["sampler"], small["epoch_size"], small["operating_point"]) == (
+        "casting",
+        1280,
+        0.99,
+    )
+    changed = settings("--recipe", "small", "--operating-point", "0.9", "--sampler", "image")
+    assert changed == small | {"operating_point": 0.9, "sampler": "image"}
+    assert settings()["operating_point"] == "half"
     # A run that goes on keeps its recipe, although the option is left out
     assert settings("--resume", stored=small) == small
     with pytest.raises(UserError, match=r"recipe: small in .*, reference now"):
@@ -591,7 +596,7 @@ def defect_scores(root, predictor):
 def test_with_recall_one_no_validation_defect_is_missed(
     tmp_path, castings, train_options, no_curves
 ):
-    options = [*train_options, "--head", "sigmoid", "--min-recall", "1.0", "--epochs", "1"]
+    options = [*train_options, "--head", "sigmoid", "--operating-point", "1.0", "--epochs", "1"]
     assert train.main([*options, "--out", str(tmp_path)]) == 0
     predictor = load_predictor(tmp_path / "best.pth", "cpu")
     scores, defects = defect_scores(castings, predictor)
