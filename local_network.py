@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from torchvision.models.resnet import BasicBlock
 
 CHANNELS = 32  # of the first stage, half of ResNet-18's; the pixels that this saves tell more
-SHARE_OF_CELLS = 0.015  # that decide: 6 of 20 x 20
+SHARE_OF_CELLS = 0.01  # that decide: 14 of 38 x 38
 NEIGHBOURHOODS = 20  # along a side; light is measured over three by three of them
 FLAT = 0.25  # of the picture's own variance is added, so that flat ground does not become noise
 LARGEST = 4.0  # deviations

@@ -15,12 +15,12 @@ from functools import partial
 
 import numpy as np
 
+from calibration import calibrated
 from common import UserError
 
 BALANCED = "balanced"
 TEMPERATURES = (0.25, 10.0)  # bounds of the search; meeting one is reported
 BOOTSTRAP_DRAWS = 1000
-CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -238,52 +238,6 @@ def _log_odds(logits: np.ndarray, defect_classes: np.ndarray) -> np.ndarray:
 
     bad, good = logits[:, defect_classes], logits[:, ~defect_classes]
     return logsumexp(bad, axis=1) - logsumexp(good, axis=1)
-
-
-# --- how good it is ------------------------------------------------------------------------------
-
-
-def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (N, C) of logits (N, C) at a temperature."""
-    from scipy.special import softmax
-
-    return softmax(logits / temperature, axis=1)
-
-
-def uncalibrated(probabilities: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
-    """Probabilities (N, C) at temperature 1 of those at each row's own temperature (N,)."""
-    from scipy.special import softmax
-
-    log_p = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    return softmax(log_p * temperatures[:, None], axis=1)
-
-
-def calibration_errors(is_defect: np.ndarray, prob_defect: np.ndarray) -> dict:
-    """Brier score, negative log-likelihood and expected calibration error of P(defect) (N,).
-
-    The ECE takes CALIBRATION_BINS bins of equal width (Naeini et al., 2015).
-    """
-    clipped = np.clip(prob_defect, 1e-7, 1 - 1e-7)
-    likelihood = np.where(is_defect, clipped, 1 - clipped)
-    counts, means, rates = reliability(is_defect, prob_defect)
-    return {
-        "brier": float(np.mean((prob_defect - is_defect) ** 2)),
-        "nll": float(-np.mean(np.log(likelihood))),
-        "ece": float(np.sum(counts * np.abs(means - rates)) / len(prob_defect)),
-        "bins": CALIBRATION_BINS,
-    }
-
-
-def reliability(
-    is_defect: np.ndarray, prob_defect: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each bin that holds parts: how many, their mean P(defect), their share of defects."""
-    bins = np.minimum((prob_defect * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
-    used = counts > 0
-    means = np.bincount(bins, prob_defect, CALIBRATION_BINS)[used] / counts[used]
-    rates = np.bincount(bins, is_defect, CALIBRATION_BINS)[used] / counts[used]
-    return counts[used], means, rates
 
 
 def _drawn_castings(

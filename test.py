@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import metrics
 import plots
+from calibration import calibration_errors, reliability, uncalibrated
 from common import (
     UserError,
     count_of,
@@ -49,7 +50,6 @@ from held_out import (
     load_models,
 )
 from images import read_grey_image
-from operating_point import calibration_errors, reliability, uncalibrated
 from predict import checked_band
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}

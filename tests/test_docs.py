@@ -38,7 +38,8 @@ ALLOWED = {
     "processes": set(),
     "schedule": set(),
     "training_step": {"local_loss", "model", "processes"},
-    "operating_point": set(),
+    "calibration": set(),
+    "operating_point": {"calibration"},
     "castings": set(),
     "run_state": {"model", "processes"},
     "dataset": {"images", "synthetic"},
@@ -111,8 +112,8 @@ ALLOWED = {
         "casting_table", "data", "data_split", "dataset", "metrics", "model", "predict",
     },
     "test": {
-        "dataset", "explain", "heatmap", "held_out", "images", "metrics", "operating_point",
-        "plots", "predict",
+        "calibration", "dataset", "explain", "heatmap", "held_out", "images", "metrics", "plots",
+        "predict",
     },
     "picture_changes": {"castings", "images"},
     "probe": {

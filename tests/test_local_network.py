@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from local_loss import LocalLoss, cell_loss
-from local_network import LocalNetwork, evenly_lit, evidence, surroundings
+from local_network import SHARE_OF_CELLS, LocalNetwork, evenly_lit, evidence, surroundings
 from model import build_model, class_logits
 
 NAMES = ["def_front", "ok_front"]
@@ -29,7 +29,8 @@ def test_the_whole_is_the_mean_of_its_most_suspicious_cells():
     cells = model(images, pool=False)
     assert cells.shape == (3, 2, 20, 20)
     flat = cells.flatten(2)
-    order = (flat[:, 0] - flat[:, 1]).argsort(descending=True)[:, :6]  # 1.5 % of 400
+    few = round(SHARE_OF_CELLS * 400)
+    order = (flat[:, 0] - flat[:, 1]).argsort(descending=True)[:, :few]
     expected = torch.stack([flat[i][:, order[i]].mean(1) for i in range(3)])
     torch.testing.assert_close(model(images), expected)
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import operating_point
+from calibration import calibrated
 from common import UserError
 from operating_point import (
     BALANCED,
     TEMPERATURES,
-    calibrated,
     casting_weights,
     fit_operating_point,
     fit_temperature,
