@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from common import UserError
 from local_loss import LocalLoss, cell_loss
 from local_network import SHARE_OF_CELLS, LocalNetwork, evenly_lit, evidence, surroundings
 from model import build_model, class_logits
@@ -162,3 +163,20 @@ def test_both_heads_learn_the_same():
 def test_logits_of_the_single_output_are_those_of_the_defect():
     logits = network("sigmoid")(torch.rand(1, 1, 32, 32))
     assert class_logits(logits, NAMES)[0, 0] == logits[0, 0]
+
+
+# --- weights -------------------------------------------------------------------------------------
+
+
+def test_it_begins_with_the_weights_of_a_checkpoint_of_its_own_and_with_no_other(tmp_path):
+    trained = network(outputs=3)
+    path = tmp_path / "local.pth"
+    torch.save(trained.state_dict(), path)
+    begun = build_model(2, str(path), network="local")
+    assert torch.equal(begun.layer2[1].conv2.weight, trained.layer2[1].conv2.weight)
+    assert begun.fc.out_channels == 2  # classes are its own
+    torch.save(build_model(2, "none").state_dict(), path)
+    with pytest.raises(UserError, match="holds no local network"):
+        build_model(2, str(path), network="local")
+    with pytest.raises(UserError, match="do not fit --network local"):
+        build_model(2, "imagenet", network="local")

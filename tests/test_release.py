@@ -20,17 +20,9 @@ PUBLISHED = ROOT / "checkpoints" / "released.json"
 def finished(tmp_path_factory, train_options) -> Path:
     """A finished training that holds out validation castings only."""
     out = tmp_path_factory.mktemp("for_release")
-    casting = [
-        "--protocol",
-        "casting",
-        "--folds",
-        "2",
-        "--fold",
-        "none",
-        "--operating-point",
-        "0.9",
-    ]
-    assert train.main([*train_options, *casting, "--epochs", "1", "--out", str(out)]) == 0
+    casting = ["--protocol", "casting", "--folds", "2", "--fold", "none"]
+    short = ["--operating-point", "0.9", "--epochs", "1"]
+    assert train.main([*train_options, *casting, *short, "--out", str(out)]) == 0
     return out / "best.pth"
 
 
