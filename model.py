@@ -252,6 +252,14 @@ class Checkpoint:
         return model.eval()
 
 
+def without_cut(checkpoint: Checkpoint, cut: float) -> dict[str, Tensor]:
+    """Weights with which the logits of defects are smaller by `cut`, all else being equal."""
+    flags = defect_flags(checkpoint.class_names)
+    less = torch.tensor([cut]) if checkpoint.head == "sigmoid" else cut * flags
+    bias = checkpoint.weights["fc.bias"]
+    return checkpoint.weights | {"fc.bias": bias - less.to(bias)}
+
+
 def to_bytes(content: dict) -> bytes:
     """A dictionary of tensors and plain values as torch.save writes it."""
     buffer = io.BytesIO()

@@ -6,7 +6,8 @@ casting. All of it is fitted on validation castings, never on test images. There
 * a recall: the largest threshold that catches this share of the defects. The worst of the defects
   place it, and they may be ones that nobody can see.
 * 'balanced': the point at which a part is as likely to be good as to be defective, by a logistic
-  curve through the scores of all parts, the classes weighing alike.
+  curve through the scores of all parts, the classes weighing alike. The last layer's bias takes it
+  in, so that the threshold is 0.5 and probabilities on either side of it can be believed alike.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ class OperatingPoint:
     min_recall: float | None  # None: balanced
     castings_defective: int
     castings_good: int
+    cut: float = 0.0  # to be taken from the logits of defects, so that the threshold is 0.5
     note: str = ""
 
     def describe(self) -> str:
@@ -151,31 +153,48 @@ def fit_operating_point(
         raise UserError("the validation part holds no defective casting to place a threshold by")
     if aim == BALANCED and is_defect.all():
         raise UserError("the validation part holds no good casting to place a threshold by")
-    if aim == BALANCED:
-        weights = class_weights(castings, is_defect)
-        goals = platt_goals(is_defect, castings)
-        temperature = fit_balanced_temperature(logits, goals, defect_classes, weights)
-        odds = _log_odds(logits / temperature, defect_classes)
-        fit = partial(fit_balanced_threshold, odds, goals)
-    else:
-        weights = casting_weights(castings)
-        temperature = fit_temperature(logits, targets, weights)
-        prob_defect = calibrated(logits, temperature)[:, defect_classes].sum(axis=1)
-        fit = partial(fit_threshold, is_defect, prob_defect, min_recall=aim)
-    drawn = [fit(weights * times) for times in _drawn_castings(is_defect, castings, seed)]
+    find = _balanced if aim == BALANCED else partial(_of_recall, min_recall=aim)
+    temperature, threshold, cut, drawn = find(logits, targets, defect_classes, castings, seed)
     low, high = np.quantile(drawn, (0.025, 0.975))
     names = _names(castings)
     at_bound = min(abs(temperature - bound) for bound in TEMPERATURES) < 1e-9
     return OperatingPoint(
         temperature=temperature,
-        threshold=fit(weights),
+        threshold=threshold,
         threshold_low=float(low),
         threshold_high=float(high),
         min_recall=None if aim == BALANCED else aim,
         castings_defective=len(set(names[is_defect])),
         castings_good=len(set(names[~is_defect])),
+        cut=cut,
         note=f"the temperature met its bound {temperature:g}" if at_bound else "",
     )
+
+
+def _of_recall(logits, targets, defect_classes, castings, seed, min_recall) -> tuple:
+    """Temperature, threshold, no cut, and the thresholds of resampled castings."""
+    is_defect, weights = defect_classes[targets], casting_weights(castings)
+    temperature = fit_temperature(logits, targets, weights)
+    prob_defect = calibrated(logits, temperature)[:, defect_classes].sum(axis=1)
+    fit = partial(fit_threshold, is_defect, prob_defect, min_recall=min_recall)
+    drawn = [fit(weights * times) for times in _drawn_castings(is_defect, castings, seed)]
+    return temperature, fit(weights), 0.0, drawn
+
+
+def _balanced(logits, targets, defect_classes, castings, seed) -> tuple:
+    """Temperature after the cut, the threshold 0.5, the cut, and where it might have been."""
+    from scipy.special import expit
+
+    is_defect = defect_classes[targets]
+    weights, goals = class_weights(castings, is_defect), platt_goals(is_defect, castings)
+    odds = _log_odds(logits, defect_classes)
+    steepness, cut = balanced_curve(odds, goals, weights)
+    temperature = fit_temperature(logits - cut * defect_classes, targets, weights)
+    cuts = [
+        _fit_cut(odds, goals, weights * times, steepness)[1]
+        for times in _drawn_castings(is_defect, castings, seed)
+    ]
+    return temperature, 0.5, cut, expit((np.array(cuts) - cut) / temperature)
 
 
 # --- balanced ------------------------------------------------------------------------------------
@@ -194,38 +213,29 @@ def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:
     return np.where(is_defect, (defective + 1) / (defective + 2), 1 / (good + 2))
 
 
-def fit_balanced_temperature(
-    logits: np.ndarray, goals: np.ndarray, defect_classes: np.ndarray, weights: np.ndarray
-) -> float:
-    """The temperature at which sigmoid(log odds of a defect - bias) meets the goals best.
+def balanced_curve(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> tuple:
+    """`(temperature, cut)` of the logistic curve sigmoid((odds - cut) / temperature) to the goals.
 
     Args:
-        logits: (N, C).
+        odds: log odds of a defect, (N,).
         goals: P(defect) that is aimed at, (N,).
-        defect_classes: bool (C,).
         weights: (N,).
     """
-
-    def loss(log_temperature: float) -> float:
-        odds = _log_odds(logits / np.exp(log_temperature), defect_classes)
-        return _fit_bias(odds, goals, weights)[0]
-
-    return _best_temperature(loss)
+    temperature = _best_temperature(
+        lambda log_t: _fit_cut(odds, goals, weights, np.exp(log_t))[0],
+    )
+    return temperature, _fit_cut(odds, goals, weights, temperature)[1]
 
 
-def fit_balanced_threshold(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> float:
-    """P(defect) of a part whose odds are even by the curve sigmoid(odds - bias); odds (N,)."""
-    from scipy.special import expit
-
-    return float(expit(_fit_bias(odds, goals, weights)[1]))
-
-
-def _fit_bias(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """The smallest weighted cross-entropy of sigmoid(odds - bias) to the goals, and that bias."""
+def _fit_cut(
+    odds: np.ndarray, goals: np.ndarray, weights: np.ndarray, temperature: float
+) -> tuple[float, float]:
+    """The smallest weighted cross-entropy of the curve of this temperature, and its cut."""
     from scipy.optimize import minimize_scalar
 
-    def loss(bias: float) -> float:
-        return float(weights @ (np.logaddexp(0, odds - bias) - goals * (odds - bias)))
+    def loss(cut: float) -> float:
+        scaled = (odds - cut) / temperature
+        return float(weights @ (np.logaddexp(0, scaled) - goals * scaled))
 
     bounds = odds.min() - 1, odds.max() + 1
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})

@@ -14,6 +14,7 @@ from model import (
     defect_probability,
     load_checkpoint,
     save_checkpoint,
+    without_cut,
 )
 from operating_point import fit_operating_point
 from processes import as_in_first, in_order_of_ranks, is_first, wait_for_all
@@ -94,6 +95,8 @@ def finish_run(run: Run) -> None:
             aim,
         )
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
+        checkpoint.weights = without_cut(checkpoint, point.cut)
+        logits -= point.cut * defect_flags(run.class_names)
         checkpoint.operating_point = {"fitted": True, **point.as_dict()}
         print(point.describe())
     probabilities = class_probabilities(logits, run.class_names, checkpoint.temperature)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_heatmap import checkpoint_of
 from torchvision.models import ResNet18_Weights, resnet18
 
 from common import UserError
@@ -20,6 +21,7 @@ from model import (
     load_checkpoint,
     loss_function,
     save_checkpoint,
+    without_cut,
 )
 
 TWO = ["def_front", "ok_front"]
@@ -255,3 +257,17 @@ def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, m
         assert find_checkpoint() == path
     with pytest.raises(UserError, match="no such checkpoint"):
         find_checkpoint(Path("elsewhere.pth"))
+
+
+@pytest.mark.parametrize("network", ["resnet18", "local"])
+@pytest.mark.parametrize(
+    ("head", "names", "less"),
+    [("sigmoid", ["def", "ok"], [1.5]), ("softmax", ["chip", "hole", "ok"], [1.5, 1.5, 0.0])],
+)
+def test_a_cut_leaves_the_logits_of_defects_and_nothing_else(network, head, names, less):
+    checkpoint = checkpoint_of(names, head, 64, network)
+    images = torch.rand(2, 1, 64, 64)
+    before = checkpoint.model()(images)
+    checkpoint.weights = without_cut(checkpoint, 1.5)
+    change = before - checkpoint.model()(images)
+    torch.testing.assert_close(change, torch.tensor([less, less]), atol=1e-4, rtol=0)

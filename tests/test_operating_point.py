@@ -37,10 +37,10 @@ def fit(logits, targets, castings, aim=0.9, seed=0):
     return fit_operating_point(logits, targets, DEFECT_CLASSES, castings, aim, seed)
 
 
-def fit_balanced(odds, targets, castings):
-    """The balanced point of log odds (N,), and where its threshold lies among them."""
-    point = fit(np.stack([odds, np.zeros_like(odds)], axis=1), targets, castings, BALANCED)
-    return point, point.temperature * np.log(point.threshold / (1 - point.threshold))
+def fit_balanced(odds, targets, castings=None):
+    """The balanced point of log odds (N,)."""
+    logits = np.stack([odds, np.zeros_like(odds)], axis=1)
+    return fit(logits, targets, castings or [""] * len(odds), BALANCED)
 
 
 def caught(point, logits, targets, castings):
@@ -208,11 +208,13 @@ def test_three_hundred_copies_count_no_more_than_three(aim):
         point = fit(logits[many], targets[many], [castings[n] for n in many], aim)
         assert point.temperature == pytest.approx(few.temperature, rel=1e-3)
         assert point.threshold == pytest.approx(few.threshold, abs=1e-3)
+        assert point.cut == pytest.approx(few.cut, abs=1e-3)
         assert point.threshold_low == pytest.approx(few.threshold_low, abs=1e-3)
         assert point.threshold_high == pytest.approx(few.threshold_high, abs=1e-3)
         # To images they would matter
         alike = fit(logits[many], targets[many], [""] * len(many), aim)
-        assert abs(alike.threshold - few.threshold) + abs(alike.temperature - few.temperature) > 0.1
+        moves = (alike.threshold - few.threshold, alike.temperature - few.temperature)
+        assert sum(map(abs, (*moves, alike.cut - few.cut))) > 0.1
 
 
 def test_probabilities_of_defect_types_are_added_up(few_draws):
@@ -283,48 +285,49 @@ def test_description_names_castings_temperature_threshold_range_and_recall(few_d
 # --- balanced ------------------------------------------------------------------------------------
 
 
-def test_where_classes_are_apart_the_balanced_threshold_lies_between_them(few_draws):
+def test_where_classes_are_apart_the_cut_lies_between_them(few_draws):
     targets = np.array([0] * 20 + [1] * 20)
-    odds = np.where(targets == 0, 6.0, -2.0)
-    point, middle = fit_balanced(odds, targets, [""] * 40)
-    assert middle == pytest.approx(2, abs=0.1)
-    assert point.min_recall is None
+    point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
+    assert point.cut == pytest.approx(2, abs=0.1)
+    assert (point.threshold, point.min_recall) == (0.5, None)
     assert "both errors weigh alike" in point.describe()
 
 
-def test_the_balanced_threshold_keeps_off_the_class_of_which_less_is_known(few_draws):
+def test_the_cut_keeps_off_the_class_of_which_less_is_known(few_draws):
     targets = np.array([0] * 20 + [1] * 3)
-    point, middle = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets, [""] * 23)
+    point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
     # The curve meets Platt's goals exactly: 21/22 at 6, 1/5 at -2
     steepness = (np.log(21) + np.log(4)) / 8
-    assert middle == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
-    assert point.temperature == pytest.approx(1 / steepness, rel=0.01)
+    assert point.cut == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
 
 
 @settings(deadline=None, max_examples=20)
-@given(shift=st.floats(-8, 8), scale=st.floats(0.3, 3), seed=st.integers(0, 99))
-def test_the_balanced_decisions_do_not_change_when_scores_are_shifted_or_scaled(shift, scale, seed):
+@given(shift=st.floats(-8, 8), scale=st.floats(0.5, 2), seed=st.integers(0, 99))
+def test_the_cut_moves_with_the_scores(shift, scale, seed):
     logits, targets, castings = simulated(40, np.random.default_rng(seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operating_point, "BOOTSTRAP_DRAWS", 2)
-        _, middle = fit_balanced(logits[:, 0], targets, castings)
-        _, other = fit_balanced(shift + scale * logits[:, 0], targets, castings)
-    assert other == pytest.approx(shift + scale * middle, abs=0.02)
+        first = fit_balanced(logits[:, 0], targets, castings)
+        moved = fit_balanced(shift + scale * logits[:, 0], targets, castings)
+    assert moved.cut == pytest.approx(shift + scale * first.cut, abs=0.02)
 
 
-def test_one_defect_that_nobody_can_see_hardly_moves_the_balanced_threshold(few_draws):
+def test_the_temperature_is_that_of_the_scores_less_the_cut(few_draws):
+    logits, targets, castings = simulated(400, np.random.default_rng(0), sharpness=2)
+    plain = fit_balanced(logits[:, 0], targets, castings)
+    moved = fit_balanced(logits[:, 0] + 5, targets, castings)
+    assert moved.temperature == pytest.approx(plain.temperature, rel=1e-3)
+
+
+def test_one_defect_that_nobody_can_see_hardly_moves_the_cut(few_draws):
     targets = np.array([0] * 40 + [1] * 40)
-    random = np.random.default_rng(0)
-    odds = np.where(targets == 0, 4.0, -4.0) + random.normal(0, 1, 80)
+    odds = np.where(targets == 0, 4.0, -4.0) + np.random.default_rng(0).normal(0, 1, 80)
     hidden = odds.copy()
     hidden[0] = -5
-    castings = [""] * 80
-    (_, clear), (_, moved) = (fit_balanced(o, targets, castings) for o in (odds, hidden))
-    assert abs(moved - clear) < 1
-    recall = fit(np.stack([hidden, 0 * hidden], 1), targets, castings, 0.99)
-    assert (calibrated(np.stack([hidden, 0 * hidden], 1), recall.temperature)[40:, 0]).max() > (
-        recall.threshold
-    )  # where a recall of 0.99 rejects good parts for its sake
+    assert abs(fit_balanced(hidden, targets).cut - fit_balanced(odds, targets).cut) < 1
+    logits = np.stack([hidden, np.zeros(80)], axis=1)
+    recall = fit(logits, targets, [""] * 80, 0.99)  # which rejects good parts for its sake
+    assert calibrated(logits, recall.temperature)[40:, 0].max() > recall.threshold
 
 
 @pytest.mark.parametrize(("target", "missing"), [(0, "good"), (1, "defective")])

@@ -404,6 +404,7 @@ def test_the_sigmoid_head_trains_and_resumes(tmp_path, train_options):
 
 
 LOCAL = ["--recipe", "robust", "--epoch-size", "24", "--batch-size", "8"]
+LOCAL += ["--operating-point", "balanced"]
 
 
 @pytest.fixture(scope="module")
@@ -434,6 +435,22 @@ def test_the_local_network_goes_on_at_the_very_batch(trained_local, tmp_path, mo
     assert train.main([*options, *out, "--resume"]) == 0
     one, other = (load_checkpoint(p / "best.pth").weights for p in (whole, tmp_path))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_its_threshold_is_one_half_and_the_cut_is_in_the_weights(trained_local, castings):
+    out, _ = trained_local
+    checkpoint = load_checkpoint(out / "best.pth")
+    point = checkpoint.operating_point
+    assert (checkpoint.threshold, point["min_recall"]) == (0.5, None)
+    assert point["cut"] != 0
+    rows, split = (
+        list(csv.DictReader((out / name).read_text().splitlines()))
+        for name in ("best_validation.csv", "split.csv")
+    )
+    paths = [castings / row["path"] for row in split if row["split"] == "val"]
+    verdicts = load_predictor(out / "best.pth", "cpu").predict(paths)
+    stored = [float(row["prob_defect"]) for row in rows]
+    assert [one.prob_defect for one in verdicts] == pytest.approx(stored, abs=1e-4)
 
 
 def test_its_validation_loss_counts_good_parts_and_defects_alike():
