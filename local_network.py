@@ -1,9 +1,10 @@
-"""A network that looks for defects cell by cell: half of ResNet, the strongest cells count.
+"""A network that looks for defects cell by cell: two stages of a narrow ResNet.
 
 ResNet-18 averages over the whole part, so that a pore of four pixels is a small share of the
 average, and part, lamp and background are the rest. Here each cell (8 px of the input, judged by
 what lies within some 50 px of it) gets logits of its own, and the part's are those of its few most
-suspicious cells. Whatever separates the classes has to be seen in a cell.
+suspicious cells. Whatever separates the classes has to be seen in a cell. Half of ResNet-18's
+channels do; what they save pays for more pixels.
 
 The light is evened out first: from each pixel the mean grey around it is taken, and what is left is
 divided by its deviation there. Exposure, contrast and smooth shadows are gone.
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
 from torchvision.models.resnet import BasicBlock
 
-CHANNELS = 32  # of the first stage, half of ResNet-18's; the pixels that this saves tell more
+CHANNELS = 32  # of the first stage; the second has twice as many
 SHARE_OF_CELLS = 0.01  # that decide: 14 of 38 x 38
 NEIGHBOURHOODS = 20  # along a side; light is measured over three by three of them
 FLAT = 0.25  # of the picture's own variance is added, so that flat ground does not become noise

@@ -29,6 +29,7 @@ HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
 WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
@@ -66,7 +67,7 @@ def build_model(
     model = resnet18(weights=None) if network == "resnet18" else LocalNetwork(outputs, defects)
     if weights == "imagenet":
         if network == "local":
-            raise UserError("ImageNet's weights do not fit --network local; use --weights none")
+            raise UserError(NO_IMAGENET)
         model.load_state_dict(_imagenet_weights())
     elif weights != "none":
         _load_backbone(model, Path(weights), network)
@@ -252,7 +253,7 @@ class Checkpoint:
         return model.eval()
 
 
-def without_cut(checkpoint: Checkpoint, cut: float) -> dict[str, Tensor]:
+def with_cut(checkpoint: Checkpoint, cut: float) -> dict[str, Tensor]:
     """Weights with which the logits of defects are smaller by `cut`, all else being equal."""
     flags = defect_flags(checkpoint.class_names)
     less = torch.tensor([cut]) if checkpoint.head == "sigmoid" else cut * flags

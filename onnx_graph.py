@@ -44,7 +44,8 @@ class Inspection(nn.Module):
     def __init__(self, checkpoint: Checkpoint):
         super().__init__()
         self.network = checkpoint.model().to(memory_format=torch.contiguous_format)
-        self.network.conv1 = FixedStem(self.network.conv1)
+        if isinstance(self.network.conv1, GreyStem):
+            self.network.conv1 = FixedStem(self.network.conv1)
         self.class_names, self.temperature = checkpoint.class_names, checkpoint.temperature
         self.register_buffer("defects", defect_flags(checkpoint.class_names).float())
 

@@ -139,7 +139,7 @@ def fit_operating_point(
     aim: float | str,
     seed: int = 0,
 ) -> OperatingPoint:
-    """Temperature, then threshold, from validation logits (N, C), targets (N,) and castings (N,).
+    """Where to decide, from validation logits (N, C), targets (N,) and castings (N,).
 
     Args:
         defect_classes: bool (C,), which classes are defects.
@@ -182,16 +182,21 @@ def _of_recall(logits, targets, defect_classes, castings, seed, min_recall) -> t
 
 
 def _balanced(logits, targets, defect_classes, castings, seed) -> tuple:
-    """Temperature after the cut, the threshold 0.5, the cut, and where it might have been."""
+    """Temperature after the cut, the threshold 0.5, the cut, and thresholds of resampled castings.
+
+    Those are by curves of the same steepness to the same goals.
+    """
     from scipy.special import expit
 
     is_defect = defect_classes[targets]
     weights, goals = class_weights(castings, is_defect), platt_goals(is_defect, castings)
-    odds = _log_odds(logits, defect_classes)
-    steepness, cut = balanced_curve(odds, goals, weights)
+    _, cut = balanced_curve(_log_odds(logits, defect_classes), goals, weights)
     temperature = fit_temperature(logits - cut * defect_classes, targets, weights)
+    # Once more: the sum over several defect classes depends on the temperature.
+    odds = temperature * _log_odds(logits / temperature, defect_classes)
+    curve_temperature, cut = balanced_curve(odds, goals, weights)
     cuts = [
-        _fit_cut(odds, goals, weights * times, steepness)[1]
+        _fit_cut(odds, goals, weights * times, curve_temperature)[1]
         for times in _drawn_castings(is_defect, castings, seed)
     ]
     return temperature, 0.5, cut, expit((np.array(cuts) - cut) / temperature)
@@ -205,8 +210,8 @@ def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:
 
     With goals of 0 and 1 a curve between classes that do not overlap would be infinitely steep, and
     its middle anywhere between them. Platt, Probabilistic Outputs for Support Vector Machines,
-    1999, section 2.2, with castings as samples; the middle keeps off the class of which less is
-    known.
+    1999, section 2.2, with castings as samples. The middle comes to lie nearer to the class of
+    which less is known: its scores are taken to be less typical. That is mostly the good parts.
     """
     names = _names(castings)
     defective, good = (len(set(names[chosen])) for chosen in (is_defect, ~is_defect))
@@ -263,5 +268,6 @@ def _drawn_castings(
             if len(group):
                 drawn = random.choice(group, len(group))
                 times += np.bincount(drawn, minlength=len(unique))
-        if times[inverse[is_defect]].any():
+        drawn_kinds = set(is_defect[times[inverse] > 0])
+        if drawn_kinds == set(is_defect):
             yield times[inverse]

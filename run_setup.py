@@ -27,6 +27,7 @@ from local_network import LocalNetwork
 from model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    NO_IMAGENET,
     Checkpoint,
     build_model,
     choose_device,
@@ -143,7 +144,7 @@ def open_images(
     args: argparse.Namespace, settings: dict
 ) -> tuple[Path, list[ImageRow], np.ndarray]:
     """The folder of the data, the split, and the decoded images in the split's order."""
-    by_casting = settings["sampler"] != "image" or settings["operating_point"] != "half"
+    by_casting = settings["sampler"] != "image" or settings["operating_point"] != "none"
     with first_of_machine_first():  # the first downloads or renders, and fills the caches
         root = find_data(args.data)
         rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
@@ -235,8 +236,12 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
     settings = defaults | (stored or {}) | explicit
+    if "min_recall" in settings:  # of a run that was begun before it had its present name
+        settings["operating_point"] = settings.pop("min_recall") or "none"
     if (settings["network"] == "local") != (settings["drawn_defects"] is not None):
         raise UserError("--network local learns from --drawn-defects; give both or neither")
+    if settings["network"] == "local" and settings["weights"] == "imagenet":
+        raise UserError(NO_IMAGENET)
     split = split_options(settings)
     if split.protocol == "casting":
         settings |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}

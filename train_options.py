@@ -25,7 +25,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "sampler": "image",
         "epoch_size": None,
-        "operating_point": "half",
+        "operating_point": "none",
         "seed": 42,
     },
     # The same split in a fraction of the time, on two CPU cores and from random weights.
@@ -45,7 +45,7 @@ RECIPES = {
         "label_smoothing": 0.1,
         "sampler": "image",
         "epoch_size": None,
-        "operating_point": "half",
+        "operating_point": "none",
         "seed": 42,
     },
     # For two CPU cores, without pretrained weights, and for castings never seen: small images,
@@ -77,7 +77,7 @@ RECIPES = {
         "head": "softmax",
         "image_size": 300,
         "epochs": 3,
-        "patience": 3,
+        "patience": 0,
         "batch_size": 16,
         "lr": 1e-3,
         "schedule": "onecycle",
@@ -119,7 +119,12 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
     add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
-    add("--patience", type=positive, metavar="N", help="stop after N epochs without a better one")
+    add(
+        "--patience",
+        type=whole_number_or_0,
+        metavar="N",
+        help="stop after N epochs without a better one; 0: never, and the last epoch is kept",
+    )
     add("--batch-size", type=positive, metavar="N", help=f"default {default['batch_size']}")
     add(
         "--lr",
@@ -165,7 +170,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         metavar="P",
         help="what temperature and threshold are fitted for at the end, on the validation "
         "castings: balanced, both errors weighing alike; a number, the largest threshold that "
-        "catches this share of the defects; or half (default), nothing is fitted, it stays 0.5",
+        "catches this share of the defects; or none (default), nothing is fitted, it stays 0.5",
     )
     add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
     run = parser.add_argument_group("run")
@@ -196,6 +201,11 @@ def positive(text: str) -> int:
     return whole_number(text, 1)
 
 
+def whole_number_or_0(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return whole_number(text, 0)
+
+
 def seed(text: str) -> int:
     """A whole number that seeds a generator, for argparse."""
     return whole_number(text, 0)
@@ -223,13 +233,13 @@ def share(text: str) -> float:
 
 
 def operating_point(text: str) -> float | str:
-    """'half', 'balanced' or the share of defects to catch, for argparse."""
-    if text in ("half", "balanced"):
+    """'none', 'balanced' or the share of defects to catch, for argparse."""
+    if text in ("none", "balanced"):
         return text
     try:
         return share(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("must be half, balanced or a share of defects") from None
+        raise argparse.ArgumentTypeError("must be none, balanced or a share of defects") from None
 
 
 def part_below_one(text: str) -> float:

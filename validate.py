@@ -14,7 +14,7 @@ from model import (
     defect_probability,
     load_checkpoint,
     save_checkpoint,
-    without_cut,
+    with_cut,
 )
 from operating_point import fit_operating_point
 from processes import as_in_first, in_order_of_ranks, is_first, wait_for_all
@@ -81,12 +81,14 @@ def finish_run(run: Run) -> None:
     wait_for_all()  # until the first has written it
     checkpoint = load_checkpoint(path)
     checkpoint.training = run.settings  # a run that went on for longer may have found none better
+    cut_before = (checkpoint.operating_point or {}).get("cut", 0.0)
+    checkpoint.weights = with_cut(checkpoint, -cut_before)
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
     run.model.load_state_dict(checkpoint.weights)
     logits = validation_logits(run).cpu().double()
     targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
     aim = run.settings["operating_point"]
-    if aim != "half":
+    if aim != "none":
         point = fit_operating_point(
             logits.numpy(),
             targets,
@@ -95,7 +97,7 @@ def finish_run(run: Run) -> None:
             aim,
         )
         checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
-        checkpoint.weights = without_cut(checkpoint, point.cut)
+        checkpoint.weights = with_cut(checkpoint, point.cut)
         logits -= point.cut * defect_flags(run.class_names)
         checkpoint.operating_point = {"fitted": True, **point.as_dict()}
         print(point.describe())
@@ -105,6 +107,8 @@ def finish_run(run: Run) -> None:
     counts = count_decisions(is_defect, prob_defect, checkpoint.threshold)
     # Until now they were those at 0.5 and temperature 1, as in every epoch
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
+    right = probabilities.argmax(dim=1).numpy() == targets
+    checkpoint.validation["accuracy"] = float(right.mean())
     if is_first():
         save_checkpoint(path, checkpoint)
         labels = [run.class_names[target] for target in targets]

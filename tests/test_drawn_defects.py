@@ -69,3 +69,10 @@ def test_the_generator_decides(parts):
     first, again, other = (with_defects(parts[:8], chosen, seeded(s))[0] for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_or_one_may_be_chosen(parts, count):
+    images, marks = with_defects(parts[:4], torch.arange(4) < count, seeded(1))
+    assert torch.equal(images[count:], parts[count:4])
+    assert marks.flatten(1).any(1).tolist() == [True] * count + [False] * (4 - count)

@@ -21,7 +21,7 @@ from model import (
     load_checkpoint,
     loss_function,
     save_checkpoint,
-    without_cut,
+    with_cut,
 )
 
 TWO = ["def_front", "ok_front"]
@@ -268,6 +268,6 @@ def test_a_cut_leaves_the_logits_of_defects_and_nothing_else(network, head, name
     checkpoint = checkpoint_of(names, head, 64, network)
     images = torch.rand(2, 1, 64, 64)
     before = checkpoint.model()(images)
-    checkpoint.weights = without_cut(checkpoint, 1.5)
+    checkpoint.weights = with_cut(checkpoint, 1.5)
     change = before - checkpoint.model()(images)
     torch.testing.assert_close(change, torch.tensor([less, less]), atol=1e-4, rtol=0)

@@ -293,7 +293,7 @@ def test_where_classes_are_apart_the_cut_lies_between_them(few_draws):
     assert "both errors weigh alike" in point.describe()
 
 
-def test_the_cut_keeps_off_the_class_of_which_less_is_known(few_draws):
+def test_the_cut_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
     targets = np.array([0] * 20 + [1] * 3)
     point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
     # The curve meets Platt's goals exactly: 21/22 at 6, 1/5 at -2
@@ -317,6 +317,22 @@ def test_the_temperature_is_that_of_the_scores_less_the_cut(few_draws):
     plain = fit_balanced(logits[:, 0], targets, castings)
     moved = fit_balanced(logits[:, 0] + 5, targets, castings)
     assert moved.temperature == pytest.approx(plain.temperature, rel=1e-3)
+
+
+def test_the_cut_is_where_the_odds_of_all_defect_classes_together_are_even(few_draws):
+    random = np.random.default_rng(0)
+    logits, targets, castings = simulated(300, random, sharpness=3)
+    kinds = logits[:, :1] + random.normal(0, 2, (300, 3))
+    logits, flags = np.hstack([kinds, logits[:, 1:]]), np.array([True] * 3 + [False])
+    targets = np.where(targets == 1, 3, np.arange(300) % 3)
+    point = fit_operating_point(logits, targets, flags, castings, BALANCED)
+    assert abs(point.temperature - 1) > 0.2
+    prob_defect = calibrated(logits - point.cut * flags, point.temperature)[:, :3].sum(axis=1)
+    bad, good = targets < 3, targets == 3
+    # A curve of two parameters through 150 of each: its middle leaves as many on either side
+    errors = np.mean(prob_defect[bad] < 0.5), np.mean(prob_defect[good] >= 0.5)
+    assert abs(errors[0] - errors[1]) < 0.05
+    assert point.threshold_low < 0.5 < point.threshold_high
 
 
 def test_one_defect_that_nobody_can_see_hardly_moves_the_cut(few_draws):

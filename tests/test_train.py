@@ -453,6 +453,29 @@ def test_its_threshold_is_one_half_and_the_cut_is_in_the_weights(trained_local, 
     assert [one.prob_defect for one in verdicts] == pytest.approx(stored, abs=1e-4)
 
 
+WORSE = {"loss": 9.0, "accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
+
+
+@pytest.mark.parametrize(("patience", "kept"), [("9", 2), ("0", 3)])
+def test_a_longer_run_keeps_the_best_epoch_or_with_no_patience_the_last(
+    trained_local, tmp_path, monkeypatch, no_curves, patience, kept
+):
+    out, options = trained_local
+    link_run(out, tmp_path / "on")
+    first = load_checkpoint(out / "best.pth")
+    assert first.epoch == 2
+    monkeypatch.setattr(train, "evaluate", lambda run, epoch: WORSE)
+    monkeypatch.setattr(train, "train_one_epoch", spoil)
+    longer = ["--epochs", "3", "--patience", patience, "--out", str(tmp_path / "on"), "--resume"]
+    assert train.main([*options, *longer]) == 0
+    checkpoint = load_checkpoint(tmp_path / "on" / "best.pth")
+    assert checkpoint.epoch == kept
+    if kept == first.epoch:  # its cut was in the weights already
+        cuts = [c.operating_point["cut"] for c in (first, checkpoint)]
+        assert cuts[0] == pytest.approx(cuts[1], abs=1e-4)
+        assert cuts[0] != 0
+
+
 def test_its_validation_loss_counts_good_parts_and_defects_alike():
     weights = class_weights(["a", "a", "b", "c"], np.array([False, False, False, True]))
     assert weights.tolist() == [0.125, 0.125, 0.25, 0.5]
@@ -462,6 +485,8 @@ def test_the_local_network_and_drawn_defects_belong_together(tmp_path, train_opt
     for option in (["--network", "local"], ["--drawn-defects", "0.5"]):
         with pytest.raises(UserError, match="give both or neither"):
             train.main([*train_options, *option, "--out", str(tmp_path / "x")])
+    with pytest.raises(UserError, match="do not fit --network local"):
+        train.main(["--recipe", "robust", "--weights", "imagenet", "--out", str(tmp_path / "x")])
 
 
 def test_other_folds_by_another_seed(tmp_path, castings, trained_folds):
@@ -490,7 +515,7 @@ def test_explicit_values_win_over_the_recipe(tmp_path):
     )
     changed = settings("--recipe", "small", "--operating-point", "0.9", "--sampler", "image")
     assert changed == small | {"operating_point": 0.9, "sampler": "image"}
-    assert settings()["operating_point"] == "half"
+    assert settings()["operating_point"] == "none"
     # A run that goes on keeps its recipe, although the option is left out
     assert settings("--resume", stored=small) == small
     with pytest.raises(UserError, match=r"recipe: small in .*, reference now"):
@@ -775,8 +800,7 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     tmp_path, trained_folds, fold_options, monkeypatch, capsys, no_curves
 ):
     link_run(trained_folds / "fold1", tmp_path / "fold1")
-    worse = {"loss": 9.0, "accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
-    monkeypatch.setattr(train, "evaluate", lambda run, epoch: worse)
+    monkeypatch.setattr(train, "evaluate", lambda run, epoch: WORSE)
     monkeypatch.setattr(train, "train_one_epoch", spoil)
     options = [*fold_options, "--fold", "all", "--epochs", "2", "--out", str(tmp_path)]
     arguments = train.build_parser("").parse_args(options)
