@@ -228,6 +228,9 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
         UserError: an explicit option contradicts the run that goes on.
     """
     values = vars(args)
+    if stored and "min_recall" in stored:  # begun before the option had its present name
+        stored = stored | {"operating_point": stored["min_recall"] or "none"}
+        del stored["min_recall"]
     name = args.recipe or (stored or {}).get("recipe", "reference")
     defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
     defaults |= {"fold": None, "fold_seed": None, "castings": None, "amp": False}
@@ -236,8 +239,6 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
         refuse_differences(args.out, fixed, stored)
     settings = defaults | (stored or {}) | explicit
-    if "min_recall" in settings:  # of a run that was begun before it had its present name
-        settings["operating_point"] = settings.pop("min_recall") or "none"
     if (settings["network"] == "local") != (settings["drawn_defects"] is not None):
         raise UserError("--network local learns from --drawn-defects; give both or neither")
     if settings["network"] == "local" and settings["weights"] == "imagenet":

@@ -92,8 +92,7 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
 
 def is_finished(progress: Progress, settings: dict) -> bool:
     waited = progress.epoch - progress.best_epoch
-    impatient = settings["patience"] and waited >= settings["patience"]
-    return progress.epoch >= settings["epochs"] or bool(impatient)
+    return progress.epoch >= settings["epochs"] or 0 < settings["patience"] <= waited
 
 
 def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
