@@ -8,7 +8,8 @@ backpropagation, the gradient G of that difference with respect to them:
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network (local_network.py) has the first two stages only.
+The local network (local_network.py) has the first two stages only. It judges in four turns of the
+picture; a raw map explains the one as the picture lies.
 
 Late stages know what a defect is and early ones where: the default multiplies the maps of all four,
 each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led astray, and

@@ -13,7 +13,7 @@ from torch.nn.functional import (
     max_pool2d,
 )
 
-from local_network import LocalNetwork, evidence
+from local_network import SHARE_THAT_LEARNS, LocalNetwork, evidence
 from model import class_logits, defect_flags
 
 CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
@@ -34,7 +34,7 @@ class LocalLoss(nn.Module):
     def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (), and which parts (B,) were classified right."""
         cells = cells.float()
-        logits = class_logits(self.pooled(cells), self.class_names)
+        logits = class_logits(self.pooled(cells, SHARE_THAT_LEARNS), self.class_names)
         drawn = marks.flatten(1).amax(1) > 0
         by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         any_defect = -logits.log_softmax(1)[:, self.defects].logsumexp(1)

@@ -4,7 +4,8 @@ ResNet-18 averages over the whole part, so that a pore of four pixels is a small
 average, and part, lamp and background are the rest. Here each cell (8 px of the input, judged by
 what lies within some 50 px of it) gets logits of its own, and the part's are those of its few most
 suspicious cells. Whatever separates the classes has to be seen in a cell. Half of ResNet-18's
-channels do; what they save pays for more pixels.
+channels do; what they save pays for more pixels, and in use for judging each picture in four turns:
+what is suspicious in one of them only is noise.
 
 The light is evened out first: from each pixel the mean grey around it is taken, and what is left is
 divided by its deviation there. Exposure, contrast and smooth shadows are gone.
@@ -18,10 +19,14 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from torchvision.models.resnet import BasicBlock
 
 CHANNELS = 32  # of the first stage; the second has twice as many
-SHARE_OF_CELLS = 0.01  # that decide: 14 of 38 x 38
+# Of 38 x 38 cells the 29 most suspicious decide. Learning rests on half as many; judging by more of
+# them raised fewer false alarms on castings of development (docs/experiments.md, 2026-11-25).
+SHARE_THAT_DECIDES = 0.02
+SHARE_THAT_LEARNS = 0.01
 NEIGHBOURHOODS = 20  # along a side; light is measured over three by three of them
 FLAT = 0.25  # of the picture's own variance is added, so that flat ground does not become noise
 LARGEST = 4.0  # deviations
+QUARTER_TURNS = 4
 
 
 class LocalNetwork(nn.Module):
@@ -30,6 +35,9 @@ class LocalNetwork(nn.Module):
     Args:
         outputs: C; 1 for the single logit of 'is a defect'.
         defects: which classes are defects.
+
+    With `in_turns`, as in every finished model, cells are means over the four quarter turns of the
+    picture. Training does without: each picture comes turned in another way there.
     """
 
     def __init__(self, outputs: int, defects: Sequence[bool]):
@@ -46,18 +54,30 @@ class LocalNetwork(nn.Module):
             if isinstance(layer, nn.Conv2d) and layer is not self.fc:  # as ResNet begins
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         self.register_buffer("defects", torch.tensor(defects), persistent=False)
+        self.in_turns = False
 
     def forward(self, images: Tensor, pool: bool = True) -> Tensor:
         """Logits (B, C); without pooling those of the cells, (B, C, h, w)."""
-        x = self.conv1(evenly_lit(images))
-        x = self.maxpool(self.relu(self.bn1(x)))
-        cells = self.fc(self.layer2(self.layer1(x)))
+        pictures = evenly_lit(images)
+        cells = self.cells_in_turns(pictures) if self.in_turns else self.cells(pictures)
         return self.pooled(cells) if pool else cells
 
-    def pooled(self, cells: Tensor) -> Tensor:
-        """Mean logits (B, C) of the cells (B, C, h, w) that speak most for a defect."""
+    def cells(self, pictures: Tensor) -> Tensor:
+        """Logits of the cells (B, C, h, w) of evenly lit pictures as they lie."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(pictures))))
+        return self.fc(self.layer2(self.layer1(x)))
+
+    def cells_in_turns(self, pictures: Tensor) -> Tensor:
+        """The same, averaged over the quarter turns; in one batch, so that a graph has it once."""
+        turns = range(QUARTER_TURNS)
+        turned = torch.cat([pictures.rot90(turn, (2, 3)) for turn in turns])
+        cells = self.cells(turned).unflatten(0, (QUARTER_TURNS, -1))  # (turns, B, C, h, w)
+        return sum(cells[turn].rot90(-turn, (2, 3)) for turn in turns) / QUARTER_TURNS
+
+    def pooled(self, cells: Tensor, share: float = SHARE_THAT_DECIDES) -> Tensor:
+        """Mean logits (B, C) of the `share` of cells (B, C, h, w) that speak most for a defect."""
         cells = cells.flatten(2)
-        count = max(1, round(SHARE_OF_CELLS * cells.shape[2]))
+        count = max(1, round(share * cells.shape[2]))
         strongest = evidence(cells, self.defects).topk(count, dim=1).indices
         return cells.gather(2, strongest.unsqueeze(1).expand(-1, cells.shape[1], -1)).mean(2)
 

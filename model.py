@@ -239,7 +239,7 @@ class Checkpoint:
             raise ValueError("threshold, temperature, mean or std is no finite number")
 
     def model(self) -> nn.Module:
-        """The network with these weights, in evaluation mode."""
+        """The network with these weights, in evaluation mode; a local one judges in turns."""
         model = build_model(
             len(self.class_names),
             "none",
@@ -250,6 +250,8 @@ class Checkpoint:
             defect_flags(self.class_names).tolist(),
         )
         model.load_state_dict(self.weights)
+        if self.architecture == "local":
+            model.in_turns = True
         return model.eval()
 
 

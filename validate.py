@@ -25,7 +25,7 @@ from validation_file import write_validation
 @torch.inference_mode()
 def evaluate(run: Run, epoch: int) -> dict:
     """Loss, accuracy, missed defects and false alarms on the validation images."""
-    logits, targets = validation_logits(run), run.val_batches.targets
+    logits, targets = validation_logits(run, run.model), run.val_batches.targets
     each = nn.functional.cross_entropy(logits, targets, reduction="none")
     loss = float((run.val_weights * each).sum())
     if not math.isfinite(loss):
@@ -52,19 +52,19 @@ def evaluate(run: Run, epoch: int) -> dict:
 
 
 @torch.inference_mode()
-def validation_logits(run: Run) -> Tensor:
+def validation_logits(run: Run, model: nn.Module) -> Tensor:
     """Logits (N, C) of the validation images, whatever the head, in each process.
 
     Every image is judged once, by the process whose share it is.
     """
-    run.model.eval()
+    model.eval()
     # Each process has gone on from the first one's BatchNorm statistics with its own last batch.
-    as_in_first(run.model.buffers())
+    as_in_first(model.buffers())
     logits, places = [], []
     for step, (images, _) in enumerate(run.val_batches.epoch()):
         share = run.val_batches.share(step)
         with run.autocast():
-            found = class_logits(run.model(images), run.class_names)
+            found = class_logits(model(images), run.class_names)
         logits.append(found[: share.stop - share.start])
         places.append(torch.arange(share.start, share.stop))
     order = in_order_of_ranks(torch.cat(places)).argsort()
@@ -84,8 +84,8 @@ def finish_run(run: Run) -> None:
     cut_before = (checkpoint.operating_point or {}).get("cut", 0.0)
     checkpoint.weights = with_cut(checkpoint, -cut_before)
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
-    run.model.load_state_dict(checkpoint.weights)
-    logits = validation_logits(run).cpu().double()
+    model = checkpoint.model().to(run.device)  # as it will judge, not as it has been trained
+    logits = validation_logits(run, model).cpu().double()
     targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
     aim = run.settings["operating_point"]
     if aim != "none":

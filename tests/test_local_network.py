@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from test_heatmap import checkpoint_of
 
 from common import UserError
 from local_loss import LocalLoss, cell_loss
-from local_network import SHARE_OF_CELLS, LocalNetwork, evenly_lit, evidence, surroundings
+from local_network import SHARE_THAT_DECIDES, LocalNetwork, evenly_lit, evidence, surroundings
 from model import build_model, class_logits
 
 NAMES = ["def_front", "ok_front"]
@@ -30,7 +31,7 @@ def test_the_whole_is_the_mean_of_its_most_suspicious_cells():
     cells = model(images, pool=False)
     assert cells.shape == (3, 2, 20, 20)
     flat = cells.flatten(2)
-    few = round(SHARE_OF_CELLS * 400)
+    few = round(SHARE_THAT_DECIDES * 400)
     order = (flat[:, 0] - flat[:, 1]).argsort(descending=True)[:, :few]
     expected = torch.stack([flat[i][:, order[i]].mean(1) for i in range(3)])
     torch.testing.assert_close(model(images), expected)
@@ -46,6 +47,35 @@ def test_a_cell_sees_its_neighbourhood_only():
     assert changed[:3, :3].any()
     assert not changed[10:].any()
     assert not changed[:, 10:].any()
+
+
+def test_finished_models_judge_in_turns_and_training_does_not():
+    assert checkpoint_of(NAMES, network="local").model().in_turns
+    assert not network().in_turns
+
+
+def test_in_turns_a_turned_picture_gets_the_same_verdict():
+    model, images = network(), torch.rand(3, 1, 160, 160)
+    turned = images.rot90(1, (2, 3))
+    assert not torch.allclose(model(turned), model(images), atol=1e-4)
+    model.in_turns = True
+    torch.testing.assert_close(model(turned), model(images))
+
+
+def test_in_turns_cells_are_means_that_stay_where_they_look():
+    model, images = network(), torch.rand(2, 1, 160, 160)
+    other = images.clone()
+    other[1, :, :24, :24] = 1 - other[1, :, :24, :24]
+    first, second = (model.cells_in_turns(x) for x in (images, other))
+    changed = (first - second).abs().amax(1) > 1e-5  # (2, 20, 20)
+    assert not changed[0].any()
+    assert changed[1, :3, :3].any()
+    assert not changed[1, 10:].any()
+    assert not changed[1, :, 10:].any()
+    half = images.rot90(2, (2, 3))
+    as_they_lie = torch.stack([model.cells(images.rot90(k, (2, 3))).mean((2, 3)) for k in range(4)])
+    torch.testing.assert_close(first.mean((2, 3)), as_they_lie.mean(0))
+    torch.testing.assert_close(model.cells_in_turns(half), first.rot90(2, (2, 3)))
 
 
 def stages(model, images):
