@@ -11,7 +11,7 @@ Writes into --out: best.pth and best.json (the epoch with the lowest validation 
 --patience 0 the last one), last.pth (everything to go on bit-exactly), history.csv, curves.png and
 split.csv. Ctrl-C writes last.pth and leaves. With --fold all each fold has a folder fold<K> in
 --out; finished folds are skipped, an interrupted one goes on. With the reference recipe at 224 px
-two CPU cores need about 12 minutes an epoch; with --recipe robust five folds take half an hour.
+two CPU cores need about 12 minutes an epoch; with --recipe robust five folds take an hour.
 """
 
 import argparse

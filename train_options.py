@@ -76,7 +76,7 @@ RECIPES = {
         "network": "local",
         "head": "softmax",
         "image_size": 300,
-        "epochs": 3,
+        "epochs": 2,
         "patience": 0,
         "batch_size": 16,
         "lr": 1e-3,
@@ -114,7 +114,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--network",
         choices=("resnet18", "local"),
         help="resnet18 (default), or local: two stages, half as wide, each cell of the picture "
-        "judged by itself, the most suspicious ones count; needs --drawn-defects",
+        "judged by itself, in use in four turns, the most suspicious ones count; needs "
+        "--drawn-defects",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
