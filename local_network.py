@@ -37,7 +37,7 @@ class LocalNetwork(nn.Module):
         defects: which classes are defects.
 
     With `in_turns`, as in every finished model, cells are means over the four quarter turns of the
-    picture. Training does without: each picture comes turned in another way there.
+    picture. Training does without, and so does validation between epochs, for their time.
     """
 
     def __init__(self, outputs: int, defects: Sequence[bool]):
@@ -68,7 +68,11 @@ class LocalNetwork(nn.Module):
         return self.fc(self.layer2(self.layer1(x)))
 
     def cells_in_turns(self, pictures: Tensor) -> Tensor:
-        """The same, averaged over the quarter turns; in one batch, so that a graph has it once."""
+        """The same, averaged over the quarter turns; in one batch, so that a graph has it once.
+
+        Cells of turned pictures look some px beside those of the picture as it lies, since strides
+        begin at another border: four samplings of the same place.
+        """
         turns = range(QUARTER_TURNS)
         turned = torch.cat([pictures.rot90(turn, (2, 3)) for turn in turns])
         cells = self.cells(turned).unflatten(0, (QUARTER_TURNS, -1))  # (turns, B, C, h, w)

@@ -26,7 +26,9 @@ from winograd import WinogradConv2d
 
 NETWORKS = ("resnet18", "local")
 HEADS = ("softmax", "sigmoid")
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
+# The oldest that can be read; a local network's threshold of format 2 was not for judging in turns.
+OLDEST_FORMAT = {"resnet18": 2, "local": 3}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
@@ -290,10 +292,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not expected <= set(content):
         raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
     checkpoint = Checkpoint(**{name: content[name] for name in expected})
-    if checkpoint.format != CHECKPOINT_FORMAT or checkpoint.architecture not in NETWORKS:
+    oldest = OLDEST_FORMAT.get(str(checkpoint.architecture), CHECKPOINT_FORMAT + 1)
+    if checkpoint.format not in range(oldest, CHECKPOINT_FORMAT + 1):
+        known = (f"{name} from format {OLDEST_FORMAT[name]} on" for name in NETWORKS)
         raise UserError(
-            f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; "
-            f"this version reads {' and '.join(NETWORKS)}, format {CHECKPOINT_FORMAT}"
+            f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; this version "
+            f"reads {' and '.join(known)}, up to {CHECKPOINT_FORMAT}: train it anew"
         )
     try:
         checkpoint.check()

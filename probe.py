@@ -38,7 +38,14 @@ from common import (
     write_json,
 )
 from dataset import ImageRow, data_name, find_data
-from held_out import Model, add_model_arguments, checkpoint_hashes, leak_line, load_models
+from held_out import (
+    BATCH_SIZE,
+    Model,
+    add_model_arguments,
+    checkpoint_hashes,
+    leak_line,
+    load_models,
+)
 from images import UnreadableImageError, in_threads, read_grey_image, refuse_unreadable, resized
 from metrics import INTERVALS, CastingTable, Parts
 from picture_changes import OF_PLACE, PROBES, RING_GONE, UNMODIFIED, versions
@@ -117,7 +124,8 @@ def judge_with(predictor: Predictor) -> Judge:
 
     def judge(pictures: list[np.ndarray]) -> np.ndarray:
         grey = torch.from_numpy(np.stack(pictures))
-        return np.array([p.prob_defect for part in grey.split(64) for p in predictor.judge(part)])
+        judged = (one for part in grey.split(BATCH_SIZE) for one in predictor.judge(part))
+        return np.array([one.prob_defect for one in judged])
 
     return judge
 

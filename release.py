@@ -36,7 +36,7 @@ RELEASED = CHECKPOINTS / "released.pth"
 CARD = CHECKPOINTS / "MODEL_CARD.md"
 NETWORK_NAMES = {
     "resnet18": "ResNet-18",
-    "local": "Two stages of a narrow ResNet, judging cell by cell",
+    "local": "Two stages of a narrow ResNet, judging cell by cell in four turns of the picture",
 }
 TEMPLATE = ROOT / "docs" / "MODEL_CARD.template.md"
 

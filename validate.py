@@ -24,7 +24,7 @@ from validation_file import write_validation
 
 @torch.inference_mode()
 def evaluate(run: Run, epoch: int) -> dict:
-    """Loss, accuracy, missed defects and false alarms on the validation images."""
+    """Loss, accuracy, missed defects and false alarms on the validation images, as they lie."""
     logits, targets = validation_logits(run, run.model), run.val_batches.targets
     each = nn.functional.cross_entropy(logits, targets, reduction="none")
     loss = float((run.val_weights * each).sum())
@@ -105,7 +105,7 @@ def finish_run(run: Run) -> None:
     prob_defect = defect_probability(probabilities, run.class_names).double().numpy()
     is_defect = defect_flags(run.class_names).numpy()[targets]
     counts = count_decisions(is_defect, prob_defect, checkpoint.threshold)
-    # Until now they were those at 0.5 and temperature 1, as in every epoch
+    # Until now they were those of the epoch: at 0.5, temperature 1, and of pictures as they lie
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     right = probabilities.argmax(dim=1).numpy() == targets
     checkpoint.validation["accuracy"] = float(right.mean())

@@ -6,7 +6,14 @@ from test_heatmap import checkpoint_of
 
 from common import UserError
 from local_loss import LocalLoss, cell_loss
-from local_network import SHARE_THAT_DECIDES, LocalNetwork, evenly_lit, evidence, surroundings
+from local_network import (
+    SHARE_THAT_DECIDES,
+    SHARE_THAT_LEARNS,
+    LocalNetwork,
+    evenly_lit,
+    evidence,
+    surroundings,
+)
 from model import build_model, class_logits
 
 NAMES = ["def_front", "ok_front"]
@@ -135,6 +142,16 @@ def test_an_ignorant_network_loses_ln_2_on_parts(head):
     value, right = loss(cells, bad, marked(None, None))
     torch.testing.assert_close(value, LN2)
     assert right.shape == (2,)
+
+
+def test_parts_learn_from_fewer_cells_than_they_are_judged_by():
+    model = network("sigmoid")
+    cells = torch.randn(1, 1, 20, 20, requires_grad=True)
+    value, _ = LocalLoss(model, NAMES)(cells, torch.tensor([0]), marked(None))
+    value.backward()
+    assert int((cells.grad != 0).sum()) == round(SHARE_THAT_LEARNS * 400)
+    judged = torch.autograd.grad(model.pooled(cells).sum(), cells)[0]
+    assert int((judged != 0).sum()) == round(SHARE_THAT_DECIDES * 400)
 
 
 def test_a_good_part_with_a_drawn_defect_counts_as_defective():

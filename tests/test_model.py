@@ -221,6 +221,8 @@ WRONG_VALUES = [
     break_a_value("mean", [1.0]),
     break_a_value("temperature", float("nan")),
     break_a_value("format", 1),
+    break_a_value("format", "3"),
+    break_a_value("architecture", ["local"]),
 ]
 
 
@@ -231,6 +233,15 @@ def test_values_that_no_verdict_can_rest_on_are_refused(tmp_path, trained, damag
     damage(path)
     with pytest.raises(UserError, match=r"best\.pth"):
         load_checkpoint(path)
+
+
+def test_a_local_network_fitted_without_turns_is_refused_and_an_old_resnet_is_not(tmp_path):
+    for network in ("resnet18", "local"):
+        save_checkpoint(tmp_path / f"{network}.pth", checkpoint_of(TWO, network=network))
+        break_a_value("format", 2)(tmp_path / f"{network}.pth")
+    assert load_checkpoint(tmp_path / "resnet18.pth").format == 2
+    with pytest.raises(UserError, match="local from format 3 on, up to 3: train it anew"):
+        load_checkpoint(tmp_path / "local.pth")
 
 
 @pytest.mark.parametrize(
