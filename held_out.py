@@ -24,7 +24,7 @@ from metrics import Parts, confusion_matrix
 from model import Checkpoint, find_checkpoint
 from predict import Prediction, Predictor, load_predictor
 
-BATCH_SIZE = 16  # larger ones leave a CPU's cache
+BATCH_SIZE = 16  # of each the local network makes four pictures
 
 
 @dataclass(frozen=True)

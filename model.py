@@ -24,11 +24,11 @@ from local_network import LocalNetwork
 from local_network import evidence as evidence_of_classes
 from winograd import WinogradConv2d
 
-NETWORKS = ("resnet18", "local")
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 3
 # The oldest that can be read; a local network's threshold of format 2 was not for judging in turns.
 OLDEST_FORMAT = {"resnet18": 2, "local": 3}
+NETWORKS = tuple(OLDEST_FORMAT)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
@@ -294,7 +294,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     checkpoint = Checkpoint(**{name: content[name] for name in expected})
     oldest = OLDEST_FORMAT.get(str(checkpoint.architecture), CHECKPOINT_FORMAT + 1)
     if checkpoint.format not in range(oldest, CHECKPOINT_FORMAT + 1):
-        known = (f"{name} from format {OLDEST_FORMAT[name]} on" for name in NETWORKS)
+        known = (f"{name} from format {first} on" for name, first in OLDEST_FORMAT.items())
         raise UserError(
             f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; this version "
             f"reads {' and '.join(known)}, up to {CHECKPOINT_FORMAT}: train it anew"
