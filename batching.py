@@ -1,6 +1,6 @@
 """Collects what concurrent requests want inspected; one thread inspects it in batches.
 
-While a batch is computed, the next collects, up to 32 parts. Only an idle service waits, for some
+While a batch is computed, the next collects, up to 16 parts. Only an idle service waits, for some
 milliseconds, whether a part comes alone: of four that come together the first one would be judged
 by itself and the others wait for it. A request is never split: all its parts are recorded, or none.
 """

@@ -7,9 +7,10 @@
 A map is drawn whatever the verdict; for a defect its hottest region is outlined. Each .npy is
 square, float32, 0 to 1, and covers the whole picture corner to corner, whatever its shape.
 Methods (heatmap.py has the formulas): fused, the maps of all four stages multiplied, over the eight
-positions of the picture, points best and takes ten times as long as the others; layercam, of the
-third stage alone; gradcam, the classical one, of the last stage. Exit code 4: some files could not
-be read.
+positions of the picture, takes ten times as long as the others and is the default for ResNet-18, on
+which it points best; layercam, of the third stage alone, or of a local network's last one, whose
+default it is; gradcam, the classical one, of the last stage. Exit code 4: some files could not be
+read.
 """
 
 import argparse
@@ -35,14 +36,13 @@ from common import (
     usable_folder,
     write_atomic,
 )
-from heatmap import DEFAULT_METHOD, METHODS, Explainer, hottest_region
+from heatmap import METHODS, Explainer, hottest_region
 from image_files import PATHS_HELP, find_images
 from images import UnreadableImageError, decode_grey, read_grey_image, resized
 from overlays import captioned, contact_sheets, overlay
-from predict import Prediction, Predictor, load_predictor, probability
+from predict import BATCH_SIZE, Prediction, Predictor, load_predictor, probability
 from records import printable
 
-BATCH_SIZE = 16
 TILE_PX = 220
 SHEET = "contact_sheet"
 
@@ -75,7 +75,7 @@ def explain(
     predictor: Predictor,
     explainer: Explainer,
     pictures: Sequence[Image.Image],
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
 ) -> list[Explained]:
     """Verdicts and maps of grey pictures of any size."""
     if not pictures:
@@ -166,10 +166,13 @@ def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], tit
 
 
 def explain_files(
-    args: argparse.Namespace, predictor: Predictor, paths: Sequence[Path], unreadable: list[Path]
+    args: argparse.Namespace,
+    predictor: Predictor,
+    explainer: Explainer,
+    paths: Sequence[Path],
+    unreadable: list[Path],
 ) -> Iterator[tuple[Image.Image, str, bool]]:
     """Write what was asked for of each file; yields tiles, notes `unreadable` ones."""
-    explainer = Explainer(predictor.checkpoint, predictor.device)
     names = dict(zip(paths, output_names(paths), strict=True))
     with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
         for start in range(0, len(paths), BATCH_SIZE):
@@ -210,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--arrays", action="store_true", help="also write the maps as .npy")
-    parser.add_argument("--method", choices=METHODS, default=DEFAULT_METHOD, help=DEFAULT_METHOD)
+    parser.add_argument("--method", choices=METHODS, help="default: the network's")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--threshold", type=probability, metavar="T", help="default: the model's")
     parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
@@ -223,10 +226,12 @@ def main(argv: list[str] | None = None) -> int:
     if inside:
         raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
     predictor = load_predictor(args.checkpoint, args.device, threshold=args.threshold)
+    explainer = Explainer(predictor.checkpoint, predictor.device)
     unreadable: list[Path] = []
-    tiles = explain_files(args, predictor, paths, unreadable)
+    tiles = explain_files(args, predictor, explainer, paths, unreadable)
     if len(paths) > 1:
-        title = f"{count_of(len(paths), 'part')}, method {args.method}, model {predictor.model_id}"
+        method = args.method or explainer.default_method
+        title = f"{count_of(len(paths), 'part')}, method {method}, model {predictor.model_id}"
         write_sheets(args.out / f"{SHEET}.png", tiles, title)
     else:
         list(tiles)

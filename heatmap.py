@@ -11,9 +11,9 @@ backpropagation, the gradient G of that difference with respect to them:
 The local network (local_network.py) has the first two stages only. It judges in four turns of the
 picture; a raw map explains the one as the picture lies.
 
-Late stages know what a defect is and early ones where: the default multiplies the maps of all four,
-each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led astray, and
-averages over the eight positions in which a picture may lie.
+Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
+all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
+astray, and averages over the eight positions in which a picture may lie.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,13 +105,12 @@ class Method:
         return replace(self, stages=own)
 
 
-# Measured on rendered castings with masks: docs/experiments.md, 2026-11-24.
+# Measured on rendered castings with masks: docs/experiments.md, 2026-11-24 and 25.
 METHODS = {
     "fused": Method(STAGES, (layer_cam, hires_cam), all_positions=True),
     "layercam": Method(("layer3",), (layer_cam,)),
     "gradcam": Method(("layer4",), (grad_cam,)),
 }
-DEFAULT_METHOD = "fused"
 SMOOTHING = 1 / 56  # of the picture: the width of a cell of the first stage
 
 
@@ -122,15 +121,18 @@ class Explainer:
         self.checkpoint = checkpoint
         self.device = device
         self.model = checkpoint.model().to(device).requires_grad_(False)
+        # The two stages of a local network are fine enough: the others' help costs 16 times as much
+        self.default_method = "layercam" if isinstance(self.model, LocalNetwork) else "fused"
 
-    def maps(self, grey: Tensor, method: str = DEFAULT_METHOD) -> np.ndarray:
+    def maps(self, grey: Tensor, method: str | None = None) -> np.ndarray:
         """Heatmaps float32 (B, S, S) in 0..1 of resized grey images uint8 (B, S, S).
 
         1 is the hottest pixel. All zeros where nothing speaks for a defect.
         """
         from scipy.ndimage import gaussian_filter
 
-        how, grey = METHODS[method].within(stages_of(self.model)), grey.to(self.device)
+        how = METHODS[method or self.default_method].within(stages_of(self.model))
+        grey = grey.to(self.device)
         if not how.all_positions:
             return self._map(grey, how).cpu().numpy()
         total = torch.zeros(grey.shape, device=self.device)

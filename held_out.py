@@ -22,9 +22,7 @@ from data_split import load_split, split_options, split_sha256, warn_of_changed_
 from dataset import ImageRow, hashed, list_images
 from metrics import Parts, confusion_matrix
 from model import Checkpoint, find_checkpoint
-from predict import Prediction, Predictor, load_predictor
-
-BATCH_SIZE = 16  # of each the local network makes four pictures
+from predict import BATCH_SIZE, Prediction, Predictor, load_predictor
 
 
 @dataclass(frozen=True)

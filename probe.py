@@ -39,7 +39,6 @@ from common import (
 )
 from dataset import ImageRow, data_name, find_data
 from held_out import (
-    BATCH_SIZE,
     Model,
     add_model_arguments,
     checkpoint_hashes,
@@ -49,9 +48,8 @@ from held_out import (
 from images import UnreadableImageError, in_threads, read_grey_image, refuse_unreadable, resized
 from metrics import INTERVALS, CastingTable, Parts
 from picture_changes import OF_PLACE, PROBES, RING_GONE, UNMODIFIED, versions
-from predict import Predictor
+from predict import BATCH_SIZE, Predictor
 
-BATCH = 16  # images; each is judged in all its versions
 FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
 
 Judge = Callable[[list[np.ndarray]], np.ndarray]  # resized pictures to P(defect) (N,)
@@ -106,8 +104,8 @@ def probe(
     prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
     quiet = None if description else True
     with tqdm(total=len(rows), desc=description, unit="img", disable=quiet) as bar:
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = rows[start : start + BATCH_SIZE]
             prepared = in_threads(prepare, batch)
             problems = zip(batch, prepared, strict=True)
             refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)

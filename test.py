@@ -36,7 +36,7 @@ from common import (
     write_json,
 )
 from dataset import data_name, find_data
-from explain import BATCH_SIZE, TILE_PX, explain, write_sheets
+from explain import TILE_PX, explain, write_sheets
 from heatmap import Explainer
 from held_out import (
     Judged,
@@ -50,7 +50,7 @@ from held_out import (
     load_models,
 )
 from images import read_grey_image
-from predict import checked_band
+from predict import BATCH_SIZE, checked_band
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")

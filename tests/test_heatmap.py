@@ -197,6 +197,13 @@ def test_the_explained_network_is_the_one_that_judges(trained):
         assert torch.equal(explainer.model(unit_range(grey)), checkpoint.model()(unit_range(grey)))
 
 
+@pytest.mark.parametrize(("network", "method"), [("resnet18", "fused"), ("local", "layercam")])
+def test_each_network_has_its_default_method(network, method):
+    explainer = Explainer(checkpoint_of(["def", "ok"], network=network), torch.device("cpu"))
+    assert explainer.default_method == method
+    assert np.array_equal(explainer.maps(pictures(1)), explainer.maps(pictures(1), method))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_maps_the_local_network(method):
     explainer = Explainer(checkpoint_of(["def", "ok"], network="local"), torch.device("cpu"))
