@@ -49,6 +49,7 @@ from images import (
     refuse_large,
     resized,
 )
+from local_network import QUARTER_TURNS
 from model import (
     Checkpoint,
     choose_device,
@@ -64,7 +65,8 @@ from records import InspectionLog, Record, printable
 COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "threshold", "model"]
 COLUMNS += ["latency_ms", "error"]
 DECISIONS = ("ok", "defect", "review")
-BATCH_SIZE = 16  # more is no faster on a CPU, and a local network makes four pictures of each
+BATCH_SIZE = 16
+PIXELS_AT_ONCE = 800_000  # on a CPU, by measurement: docs/experiments.md, 2026-11-26
 
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 Network = Callable[[Tensor], Tensor]  # resized grey images uint8 (B, S, S) to logits (B, C)
@@ -250,9 +252,16 @@ def _picture(image: object) -> Image.Image:
 
 
 def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
-    """The checkpoint's network in PyTorch."""
+    """The checkpoint's network in PyTorch; on a CPU in pieces that stay in its cache."""
     model = checkpoint.model().to(device)
-    return lambda grey: model(unit_range(grey.to(device)))
+    turns = QUARTER_TURNS if checkpoint.architecture == "local" else 1
+    at_once = max(1, PIXELS_AT_ONCE // (turns * checkpoint.image_size_px**2))
+
+    def network(grey: Tensor) -> Tensor:
+        pieces = grey.split(at_once) if device.type == "cpu" else [grey]
+        return torch.cat([model(unit_range(piece.to(device))) for piece in pieces])
+
+    return network
 
 
 def load_predictor(

@@ -63,7 +63,9 @@ ALLOWED = {
         "schedule", "train_options", "validate",
     },
     "onnx_network": {"model"},
-    "predict": {"data", "image_files", "images", "model", "onnx_network", "records"},
+    "predict": {
+        "data", "image_files", "images", "local_network", "model", "onnx_network", "records",
+    },
     "arrivals": {"images"},
     "watch": {"arrivals", "images", "predict", "records"},
     "heatmap": {"data", "local_network", "model"},
