@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from heatmap import METHODS, Explainer
+from heatmap import Explainer
 from images import read_resized
 from measuring import describe_machine
 from model import choose_device, find_checkpoint, load_checkpoint
@@ -64,7 +64,7 @@ def measure_heatmaps(args: argparse.Namespace) -> dict:
         "image_size": size,
         "parts": len(masks),
         "mask_share": round(float(np.mean(masks)), 4),
-        "methods": [method_line(explainer, grey, masks, name) for name in METHODS],
+        "methods": [method_line(explainer, grey, masks, name) for name in explainer.methods],
     }
 
 

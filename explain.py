@@ -6,11 +6,10 @@
 
 A map is drawn whatever the verdict; for a defect its hottest region is outlined. Each .npy is
 square, float32, 0 to 1, and covers the whole picture corner to corner, whatever its shape.
-Methods (heatmap.py has the formulas): fused, the maps of all four stages multiplied, over the eight
-positions of the picture, takes ten times as long as the others and is the default for ResNet-18, on
-which it points best; layercam, of the third stage alone, or of a local network's last one, whose
-default it is; gradcam, the classical one, of the last stage. Exit code 4: some files could not be
-read.
+Methods (heatmap.py has the formulas): cells, the default of a local network, is what it judges by;
+fused, ResNet-18's default, multiplies the maps of all four stages, over the eight positions of the
+picture: it points better and takes ten times as long as layercam, of the third stage alone, or as
+gradcam, the classical one, of the last. Exit code 4: some files could not be read.
 """
 
 import argparse
@@ -36,7 +35,7 @@ from common import (
     usable_folder,
     write_atomic,
 )
-from heatmap import METHODS, Explainer, hottest_region
+from heatmap import CELLS, METHODS, Explainer, hottest_region
 from image_files import PATHS_HELP, find_images
 from images import UnreadableImageError, decode_grey, read_grey_image, resized
 from overlays import captioned, contact_sheets, overlay
@@ -55,7 +54,7 @@ class Explained:
     prediction: Prediction
     heat: np.ndarray  # float32 (S, S), 0..1
 
-    def overlay(self, side_px: int | None = None, strength: float = 0.7) -> Image.Image:
+    def overlay(self, side_px: int | None = None, strength: float = 0.5) -> Image.Image:
         """The photograph under its heatmap; the hottest region outlined for a defect verdict.
 
         Args:
@@ -213,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--arrays", action="store_true", help="also write the maps as .npy")
-    parser.add_argument("--method", choices=METHODS, help="default: the network's")
+    parser.add_argument("--method", choices=(CELLS, *METHODS), help="default: cells, else fused")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--threshold", type=probability, metavar="T", help="default: the model's")
     parser.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
@@ -230,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     unreadable: list[Path] = []
     tiles = explain_files(args, predictor, explainer, paths, unreadable)
     if len(paths) > 1:
-        method = args.method or explainer.default_method
+        method = args.method or explainer.methods[0]
         title = f"{count_of(len(paths), 'part')}, method {method}, model {predictor.model_id}"
         write_sheets(args.out / f"{SHEET}.png", tiles, title)
     else:

@@ -1,15 +1,19 @@
-"""Where a verdict comes from: Grad-CAM and its relatives on the stages of ResNet-18.
+"""Where a verdict comes from: the cells of a local network, or Grad-CAM and its relatives.
 
-A map explains logit(defect) - logit(good), of the likeliest class of either kind. Stage k of the
-network (`layer1` to `layer4`) gives activations A (C channels of h x w cells) and, by
-backpropagation, the gradient G of that difference with respect to them:
+A local network (local_network.py) judges cell by cell, so that its map needs no explanation: the
+probability P of a defect that each cell finds, drawn from 0 at P = 1/2 to 1 at P = 1. It is exact,
+and on one scale for all parts: where nothing speaks for a defect, nothing is hot.
+
+For ResNet-18, and for comparison, a map explains logit(defect) - logit(good), of the likeliest
+class of either kind. Stage k of the network (`layer1` to `layer4`) gives activations A (C channels
+of h x w cells) and, by backpropagation, the gradient G of that difference with respect to them:
 
     Grad-CAM   relu(sum over channels of mean(G) A)      Selvaraju et al., 2017
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network (local_network.py) has the first two stages only. It judges in four turns of the
-picture; a raw map explains the one as the picture lies.
+The local network has the first two stages only; of its four turns these maps explain the one as the
+picture lies.
 
 Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
 all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
@@ -23,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common import UserError
 from data import unit_range
 from local_network import LocalNetwork, evenly_lit
 from model import Checkpoint, evidence
@@ -105,7 +110,8 @@ class Method:
         return replace(self, stages=own)
 
 
-# Measured on rendered castings with masks: docs/experiments.md, 2026-11-24 and 25.
+# Measured on rendered castings with masks: docs/experiments.md, 2026-11-24 and 26.
+CELLS = "cells"
 METHODS = {
     "fused": Method(STAGES, (layer_cam, hires_cam), all_positions=True),
     "layercam": Method(("layer3",), (layer_cam,)),
@@ -121,18 +127,25 @@ class Explainer:
         self.checkpoint = checkpoint
         self.device = device
         self.model = checkpoint.model().to(device).requires_grad_(False)
-        # The two stages of a local network are fine enough: the others' help costs 16 times as much
-        self.default_method = "layercam" if isinstance(self.model, LocalNetwork) else "fused"
+        local = isinstance(self.model, LocalNetwork)
+        self.methods = (CELLS, *METHODS) if local else tuple(METHODS)  # the first is the default
 
     def maps(self, grey: Tensor, method: str | None = None) -> np.ndarray:
         """Heatmaps float32 (B, S, S) in 0..1 of resized grey images uint8 (B, S, S).
 
-        1 is the hottest pixel. All zeros where nothing speaks for a defect.
+        1 is the hottest pixel, or, of cells, certainty. All 0 where nothing speaks for a defect.
+
+        Raises:
+            UserError: the network has no cells.
         """
         from scipy.ndimage import gaussian_filter
 
-        how = METHODS[method or self.default_method].within(stages_of(self.model))
-        grey = grey.to(self.device)
+        method, grey = method or self.methods[0], grey.to(self.device)
+        if method not in self.methods:
+            raise UserError(f"--method {method}: only a local network judges by cells")
+        if method == CELLS:
+            return self.probability_of_cells(grey).cpu().numpy()
+        how = METHODS[method].within(stages_of(self.model))
         if not how.all_positions:
             return self._map(grey, how).cpu().numpy()
         total = torch.zeros(grey.shape, device=self.device)
@@ -144,6 +157,14 @@ class Explainer:
         sigma = SMOOTHING * grey.shape[-1]
         smooth = gaussian_filter(total.cpu().numpy(), (0, sigma, sigma))
         return _to_unit(torch.from_numpy(smooth)).numpy()
+
+    @torch.inference_mode()
+    def probability_of_cells(self, grey: Tensor) -> Tensor:
+        """2 P - 1 of each cell, or 0 for P < 1/2, at the pictures' size (B, S, S)."""
+        parts = unit_range(grey).split(1)  # four turns of each are enough at once
+        logits = torch.cat([self.model(part, pool=False) for part in parts])
+        margin = (evidence(logits, self.checkpoint.class_names) / 2).tanh().relu()
+        return enlarged(margin, STRIDES["layer2"], grey.shape[-1])
 
     def _map(self, grey: Tensor, method: Method) -> Tensor:
         """A map in 0..1 (B, S, S) of the pictures as they lie."""

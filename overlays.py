@@ -22,7 +22,7 @@ def heat_colours(heat: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    picture: Image.Image, heat: np.ndarray, region: np.ndarray | None, strength: float = 0.7
+    picture: Image.Image, heat: np.ndarray, region: np.ndarray | None, strength: float = 0.5
 ) -> Image.Image:
     """A grey picture with a heatmap (S, S) laid over it, and the outline of a region (S, S).
 

@@ -211,7 +211,7 @@ def show_picture(desk: Desk, one: Shown) -> None:
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
         return
     place = st.empty()
-    strength = st.slider("Heatmap", 0, 100, 70, 5, format="%d %%", key="strength")
+    strength = st.slider("Heatmap", 0, 100, 50, 5, format="%d %%", key="strength")
     place.image(explained.overlay(strength=strength / 100), width="stretch")
     st.caption(
         "Brighter is hotter: what speaks for a defect, on this part's own scale, so a good part "

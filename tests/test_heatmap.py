@@ -7,8 +7,9 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 
+from common import UserError
 from data import unit_range
-from heatmap import METHODS, STAGES, STRIDES, Explainer, enlarged, grad_cam, hottest_region
+from heatmap import CELLS, METHODS, STAGES, STRIDES, Explainer, enlarged, grad_cam, hottest_region
 from model import Checkpoint, build_model, defect_flags, evidence, load_checkpoint
 
 SIZE_PX = 64
@@ -197,17 +198,38 @@ def test_the_explained_network_is_the_one_that_judges(trained):
         assert torch.equal(explainer.model(unit_range(grey)), checkpoint.model()(unit_range(grey)))
 
 
-@pytest.mark.parametrize(("network", "method"), [("resnet18", "fused"), ("local", "layercam")])
-def test_each_network_has_its_default_method(network, method):
-    explainer = Explainer(checkpoint_of(["def", "ok"], network=network), torch.device("cpu"))
-    assert explainer.default_method == method
-    assert np.array_equal(explainer.maps(pictures(1)), explainer.maps(pictures(1), method))
+def local_explainer(bias: float = 0.0) -> Explainer:
+    """Of an untrained local network; the bias speaks for a defect in every cell."""
+    checkpoint = checkpoint_of(["def", "ok"], network="local")
+    checkpoint.weights["fc.bias"] = torch.tensor([bias, 0.0])
+    return Explainer(checkpoint, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_maps_the_local_network(method):
-    explainer = Explainer(checkpoint_of(["def", "ok"], network="local"), torch.device("cpu"))
-    maps = explainer.maps(pictures(), method)
+    maps = local_explainer().maps(pictures(), method)
     assert maps.shape == (3, SIZE_PX, SIZE_PX)
     assert maps.max() == 1
     assert maps.min() >= 0
+
+
+def test_a_local_network_shows_the_cells_that_it_judges_by():
+    explainer, grey = local_explainer(), pictures()
+    with torch.inference_mode():
+        cells = explainer.model(unit_range(grey), pool=False).softmax(dim=1)[:, 0]
+    maps = explainer.maps(grey)
+    assert 0 < (maps > 0).mean() < 1
+    at_cells = maps[:, ::8, ::8]  # where the cells look
+    assert np.allclose(at_cells, np.maximum(2 * cells.numpy() - 1, 0), atol=1e-5)
+
+
+def test_nothing_is_hot_where_no_cell_finds_a_defect():
+    assert local_explainer(bias=-50.0).maps(pictures()).max() == 0
+    assert local_explainer(bias=50.0).maps(pictures()).min() == pytest.approx(1)
+
+
+def test_a_network_without_cells_shows_none():
+    explainer = Explainer(checkpoint_of(["def", "ok"]), torch.device("cpu"))
+    assert explainer.methods[0] == "fused"
+    with pytest.raises(UserError, match="only a local network judges by cells"):
+        explainer.maps(pictures(1), CELLS)
