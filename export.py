@@ -38,7 +38,7 @@ from common import (
     usable_folder,
     write_atomic,
 )
-from data import open_store, unit_range
+from data import open_store
 from dataset import ImageRow, data_name, find_data, list_images
 from held_out import rebuild_split
 from model import (
@@ -50,6 +50,7 @@ from model import (
 )
 from onnx_graph import quantised, to_onnx, with_metadata
 from onnx_network import INPUT, LOGITS, PROBABILITY, OnnxNetwork, adds_without_saturation
+from predict import torch_network
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 CALIBRATION_IMAGES = 400
@@ -170,9 +171,9 @@ class Parity:
 @torch.inference_mode()
 def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Parity:
     """Both engines on the gate's images; an image counts that any batch size decides otherwise."""
-    model, names, defect = checkpoint.model(), checkpoint.class_names, images.is_defect
+    names, defect = checkpoint.class_names, images.is_defect
     pictures = torch.from_numpy(images.validation)
-    plain = torch.cat([model(unit_range(batch)) for batch in pictures.split(BATCH_SIZES[0])])
+    plain = torch_network(checkpoint, torch.device("cpu"))(pictures)
     probabilities = class_probabilities(plain, names, checkpoint.temperature)
     rejected = defect_probability(probabilities, names).double().numpy() >= checkpoint.threshold
     differences, other = [], np.zeros(len(defect), bool)

@@ -108,7 +108,8 @@ ALLOWED = {
     "explain": {"heatmap", "image_files", "images", "overlays", "predict", "records"},
     "onnx_graph": {"data", "grey_stem", "model", "onnx_network"},
     "export": {
-        "data", "dataset", "held_out", "model", "onnx_graph", "onnx_network", "synthetic",
+        "data", "dataset", "held_out", "model", "onnx_graph", "onnx_network", "predict",
+        "synthetic",
     },
     "held_out": {
         "casting_table", "data", "data_split", "dataset", "metrics", "model", "predict",
