@@ -3,7 +3,7 @@
 import argparse
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common import UserError
 from data import Batches, describe_store, make_batches, open_store
 from data_split import (
+    assign_castings,
     load_split,
     split_options,
     split_sha256,
@@ -152,6 +153,22 @@ def open_images(
     if is_first():
         report_notes(notes)
     return root, rows, store
+
+
+def splits_of_folds(args: argparse.Namespace, stored: dict | None) -> dict[int, str]:
+    """The hash of each fold's split, by its number; so all folds are possible before one trains.
+
+    Args:
+        stored: the settings of the first fold if it is finished.
+
+    Raises:
+        UserError: a fold has too few castings.
+    """
+    options = split_options(resolve_settings(args, stored))
+    with first_of_machine_first():
+        rows, _ = load_split(find_data(args.data), options)
+    folds = range(1, options.folds + 1)
+    return {k: split_sha256(assign_castings(rows, replace(options, fold=k))) for k in folds}
 
 
 def write_manifest(args: argparse.Namespace, rows: list) -> None:

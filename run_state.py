@@ -96,11 +96,12 @@ def previous_run(out: Path) -> list[Path]:
 
 
 def finished_run(out: Path) -> dict | None:
-    """The settings of the run in this folder if it came to its end, else None."""
+    """What best.json says of the run in this folder if it came to its end, else None."""
     try:
         described = json.loads((out / "best.json").read_text())
-        return described["training"] if described["operating_point"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = {"training", "split_sha256"} <= described.keys() and described["operating_point"]
+        return described if whole else None
+    except (OSError, ValueError, KeyError, AttributeError):
         return None
 
 
@@ -124,8 +125,8 @@ def refuse_differences(out: Path, now: dict, then: dict) -> None:
     ]
     if lines:
         raise UserError(
-            f"cannot go on with other settings: {'; '.join(lines)}; leave these options out, or "
-            "start anew with --overwrite"
+            f"cannot go on with other settings: {'; '.join(lines)}; leave these options out, "
+            "choose another folder with --out, or start anew with --overwrite"
         )
 
 

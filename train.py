@@ -44,7 +44,7 @@ from dataset import data_name
 from model import save_checkpoint, to_bytes
 from plots import plot_curves
 from processes import added_up, is_first, joined, largest, ranks, wait_for_all
-from run_setup import Run, resolve_settings, set_up
+from run_setup import Run, resolve_settings, set_up, splits_of_folds
 from run_state import (
     Progress,
     StopSignal,
@@ -258,26 +258,37 @@ def train_all(args: argparse.Namespace) -> int:
         return 0
     if args.protocol != "casting":
         raise UserError("--fold all belongs to --protocol casting")
-    for fold in range(1, (args.folds or FOLDS) + 1):
-        train_fold(args, fold)
+    first = argparse.Namespace(**vars(args) | {"fold": 1, "out": args.out / "fold1"})
+    finished = None if args.overwrite else finished_run(first.out)
+    for fold, split in splits_of_folds(first, finished and finished["training"]).items():
+        train_fold(args, fold, split)
     data = f" --data {shlex.quote(args.data)}" if args.data else ""
     out = shlex.quote(str(args.out))
     print(f"next: python test.py --protocol casting --checkpoint {out}{data}")
     return 0
 
 
-def train_fold(args: argparse.Namespace, fold: int) -> None:
+def train_fold(args: argparse.Namespace, fold: int, split: str) -> None:
     """One fold of all: skipped when finished, continued when begun, else started.
 
+    Args:
+        split: the hash of its split.
+
     Raises:
-        UserError: the finished or begun run had other settings.
+        UserError: the finished or begun run had other settings, images or castings.
     """
     out = args.out / f"fold{fold}"
     values = vars(args) | {"fold": fold, "out": out}
     begun = bool(largest((out / "last.pth").exists() and not args.overwrite))
     one = argparse.Namespace(**values | {"resume": begun})
-    stored = finished_run(out) if begun else None
+    finished = finished_run(out) if begun else None
+    stored = finished and finished["training"]
     if stored and resolve_settings(one, stored) == stored:  # else it is to go on for longer
+        if finished["split_sha256"] != split:
+            raise UserError(
+                f"{out} was trained on other images or castings; choose another folder with "
+                "--out, or start anew with --overwrite"
+            )
         print(f"fold {fold} is finished: {out / 'best.pth'}")
         return
     print(f"fold {fold} of {args.folds or FOLDS}: {out}")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -788,6 +789,29 @@ def test_folds_with_other_settings_are_refused(tmp_path, trained_folds, fold_opt
     assert identities(tmp_path) == before
 
 
+def test_folds_of_other_castings_are_refused(tmp_path, trained_folds, fold_options, castings):
+    link_run(trained_folds, tmp_path / "out")
+    before = identities(tmp_path / "out")
+    data = shutil.copytree(castings, tmp_path / "data")
+    with open(data / "truth.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    one, other = sorted({row["casting"] for row in rows if row["casting"].startswith("c")})[:2]
+    for row in rows:  # the table is corrected: these two are one
+        row["casting"] = one if row["casting"] == other else row["casting"]
+    write_csv(data / "truth.csv", list(rows[0]), (row.values() for row in rows))
+    with pytest.raises(UserError, match=r"fold\d was trained on other images or castings"):
+        all_folds(fold_options, tmp_path / "out", "--data", str(data))
+    assert identities(tmp_path / "out") == before
+
+
+def test_a_later_fold_with_too_few_castings_is_refused_before_the_first_is_trained(
+    tmp_path, fold_options
+):
+    with pytest.raises(UserError, match=r"fold [23] of 3: the test part has 2 \w+ castings"):
+        all_folds(fold_options, tmp_path, "--folds", "3")
+    assert not list(tmp_path.iterdir())
+
+
 def spoil(run, progress, stop):
     """An epoch after which the network says the contrary."""
     pretend_to_train(run, progress, stop)
@@ -804,7 +828,8 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     monkeypatch.setattr(train, "train_one_epoch", spoil)
     options = [*fold_options, "--fold", "all", "--epochs", "2", "--out", str(tmp_path)]
     arguments = train.build_parser("").parse_args(options)
-    train.train_fold(arguments, 1)
+    split = load_checkpoint(tmp_path / "fold1" / "best.pth").split_sha256
+    train.train_fold(arguments, 1, split)
     assert len((tmp_path / "fold1" / "history.csv").read_text().splitlines()) == 1 + 2
     checkpoint = load_checkpoint(tmp_path / "fold1" / "best.pth")
     first = load_checkpoint(trained_folds / "fold1" / "best.pth")
@@ -812,7 +837,7 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     assert checkpoint.operating_point == first.operating_point  # of the best epoch, not the last
     before = identities(tmp_path)
     capsys.readouterr()
-    train.train_fold(arguments, 1)
+    train.train_fold(arguments, 1, split)
     assert "fold 1 is finished" in capsys.readouterr().out
     assert identities(tmp_path) == before
 
