@@ -83,7 +83,10 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the castings in {path}: {error}") from error
     if not lines or not {"path", "casting"} <= set(lines[0]):
-        raise UserError(f"{path} needs a header with the columns path and casting, and lines")
+        raise UserError(
+            f"{path} needs a header with the columns path and casting, separated by a comma, and "
+            "lines"
+        )
     castings: dict[str, str] = {}
     for line in lines:
         name = (line["casting"] or "").strip()

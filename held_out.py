@@ -120,9 +120,11 @@ def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
 
 
 def load_models(
-    checkpoint: Path | None, root: Path, device: str | None, *, folds: bool = False
+    checkpoint: Path | None, root: Path | None, device: str | None, *, folds: bool = False
 ) -> list[Model]:
     """The model of a checkpoint, or those of all folds in a folder, with their splits of `root`.
+
+    Without `root` they know no images, and can be measured on other folders only.
 
     Raises:
         UserError: no checkpoint, folds missing or of different runs, or other images in `root`.
@@ -150,9 +152,10 @@ def find_folds(folder: Path) -> list[Path]:
     return found
 
 
-def _load_model(path: Path, root: Path, device: str | None) -> Model:
+def _load_model(path: Path, root: Path | None, device: str | None) -> Model:
     predictor = load_predictor(path, device)
-    return Model(path, predictor, rebuild_split(root, predictor.checkpoint, path))
+    rows = rebuild_split(root, predictor.checkpoint, path) if root else []
+    return Model(path, predictor, rows)
 
 
 def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageRow]:
@@ -228,8 +231,12 @@ def judge_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> J
     return _joined(parts, "castings never seen")
 
 
-def judge_folder(model: Model, folder: Path, name: str, root: Path, *, cache: bool) -> Judged:
+def judge_folder(
+    model: Model, folder: Path, name: str, root: Path | None, *, cache: bool
+) -> Judged:
     """Images of another folder with class subfolders, compared with the castings in training.
+
+    Without `root`, the folder of the training images, the castings stay unknown.
 
     Raises:
         UserError: missing or empty class folders, or classes that the model does not know.
@@ -237,9 +244,13 @@ def judge_folder(model: Model, folder: Path, name: str, root: Path, *, cache: bo
     rows, _ = list_images(folder.parent, parts=(folder.name,), both_kinds=False)
     unknown = sorted({row.label for row in rows} - set(model.checkpoint.class_names))
     if unknown:
-        raise UserError(f"{folder} has a class that the model does not know: {unknown[0]}")
+        raise UserError(
+            f"{folder} has a class that the model does not know: {unknown[0]}; name its folders "
+            f"{' and '.join(model.checkpoint.class_names)}"
+        )
     rows = [replace(row, split=name) for row in hashed(folder.parent, rows)]
-    rows = _castings_beside_training(model, folder.parent, rows, root)
+    if root:
+        rows = _castings_beside_training(model, folder.parent, rows, root)
     return judge_rows(model, name, folder.parent, rows, range(len(rows)), cache=cache)
 
 

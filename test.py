@@ -292,7 +292,22 @@ def error_tiles(
 # --- the command line ----------------------------------------------------------------------------
 
 
-def measure(args: argparse.Namespace, models: Sequence[Model], root: Path) -> list[Judged]:
+def training_data(args: argparse.Namespace) -> Path | None:
+    """Where the model's own images are; None where there are none, which others do without.
+
+    Raises:
+        UserError: there are none, but they are to be judged.
+    """
+    try:
+        return find_data(args.data, download=False)
+    except UserError as error:
+        if args.data or not args.external:
+            raise
+        print(f"note: whether the model has seen these castings is unknown: {error}")
+        return None
+
+
+def measure(args: argparse.Namespace, models: Sequence[Model], root: Path | None) -> list[Judged]:
     """The tiers: held-out images first, then castings never seen and other photographs."""
     cache, model = not args.no_cache, models[0]
     if args.protocol == "casting":
@@ -300,7 +315,7 @@ def measure(args: argparse.Namespace, models: Sequence[Model], root: Path) -> li
     tiers = []
     if any(row.split == args.split for row in model.rows) or not args.external:
         tiers.append(judge(model, root, args.split, cache=cache))
-    if args.split == "test" and (root / "unseen").is_dir():
+    if root and args.split == "test" and (root / "unseen").is_dir():
         tiers.append(judge_folder(model, root / "unseen", "unseen", root, cache=cache))
     if args.external:
         name = f"external {args.external.name}"
@@ -335,12 +350,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--external: no such folder: {args.external}")
 
     usable_folder(args.out)
-    root = find_data(args.data, download=False)
+    root = training_data(args)
     models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
     tiers = measure(args, models, root)
     result = report(tiers, models, args.review)
     first = tiers[0]
-    title = f"{data_name(root)}, protocol {result['protocol']}, {first.name}"
+    title = f"{data_name(first.root)}, protocol {result['protocol']}, {first.name}"
     title = f"{title}, {count_of(len(first.rows), 'image')}"
     write_predictions(args.out / "predictions.csv", tiers)
     write_json(args.out / "metrics.json", result)

@@ -465,6 +465,23 @@ def test_photographs_without_a_hub_and_without_defects_give_figures_all_the_same
     assert tier["roc_auc"]["mean"] is None
 
 
+def test_other_photographs_are_measured_without_the_models_own(
+    trained_for_use, castings, tmp_path, no_figures, monkeypatch, capsys
+):
+    monkeypatch.delenv("CASTING_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    line = shutil.copytree(castings / "unseen", tmp_path / "line")
+    own = ["--checkpoint", str(trained_for_use / "best.pth"), "--device", "cpu"]
+    assert measure.main([*own, "--external", str(line), "--out", "results"]) == 0
+    printed = capsys.readouterr().out
+    assert "note: whether the model has seen these castings is unknown: no images found" in printed
+    assert "external line: leak     unknown" in printed
+    ((name, tier),) = read_metrics(tmp_path / "results")["tiers"].items()
+    assert (name, tier["images"]) == ("external line", 6)
+    with pytest.raises(UserError, match="no images found"):
+        measure.main([*own, "--split", "val"])
+
+
 def test_classes_that_the_model_does_not_know_are_refused(trained_for_use, castings, tmp_path):
     shutil.copytree(castings / "unseen" / "def_front", tmp_path / "line" / "scratch")
     with pytest.raises(UserError, match="class that the model does not know: scratch"):
