@@ -90,9 +90,10 @@ def print_service(result: dict) -> None:
         f"otherwise than by predict.py, probabilities within {result['largest_difference']:.1e}"
     )
     print(
-        f"{paced['requests_per_s']} requests/s for a minute: p50 {paced['p50_ms']} ms, "
-        f"p95 {paced['p95_ms']} ms, p99 {paced['p99_ms']} ms, {paced['errors']} errors; "
-        f"the load itself took {paced['generator_cpu_share']:.1%} of all cores"
+        f"{paced['requests_per_s']} of {paced['asked_per_s']} requests/s for a minute: "
+        f"p50 {paced['p50_ms']} ms, p95 {paced['p95_ms']} ms, p99 {paced['p99_ms']} ms, "
+        f"{paced['errors']} errors; the load itself took {paced['generator_cpu_share']:.1%} of all "
+        "cores"
     )
     print(
         f"saturated: {full['images_per_s']} images/s, {full['ratio_vs_predict']:.2f} times "

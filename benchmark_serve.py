@@ -95,6 +95,7 @@ def measure_service(args: argparse.Namespace) -> dict:
         "image_size": predictor.checkpoint.image_size_px,
         **parity,
         "paced": {
+            "asked_per_s": RATE,
             "requests_per_s": round(rate.requests / rate.seconds, 1),
             "requests": rate.requests,
             "errors": rate.errors,
@@ -162,7 +163,7 @@ def compare(url: str, predictor: Predictor, parts: Sequence[Path]) -> dict:
 
 
 def paced(url: str, process: subprocess.Popen, part: Path) -> tuple[Load, list[float]]:
-    """20 requests a second, sent four at a time; latencies as the client sees them."""
+    """20 requests a second from four clients, each of which waits for its answer; latencies."""
     pace = ["-z", f"{PACED_S}s", "-c", "4", "-q", str(RATE // 4)]
     body = ["-m", "POST", "-T", "image/jpeg", "-D", str(part)]
     command = ["hey", *pace, *body, "-o", "csv", f"{url}/v1/predict"]
@@ -254,9 +255,10 @@ def cpu_shares(loads: Sequence[Load]) -> dict:
 def long_run(url: str, process: subprocess.Popen, script: Path) -> dict:
     """Memory of the service after each tenth of 10,000 requests under a crowd, in MB."""
     counts, readings = [0], [memory_mb(process.pid)]
-    while counts[-1] < LONG_RUN:
-        load = crowd(url, process, script)
-        counts.append(counts[-1] + load.requests)
+    while (requests := counts[-1]) < LONG_RUN:
+        while requests < counts[-1] + LONG_RUN // 10:
+            requests += crowd(url, process, script).requests
+        counts.append(requests)
         readings.append(memory_mb(process.pid))
     return {"requests": counts, "resident_mb": readings}
 

@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     tiles = explain_files(args, predictor, explainer, paths, unreadable)
     if len(paths) > 1:
         method = args.method or explainer.methods[0]
-        title = f"{count_of(len(paths), 'part')}, method {method}, model {predictor.model_id}"
+        title = f"method {method}, model {predictor.model_id}"
         write_sheets(args.out / f"{SHEET}.png", tiles, title)
     else:
         list(tiles)

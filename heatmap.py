@@ -130,6 +130,19 @@ class Explainer:
         local = isinstance(self.model, LocalNetwork)
         self.methods = (CELLS, *METHODS) if local else tuple(METHODS)  # the first is the default
 
+    @property
+    def legend(self) -> str:
+        """How to read a map of the default method."""
+        if self.methods[0] == CELLS:
+            return (
+                "Brighter is surer: how probable a defect is at each place, drawn from one half "
+                "on; on a good part nothing need be hot."
+            )
+        return (
+            "Brighter is hotter: what speaks for a defect, on this part's own scale, so a good "
+            "part has a brightest place too."
+        )
+
     def maps(self, grey: Tensor, method: str | None = None) -> np.ndarray:
         """Heatmaps float32 (B, S, S) in 0..1 of resized grey images uint8 (B, S, S).
 

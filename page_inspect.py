@@ -213,10 +213,7 @@ def show_picture(desk: Desk, one: Shown) -> None:
     place = st.empty()
     strength = st.slider("Heatmap", 0, 100, 50, 5, format="%d %%", key="strength")
     place.image(explained.overlay(strength=strength / 100), width="stretch")
-    st.caption(
-        "Brighter is hotter: what speaks for a defect, on this part's own scale, so a good part "
-        "has a brightest place too. A defect's hottest region is outlined."
-    )
+    st.caption(f"{desk.explainer.legend} A defect's hottest region is outlined.")
 
 
 def verdict_of_person(desk: Desk, one: Shown) -> Verdict | None:

@@ -251,9 +251,11 @@ def service_text(results: dict) -> str:
     paced, full, memory = speed["paced"], speed["saturated"], speed["memory_mb"]
     megabytes = memory["resident_mb"]
     return (
-        f"Under load from the same machine ({where(speed)}, {speed['image_size']} px): at "
-        f"{paced['requests_per_s']:.0f} requests/s p50 {paced['p50_ms']:.0f} ms, p95 "
-        f"{paced['p95_ms']:.0f} ms; saturated {full['images_per_s']:.0f} images/s,\n"
+        f"Under load from the same machine ({where(speed)}, {speed['image_size']} px): "
+        f"four clients that ask for {paced['asked_per_s']} requests/s get "
+        f"{paced['requests_per_s']:.0f}, p50 {paced['p50_ms']:.0f} ms, p95 "
+        f"{paced['p95_ms']:.0f} ms;\n"
+        f"saturated {full['images_per_s']:.0f} images/s, "
         f"{full['ratio_vs_predict']:.2f} times predict.py's own {full['predict_images_per_s']:.0f} "
         f"in turns with it, while the load took {full['generator_cpu_share']:.1%} of the cores; "
         f"memory {megabytes[0]:,} MB at first,\n{max(megabytes):,} MB at most over "

@@ -336,7 +336,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         ("castings", int, "castings photographed for train and test, half of them defective"),
         ("copies", int, "images per casting, train and test together"),
         ("photos", int, "photographs per casting, each in its own light, that copies are made of"),
-        ("unseen_castings", int, "further castings that appear only in unseen/"),
+        ("unseen_castings", int, "further castings, in unseen/ only; 0, or 2 and more, by type 12"),
         ("unseen_copies", int, "images per casting in unseen/"),
         ("test_fraction", float, "share of test/ in the images (of the castings with --no-leak)"),
         ("brightness_gap", float, "grey levels added to defective images: a planted shortcut"),

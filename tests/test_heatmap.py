@@ -231,5 +231,6 @@ def test_nothing_is_hot_where_no_cell_finds_a_defect():
 def test_a_network_without_cells_shows_none():
     explainer = Explainer(checkpoint_of(["def", "ok"]), torch.device("cpu"))
     assert explainer.methods[0] == "fused"
+    assert explainer.legend != local_explainer().legend
     with pytest.raises(UserError, match="only a local network judges by cells"):
         explainer.maps(pictures(1), CELLS)
