@@ -367,21 +367,11 @@ def test_ray_judges_every_file_once_with_two_workers(trained, castings, tmp_path
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--int8"]])
-def test_the_released_model_passes_the_gate_on_real_parts(
-    real_data, tmp_path, arguments, capsys, monkeypatch
-):
-    def every_third(*which) -> export.Images:  # of 1,623, which take ten minutes
-        images = images_for(*which)
-        some = {"validation": images.validation[::3], "is_defect": images.is_defect[::3]}
-        return replace(images, **some)
-
-    images_for = export.images_for
-    monkeypatch.setattr(export, "images_for", every_third)
+def test_the_released_model_passes_the_gate_on_real_parts(real_data, tmp_path, arguments, capsys):
     out = tmp_path / "model.onnx"
     own = ["--checkpoint", str(ROOT / "checkpoints" / "released.pth"), "--data", str(real_data)]
     assert export.main([*own, "--out", str(out), *arguments]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["gate"] == "validation"
-    assert found["images"] > 500
-    assert found["caught"] > 100 < found["passed"]
+    assert found["images"] > 1000
     assert found["new_missed"] == 0
