@@ -110,8 +110,8 @@ class Method:
         return replace(self, stages=own)
 
 
+CELLS = "cells"  # the other method, which has no gradients
 # Measured on rendered castings with masks: docs/experiments.md, 2026-11-24 and 26.
-CELLS = "cells"
 METHODS = {
     "fused": Method(STAGES, (layer_cam, hires_cam), all_positions=True),
     "layercam": Method(("layer3",), (layer_cam,)),

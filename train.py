@@ -36,10 +36,7 @@ from tqdm import tqdm
 
 from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_csv
 from data import Batches
-from data_split import (
-    FOLDS,
-    NO_TEST_PART,
-)
+from data_split import NO_TEST_PART
 from dataset import data_name
 from model import save_checkpoint, to_bytes
 from plots import plot_curves
@@ -258,40 +255,45 @@ def train_all(args: argparse.Namespace) -> int:
         return 0
     if args.protocol != "casting":
         raise UserError("--fold all belongs to --protocol casting")
-    first = argparse.Namespace(**vars(args) | {"fold": 1, "out": args.out / "fold1"})
-    finished = None if args.overwrite else finished_run(first.out)
-    for fold, split in splits_of_folds(first, finished and finished["training"]).items():
-        train_fold(args, fold, split)
+    first = one_fold(args, 1)
+    finished = finished_run(first.out) if first.resume else None
+    splits = splits_of_folds(first, finished and finished["training"])
+    for fold in splits:
+        train_fold(args, fold, splits)
     data = f" --data {shlex.quote(args.data)}" if args.data else ""
     out = shlex.quote(str(args.out))
     print(f"next: python test.py --protocol casting --checkpoint {out}{data}")
     return 0
 
 
-def train_fold(args: argparse.Namespace, fold: int, split: str) -> None:
+def one_fold(args: argparse.Namespace, fold: int) -> argparse.Namespace:
+    """The options of one fold of all, in a folder of its own; it goes on where it was begun."""
+    out = args.out / f"fold{fold}"
+    begun = bool(largest((out / "last.pth").exists() and not args.overwrite))
+    return argparse.Namespace(**vars(args) | {"fold": fold, "out": out, "resume": begun})
+
+
+def train_fold(args: argparse.Namespace, fold: int, splits: dict[int, str]) -> None:
     """One fold of all: skipped when finished, continued when begun, else started.
 
     Args:
-        split: the hash of its split.
+        splits: the hash of each fold's split.
 
     Raises:
         UserError: the finished or begun run had other settings, images or castings.
     """
-    out = args.out / f"fold{fold}"
-    values = vars(args) | {"fold": fold, "out": out}
-    begun = bool(largest((out / "last.pth").exists() and not args.overwrite))
-    one = argparse.Namespace(**values | {"resume": begun})
-    finished = finished_run(out) if begun else None
+    one = one_fold(args, fold)
+    finished = finished_run(one.out) if one.resume else None
     stored = finished and finished["training"]
     if stored and resolve_settings(one, stored) == stored:  # else it is to go on for longer
-        if finished["split_sha256"] != split:
+        if finished["split_sha256"] != splits[fold]:
             raise UserError(
-                f"{out} was trained on other images or castings; choose another folder with "
+                f"{one.out} was trained on other images or castings; choose another folder with "
                 "--out, or start anew with --overwrite"
             )
-        print(f"fold {fold} is finished: {out / 'best.pth'}")
+        print(f"fold {fold} is finished: {one.out / 'best.pth'}")
         return
-    print(f"fold {fold} of {args.folds or FOLDS}: {out}")
+    print(f"fold {fold} of {len(splits)}: {one.out}")
     train(one)
 
 

@@ -828,8 +828,8 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     monkeypatch.setattr(train, "train_one_epoch", spoil)
     options = [*fold_options, "--fold", "all", "--epochs", "2", "--out", str(tmp_path)]
     arguments = train.build_parser("").parse_args(options)
-    split = load_checkpoint(tmp_path / "fold1" / "best.pth").split_sha256
-    train.train_fold(arguments, 1, split)
+    splits = {1: load_checkpoint(tmp_path / "fold1" / "best.pth").split_sha256}
+    train.train_fold(arguments, 1, splits)
     assert len((tmp_path / "fold1" / "history.csv").read_text().splitlines()) == 1 + 2
     checkpoint = load_checkpoint(tmp_path / "fold1" / "best.pth")
     first = load_checkpoint(trained_folds / "fold1" / "best.pth")
@@ -837,7 +837,7 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     assert checkpoint.operating_point == first.operating_point  # of the best epoch, not the last
     before = identities(tmp_path)
     capsys.readouterr()
-    train.train_fold(arguments, 1, split)
+    train.train_fold(arguments, 1, splits)
     assert "fold 1 is finished" in capsys.readouterr().out
     assert identities(tmp_path) == before
 
