@@ -6,6 +6,7 @@
     python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
     python benchmark.py heatmaps                  do heatmaps point at rendered defects?
     python benchmark.py serve                     the service under load; needs wrk and hey
+    python benchmark.py gpu                       all that wants a CUDA GPU (make gpu)
 
 Variants take turns, since a machine's speed changes from minute to minute; figures are medians.
 Progress goes to stderr; a table for people, and as the last line one JSON. Leave the machine alone
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 
+from benchmark_gpu import NAMES, RESULT, line_of, measure_on_gpu
 from benchmark_heatmaps import measure_heatmaps
 from benchmark_infer import BATCH_SIZES, measure_inference
 from benchmark_serve import measure_service
 from benchmark_train import measure_accuracy, measure_training, time_to
-from common import EXIT_OK, UserError, run_script, script_parser
+from common import EXIT_FAILURE, EXIT_OK, UserError, run_script, script_parser
 from synthetic_casting import DEFECT_SIZES
 from train_options import image_size, positive, seed, share
 
@@ -105,10 +107,15 @@ def print_service(result: dict) -> None:
     print(f"MB after up to {memory['requests'][-1]:,} requests: {readings}")
 
 
+def print_gpu(result: dict) -> None:
+    for name, found in result["outcomes"].items():
+        print(f"{name:14s}{line_of(found)}")
+
+
 def benchmark_parser() -> argparse.ArgumentParser:
     """The benchmarks and their options."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps,serve}")
+    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps,serve,gpu}")
 
     def command(name: str, measure, show, text: str, data: bool = True) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -129,6 +136,20 @@ def benchmark_parser() -> argparse.ArgumentParser:
     heatmaps = command("heatmaps", measure_heatmaps, print_heatmaps, text, data=False)
     text = "latency, throughput, memory and answers of serve.py under load from this machine"
     serve = command("serve", measure_service, print_service, text)
+    text = (
+        "tests, speeds and whole trainings on a CUDA GPU, part by part, some 7 minutes on an H100; "
+        f"figures go into {RESULT} in --out as soon as a part has ended"
+    )
+    gpu = command("gpu", measure_on_gpu, print_gpu, text)
+    gpu.add_argument("--parts", nargs="+", choices=NAMES, default=NAMES, help="default: all")
+    gpu.add_argument(
+        "--castings", type=Path, metavar="FILE",
+        help="table path,casting, such as a split.csv; default: castings are recognised first",
+    )
+    gpu.add_argument("--out", type=Path, default=Path("results/gpu"), help="default: results/gpu")
+    gpu.add_argument(
+        "--tiny", action="store_true", help="as little as shows that all commands work"
+    )
     for one in (train, accuracy):
         one.add_argument("--image-size", type=image_size, default=224, metavar="PX")
         one.add_argument("--batch-size", type=positive, default=16, metavar="N")
@@ -154,14 +175,16 @@ def benchmark_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = benchmark_parser().parse_args(argv)
-    if args.measure is measure_accuracy and not args.device and not torch.cuda.is_available():
-        raise UserError("benchmark.py accuracy needs a CUDA GPU; on a CPU it would take hours")
+    name = {measure_accuracy: "accuracy", measure_on_gpu: "gpu"}.get(args.measure)
+    if name and not args.device and not torch.cuda.is_available():
+        raise UserError(f"benchmark.py {name} needs a CUDA GPU; on a CPU it would take hours")
     if getattr(args, "threads", None):
         torch.set_num_threads(args.threads)
     result = args.measure(args)
     args.show(result)
     print(json.dumps(result))
-    return EXIT_OK
+    failed = any("error" in outcome for outcome in result.get("outcomes", {}).values())
+    return EXIT_FAILURE if failed else EXIT_OK
 
 
 if __name__ == "__main__":

@@ -79,7 +79,12 @@ def _downloaded() -> Path:
     """Kaggle's public set, version pinned, kept in kagglehub's cache (about 100 MB, no account)."""
     try:
         import kagglehub
-
+    except ImportError:
+        raise UserError(
+            "no images found, and kagglehub, which would download them, is missing: pip install "
+            f"-r requirements.txt; or {_ways_to_data(download=False)}"
+        ) from None
+    try:
         print("downloading the casting set from Kaggle", file=sys.stderr)
         folder = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
     except Exception as error:  # requests' and kagglehub's errors: network, quota, disk

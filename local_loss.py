@@ -37,7 +37,7 @@ class LocalLoss(nn.Module):
         logits = class_logits(self.pooled(cells, SHARE_THAT_LEARNS), self.class_names)
         drawn = marks.flatten(1).amax(1) > 0
         by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
-        any_defect = -logits.log_softmax(1)[:, self.defects].logsumexp(1)
+        any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)
         parts = torch.where(drawn, any_defect, by_class).mean()
         known = ~self.defects[targets]
         loss = parts + CELL_WEIGHT * cell_loss(evidence(cells, self.defects), marks, known)

@@ -91,11 +91,14 @@ def evidence(logits: Tensor, defects: Tensor) -> Tensor:
 
     Args:
         logits: (B, C, ...), or (B, 1, ...): then it is the evidence itself.
-        defects: bool (C,).
+        defects: bool (C,), on the device of the logits.
     """
     if logits.shape[1] == 1:
         return logits[:, 0]
-    return logits[:, defects].amax(1) - logits[:, ~defects].amax(1)
+    # Masked instead of selected: how many a mask selects, a GPU would have to be waited for.
+    defects = defects.view(-1, *[1] * (logits.ndim - 2))
+    bad, good = (logits.masked_fill(others, -torch.inf) for others in (~defects, defects))
+    return bad.amax(1) - good.amax(1)
 
 
 def evenly_lit(images: Tensor) -> Tensor:

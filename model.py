@@ -179,7 +179,8 @@ def defect_flags(class_names: Sequence[str]) -> Tensor:
 
 def evidence(logits: Tensor, class_names: Sequence[str]) -> Tensor:
     """Logit of the likeliest defect class minus that of the likeliest good one: (B, C) -> (B,)."""
-    return evidence_of_classes(class_logits(logits, class_names), defect_flags(class_names))
+    logits = class_logits(logits, class_names)
+    return evidence_of_classes(logits, defect_flags(class_names).to(logits.device))
 
 
 def choose_device(name: str | None) -> torch.device:

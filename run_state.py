@@ -131,8 +131,10 @@ def refuse_differences(out: Path, now: dict, then: dict) -> None:
 
 
 def raise_out_of_memory(error: Exception, batch_size: int) -> None:
-    """Turn the three ways of running out of memory into one line; raise anything else again."""
-    known = ("out of memory", "allocate memory")
+    """Turn the ways of running out of memory into one line; raise anything else again."""
+    # PyTorch's and the driver's, a CPU's, those of cuBLAS, cuDNN and their relatives
+    known = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED",
+             "ALLOCATION_FAILED")  # fmt: skip
     if isinstance(error, RuntimeError) and not any(text in str(error) for text in known):
         raise error
     raise UserError(

@@ -38,7 +38,7 @@ from common import EXIT_FAILURE, UserError, usable_folder, write_atomic, write_c
 from data import Batches
 from data_split import NO_TEST_PART
 from dataset import data_name
-from model import save_checkpoint, to_bytes
+from model import Checkpoint, save_checkpoint, to_bytes
 from plots import plot_curves
 from processes import added_up, is_first, joined, largest, ranks, wait_for_all
 from run_setup import Run, resolve_settings, set_up, splits_of_folds
@@ -61,6 +61,8 @@ HISTORY_COLUMNS = [
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
+# Saving takes most of a second, as long as an epoch on a fast GPU: what a crash may cost, at most.
+SECONDS_BETWEEN_SAVES = 10
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -68,12 +70,13 @@ STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need
 
 def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
     """Train to the last epoch or until validation loss has not improved for `patience` epochs."""
+    saving = Saving(run, progress)
     while not is_finished(progress, run.settings):
         started = time.perf_counter()
         train_one_epoch(run, progress, stop)
         progress.seconds += time.perf_counter() - started
         if stop.agreed:
-            save_last(run, progress)
+            saving.save()
             wait_for_all()  # when one has left, the launcher ends the others
             print(
                 f"stopped in epoch {progress.epoch + 1} after batch {progress.step} of "
@@ -84,7 +87,11 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
         started = time.perf_counter()
         figures = evaluate(run, progress.epoch + 1)
         progress.seconds += time.perf_counter() - started
-        finish_epoch(run, progress, figures)
+        started = time.perf_counter()
+        finish_epoch(run, progress, figures, saving)
+        if saving.is_due() or is_finished(progress, run.settings):
+            saving.save()
+        progress.seconds += time.perf_counter() - started  # they count with the next epoch's
 
 
 def is_finished(progress: Progress, settings: dict) -> bool:
@@ -148,8 +155,8 @@ def read_figures(unread: list[Tensor], progress: Progress, batches: Batches) -> 
     unread.clear()
 
 
-def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
-    """Record, save, tell. best.pth goes first: a crash in between repeats the epoch, exactly."""
+def finish_epoch(run: Run, progress: Progress, validation: dict, saving: "Saving") -> None:
+    """Record the epoch, tell, and keep its weights when it is the best so far."""
     row = {
         "epoch": progress.epoch + 1,
         "train_loss": progress.loss_sum / progress.seen,
@@ -166,9 +173,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict) -> None:
     is_best = not run.settings["patience"] or validation["loss"] < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_epoch = validation["loss"], progress.epoch
-    if is_best and is_first():
-        save_checkpoint(run.out / "best.pth", run.checkpoint(progress.epoch, validation))
-    save_last(run, progress)
+        saving.best = run.checkpoint(progress.epoch, validation)
     write_history(run, progress)
     print(epoch_line(row, validation, run.settings["epochs"], is_best), flush=True)
 
@@ -178,6 +183,11 @@ def write_history(run: Run, progress: Progress) -> None:
         return
     rows = ([row[name] for name in HISTORY_COLUMNS] for row in progress.history)
     write_csv(run.out / "history.csv", HISTORY_COLUMNS, rows)
+
+
+def draw_curves(run: Run, progress: Progress) -> None:
+    if not (is_first() and progress.history):
+        return
     title = f"Training on {data_name(run.root)}, protocol {run.settings['protocol']}"
     plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
 
@@ -195,6 +205,32 @@ def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
 
 
 # --- saving and going on -------------------------------------------------------------------------
+
+
+class Saving:
+    """Writes best.pth, last.pth and the curves; in between, the best epoch's weights wait in memory.
+
+    A crash repeats the epochs since then, exactly, also one between best.pth, which goes first, and
+    last.pth.
+    """
+
+    def __init__(self, run: Run, progress: Progress):
+        self.run, self.progress = run, progress
+        self.best: Checkpoint | None = None  # not yet written
+        self.last_time = time.perf_counter()
+
+    def is_due(self) -> bool:
+        """Whether the last time was not just a moment ago."""
+        return time.perf_counter() - self.last_time >= SECONDS_BETWEEN_SAVES
+
+    def save(self) -> None:
+        """Save what there is."""
+        if self.best and is_first():
+            save_checkpoint(self.run.out / "best.pth", self.best)
+        self.best = None
+        save_last(self.run, self.progress)
+        draw_curves(self.run, self.progress)
+        self.last_time = time.perf_counter()
 
 
 def save_last(run: Run, progress: Progress) -> None:
@@ -319,15 +355,17 @@ def train(args: argparse.Namespace) -> Run:
                 save_last(run, progress)
             elif progress.history:  # a crash may have come between last.pth and these
                 write_history(run, progress)
+                draw_curves(run, progress)
             try:
                 fit(run, progress, stop)
                 finish_run(run)
                 stop.agree()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings["batch_size"])
+    seconds = progress.seconds + sum(row["seconds"] for row in progress.history)
     print(
-        f"best epoch {progress.best_epoch} of {progress.epoch}: validation loss "
-        f"{progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
+        f"best epoch {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
+        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
     )
     if stop.agreed:  # it came when nothing was left to stop, but a next fold may be waiting
         stop.leave()

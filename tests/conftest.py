@@ -14,12 +14,16 @@ from synthetic import RenderOptions, render_dataset
 
 REAL_DATA = os.environ.get("CASTING_DATA")
 IMAGE_SIZE_PX = 32  # of the network's input; the castings are rendered at 64
+# Asked before the GPU is hidden
+HAS_GPU, VISIBLE = torch.cuda.is_available(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_world(tmp_path_factory):
-    """Caches in a temporary folder; no data but what a test names."""
+    """Caches in a temporary folder; no data but what a test names, and no GPU unless it asks."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
         patch.setenv("CASTING_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         patch.delenv("CASTING_DATA", raising=False)
@@ -34,6 +38,18 @@ def no_leftover_settings():
     """A test that makes torch deterministic does not slow down the others."""
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def cuda(monkeypatch) -> torch.device:
+    """The GPU."""
+    if not HAS_GPU:
+        pytest.skip("needs a CUDA GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    if VISIBLE is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", VISIBLE)
+    return torch.device("cuda")
 
 
 @pytest.fixture(scope="session")
