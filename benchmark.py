@@ -115,7 +115,8 @@ def print_gpu(result: dict) -> None:
 def benchmark_parser() -> argparse.ArgumentParser:
     """The benchmarks and their options."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{train,infer,accuracy,heatmaps,serve,gpu}")
+    names = "{train,infer,accuracy,heatmaps,serve,gpu}"
+    commands = parser.add_subparsers(required=True, metavar=names)
 
     def command(name: str, measure, show, text: str, data: bool = True) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -143,7 +144,9 @@ def benchmark_parser() -> argparse.ArgumentParser:
     gpu = command("gpu", measure_on_gpu, print_gpu, text)
     gpu.add_argument("--parts", nargs="+", choices=NAMES, default=NAMES, help="default: all")
     gpu.add_argument(
-        "--castings", type=Path, metavar="FILE",
+        "--castings",
+        type=Path,
+        metavar="FILE",
         help="table path,casting, such as a split.csv; default: castings are recognised first",
     )
     gpu.add_argument("--out", type=Path, default=Path("results/gpu"), help="default: results/gpu")

@@ -208,7 +208,7 @@ def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
 
 
 class Saving:
-    """Writes best.pth, last.pth and the curves; in between, the best epoch's weights wait in memory.
+    """Writes best.pth, last.pth and the curves; meanwhile the best epoch's weights are in memory.
 
     A crash repeats the epochs since then, exactly, also one between best.pth, which goes first, and
     last.pth.
@@ -365,7 +365,8 @@ def train(args: argparse.Namespace) -> Run:
     seconds = progress.seconds + sum(row["seconds"] for row in progress.history)
     print(
         f"best epoch {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
-        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png in {args.out}"
+        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png "
+        f"in {args.out}"
     )
     if stop.agreed:  # it came when nothing was left to stop, but a next fold may be waiting
         stop.leave()

@@ -97,7 +97,8 @@ def judged(args, checkpoint: Path) -> dict:
     """The figures and logits of a checkpoint on the validation images."""
     run = set_up(args, resolve_settings(args, None))
     run.model.load_state_dict(load_checkpoint(checkpoint).weights)
-    return {"figures": evaluate(run, 1), "logits": validation_logits(run, run.model, run.autocast()).tolist()}
+    logits = validation_logits(run, run.model, run.autocast())
+    return {"figures": evaluate(run, 1), "logits": logits.tolist()}
 
 
 def judged_alone(options: list[str], checkpoint: Path, out: Path) -> dict:
