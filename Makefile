@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 REVIEW ?= 0.2 0.8
+WORKERS ?= 2
 
 .PHONY: help demo serve app test test-all check gpu clean
 help:
@@ -10,8 +11,8 @@ help:
 	@echo "make serve     the REST service on PORT=8000, for this machine"
 	@echo "make app       the page on PORT=8501"
 	@echo "               both: between REVIEW='0.2 0.8' a person decides; REVIEW= for nobody"
-	@echo "make test      the fast tests"
-	@echo "make test-all  all tests; those on the real images need CASTING_DATA"
+	@echo "make test      the fast tests, in WORKERS=2 processes"
+	@echo "make test-all  the others: the slow ones, and those on the real images in CASTING_DATA"
 	@echo "make check     lint and format"
 	@echo "make gpu       for a CUDA GPU: tests, speeds, whole trainings, in about 8 minutes;"
 	@echo "               GPU_OPTIONS='--device cpu --tiny --data synthetic' shows that it works"
@@ -32,11 +33,14 @@ serve: .venv/deploy.installed
 app: .venv/deploy.installed
 	$(BIN)/python app.py --port $(or $(PORT),8501) $(if $(REVIEW),--review $(REVIEW))
 
+# Two processes share the tests; what a test file compiles to is kept, which saves seconds a process.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS)
+
 test: .venv/dev.installed
-	$(BIN)/python -m pytest
+	$(PYTEST) --dist worksteal $(PYTEST_OPTIONS)
 
 test-all: .venv/dev.installed
-	$(BIN)/python -m pytest -m "slow or real or not slow"
+	$(PYTEST) --dist loadfile -m "slow or real" $(PYTEST_OPTIONS)
 
 check: .venv/dev.installed
 	$(BIN)/ruff check .

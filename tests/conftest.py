@@ -1,26 +1,41 @@
 """Small castings, one small trained model, and a world without the user's own data and caches."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
-import torch
-from PIL import Image
 
-import train
-from predict import Predictor, load_predictor
-from synthetic import RenderOptions, render_dataset
+# What takes seconds to import is imported where it is needed: the process that hands the tests out
+# needs nothing of it.
+if TYPE_CHECKING:
+    import torch
+
+    from predict import Predictor
 
 REAL_DATA = os.environ.get("CASTING_DATA")
+VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
 IMAGE_SIZE_PX = 32  # of the network's input; the castings are rendered at 64
-# Asked before the GPU is hidden
-HAS_GPU, VISIBLE = torch.cuda.is_available(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+# How many examples hypothesis makes up for a property: more with HYPOTHESIS_PROFILE=thorough
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=300)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_world(tmp_path_factory):
-    """Caches in a temporary folder; no data but what a test names, and no GPU unless it asks."""
+    """Caches in a temporary folder; no data but what a test names, and no GPU unless it asks.
+
+    Yields whether there is one.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
@@ -30,20 +45,24 @@ def own_world(tmp_path_factory):
         # Tiny networks gain nothing from threads, which wait for each other on a busy machine.
         patch.setenv("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)
-        yield
+        yield has_gpu
 
 
 @pytest.fixture(autouse=True)
 def no_leftover_settings():
     """A test that makes torch deterministic does not slow down the others."""
+    import torch
+
     yield
     torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
-def cuda(monkeypatch) -> torch.device:
+def cuda(own_world, monkeypatch) -> torch.device:
     """The GPU."""
-    if not HAS_GPU:
+    import torch
+
+    if not own_world:
         pytest.skip("needs a CUDA GPU")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
@@ -52,21 +71,35 @@ def cuda(monkeypatch) -> torch.device:
     return torch.device("cuda")
 
 
-@pytest.fixture(scope="session")
-def castings(tmp_path_factory) -> Path:
-    """16 castings, 4 copies each, and 6 castings never seen: large defects, 64 px."""
-    out = tmp_path_factory.mktemp("data") / "castings"
-    options = RenderOptions(
-        castings=16, copies=4, unseen_castings=6, unseen_copies=1, sizes=("large",),
-        image_size_px=64, test_fraction=0.4,
-    )  # fmt: skip
-    render_dataset(out, options, progress=False)
+def rendered(out: Path, **options) -> Path:
+    """Rendered castings in a folder."""
+    from synthetic import RenderOptions, render_dataset
+
+    render_dataset(out, RenderOptions(**options), progress=False)
+    return out
+
+
+def trained_into(out: Path, options: list[str]) -> Path:
+    """The folder of a training with these options."""
+    import train
+
+    assert train.main([*options, "--out", str(out)]) == 0
     return out
 
 
 @pytest.fixture(scope="session")
-def train_options(castings) -> list[str]:
-    """Options of a training that takes about a second."""
+def castings(tmp_path_factory) -> Path:
+    """16 castings, 4 copies each, and 6 castings never seen: large defects, 64 px."""
+    return rendered(
+        tmp_path_factory.mktemp("data") / "castings",
+        castings=16, copies=4, unseen_castings=6, unseen_copies=1, sizes=("large",),
+        image_size_px=64, test_fraction=0.4,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def resnet_options(castings) -> list[str]:
+    """Options of a training of ResNet-18: seconds, and 134 MB of state."""
     return [
         "--data", str(castings), "--weights", "none", "--image-size", str(IMAGE_SIZE_PX),
         "--batch-size", "16", "--epochs", "2", "--augment", "full", "--device", "cpu",
@@ -74,11 +107,21 @@ def train_options(castings) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def trained_resnet(tmp_path_factory, resnet_options) -> Path:
+    """The folder of one finished training of ResNet-18, where the network matters; read only."""
+    return trained_into(tmp_path_factory.mktemp("trained_resnet"), resnet_options)
+
+
+@pytest.fixture(scope="session")
+def train_options(resnet_options) -> list[str]:
+    """Options of a training of the small local network: half a second, and 2 MB of state."""
+    return [*resnet_options, "--network", "local", "--drawn-defects", "0.5"]
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory, train_options) -> Path:
     """The folder of one finished training; read it, do not write into it."""
-    out = tmp_path_factory.mktemp("trained")
-    assert train.main([*train_options, "--out", str(out)]) == 0
-    return out
+    return trained_into(tmp_path_factory.mktemp("trained"), train_options)
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +133,8 @@ def paths(castings) -> list[Path]:
 @pytest.fixture(scope="session")
 def dividing_threshold(trained, paths) -> float:
     """A threshold at which the small model rejects half of the test images."""
+    from predict import load_predictor
+
     found = load_predictor(trained / "best.pth", "cpu").predict(paths)
     return median(one.prob_defect for one in found)
 
@@ -97,6 +142,8 @@ def dividing_threshold(trained, paths) -> float:
 @pytest.fixture(scope="session")
 def predictor(trained, dividing_threshold) -> Predictor:
     """The small model, at this threshold."""
+    from predict import load_predictor
+
     return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
 
 
@@ -110,41 +157,34 @@ def fold_options(train_options) -> list[str]:
 @pytest.fixture(scope="session")
 def trained_folds(tmp_path_factory, fold_options) -> Path:
     """The folder of two finished folds, whose operating points are fitted; read only."""
-    out = tmp_path_factory.mktemp("folds")
-    assert train.main([*fold_options, "--fold", "all", "--out", str(out)]) == 0
-    return out
+    return trained_into(tmp_path_factory.mktemp("folds"), [*fold_options, "--fold", "all"])
 
 
 @pytest.fixture(scope="session")
 def trained_for_use(tmp_path_factory, fold_options) -> Path:
     """The folder of a training that holds no casting out for testing; read only."""
-    out = tmp_path_factory.mktemp("for use")
-    assert train.main([*fold_options, "--fold", "none", "--out", str(out)]) == 0
-    return out
+    return trained_into(tmp_path_factory.mktemp("for use"), [*fold_options, "--fold", "none"])
 
 
 @pytest.fixture(scope="session")
 def sharp_castings(tmp_path_factory) -> Path:
     """8 castings, 3 copies each, and 4 castings never seen: 300 px, so that they are recognised."""
-    out = tmp_path_factory.mktemp("data") / "sharp"
-    options = RenderOptions(
+    return rendered(
+        tmp_path_factory.mktemp("data") / "sharp",
         castings=8, copies=3, photos=1, unseen_castings=4, unseen_copies=1, sizes=("large",),
         test_fraction=0.34,
     )  # fmt: skip
-    render_dataset(out, options, progress=False)
-    return out
 
 
 @pytest.fixture(scope="session")
 def trained_sharp(tmp_path_factory, sharp_castings) -> Path:
     """The folder of a training on the sharp castings, protocol kaggle; read only."""
-    out = tmp_path_factory.mktemp("trained sharp")
     options = [
         "--data", str(sharp_castings), "--weights", "none", "--image-size", str(IMAGE_SIZE_PX),
-        "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--out", str(out),
+        "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--network", "local",
+        "--drawn-defects", "0.5",
     ]  # fmt: skip
-    assert train.main(options) == 0
-    return out
+    return trained_into(tmp_path_factory.mktemp("trained sharp"), options)
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +193,8 @@ def line_photographs(tmp_path_factory, sharp_castings) -> Path:
 
     The names of the former begin with 'known', those of the latter with 'new'.
     """
+    from PIL import Image
+
     out = tmp_path_factory.mktemp("photographs") / "line 3"
     for kind in ("def_front", "ok_front"):
         (out / kind).mkdir(parents=True)

@@ -15,7 +15,7 @@ import benchmark_train
 from benchmark_infer import PlainInference
 from common import UserError
 from measuring import Variant, in_turns, training_gflop
-from model import load_checkpoint
+from model import load_checkpoint, save_checkpoint
 from plain_loop import CastingImages
 from predict import load_predictor
 from train_options import RECIPES
@@ -85,11 +85,12 @@ def test_the_service_is_measured_under_load(castings, trained, capsys, monkeypat
     assert min(result["memory_mb"]["resident_mb"]) > 0
 
 
-def test_the_baseline_judges_like_our_own_path(castings, trained):
+def test_the_baseline_judges_like_our_own_path(castings, tmp_path):
+    save_checkpoint(tmp_path / "resnet.pth", checkpoint_of(["def_front", "ok_front"]))
     parts = sorted((castings / "test" / "def_front").iterdir())[:3]
-    checkpoint = load_checkpoint(trained / "best.pth")
+    checkpoint = load_checkpoint(tmp_path / "resnet.pth")
     logits = torch.tensor(PlainInference(checkpoint, CPU).predict(parts))
-    ours = load_predictor(trained / "best.pth", "cpu").predict(parts)
+    ours = load_predictor(tmp_path / "resnet.pth", "cpu").predict(parts)
     expected = torch.tensor([part.probabilities for part in ours])
     torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=1e-3, atol=1e-4)
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
@@ -234,20 +234,17 @@ def connected(castings, threshold):
     return [group[i] for i in range(len(group))]
 
 
-@settings(deadline=None, max_examples=60)
 @given(castings=compared(), threshold=st.integers(0, 21).map(lambda n: n / 20 + 0.01))
 def test_groups_are_what_hangs_together_at_the_threshold(castings, threshold):
     assert castings.groups(threshold).tolist() == connected(castings, threshold)
 
 
-@settings(deadline=None, max_examples=60)
 @given(castings=compared(), thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted))
 def test_a_higher_threshold_only_cuts_groups_apart(castings, thresholds):
     coarse, fine = (castings.groups(threshold) for threshold in thresholds)
     assert len(set(zip(coarse, fine, strict=True))) == len(set(fine)) >= len(set(coarse))
 
 
-@settings(deadline=None, max_examples=60)
 @given(castings=compared(), bits=st.integers(0, 2**12 - 1))
 def test_best_match_is_the_highest_score_among_the_chosen(castings, bits):
     among = np.array([bits >> i & 1 for i in range(len(castings.partners))], bool)

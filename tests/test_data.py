@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
@@ -253,7 +253,6 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
 # --- several processes ---------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
 @given(images=st.integers(1, 40), batch_size=st.integers(1, 9), ranks=st.integers(1, 5))
 def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, ranks):
     alone = random_batches(images, batch_size=batch_size)
@@ -293,7 +292,6 @@ def test_processes_augment_their_shares_differently():
 castings_of_images = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40)
 
 
-@settings(deadline=None, max_examples=60)
 @given(castings=castings_of_images, images=st.integers(1, 100), epoch=st.integers(0, 5))
 def test_every_casting_comes_equally_often_whatever_its_images(castings, images, epoch):
     order = order_by_castings(castings, images, seeded(0, epoch)).tolist()
@@ -307,7 +305,6 @@ def test_every_casting_comes_equally_often_whatever_its_images(castings, images,
         assert len(set(taken)) == len(taken)
 
 
-@settings(deadline=None, max_examples=20)
 @given(castings=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_every_image_of_a_casting_has_its_turn(castings):
     order = order_by_castings(castings, 600, seeded(1))

@@ -66,7 +66,6 @@ def image_rows(draw):
     return part("train", 0) + part("test", 2)
 
 
-@settings(deadline=None, max_examples=60)
 @given(rows=image_rows(), order=st.randoms(use_true_random=False))
 def test_split_is_exhaustive_halves_the_test_folder_and_ignores_file_order(rows, order):
     split = assign_kaggle(rows)
@@ -80,7 +79,6 @@ def test_split_is_exhaustive_halves_the_test_folder_and_ignores_file_order(rows,
     assert assign_kaggle(shuffled) == split
 
 
-@settings(deadline=None, max_examples=30)
 @given(rows=image_rows())
 def test_split_is_that_of_scikit_learn_on_the_sorted_list(rows):
     held_out = sorted(row.path for row in rows if row.path.startswith("test/"))
@@ -139,7 +137,7 @@ def casting_rows(good, defective, random, most=40):
 
 castings_of_a_class = st.integers(15, 25)
 # Rows come from a seed, in which there is nothing to shrink.
-on_castings = settings(deadline=None, max_examples=10, phases=[Phase.reuse, Phase.generate])
+on_castings = settings(max_examples=10, phases=[Phase.reuse, Phase.generate])
 
 
 @st.composite

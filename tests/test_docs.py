@@ -136,8 +136,10 @@ ALLOWED = {
         "heatmap", "images", "measuring", "model", "synthetic",
     },
     "benchmark_serve": {"data_split", "dataset", "measuring", "model", "predict"},
+    "benchmark_gpu": {"benchmark_train", "dataset", "measuring", "model"},
     "benchmark": {
-        "benchmark_heatmaps", "benchmark_infer", "benchmark_serve", "benchmark_train",
+        "benchmark_gpu", "benchmark_heatmaps", "benchmark_infer", "benchmark_serve",
+        "benchmark_train",
         "synthetic_casting", "train_options",
     },
     "results": set(),

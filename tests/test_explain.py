@@ -16,7 +16,7 @@ def run(trained, out, *arguments) -> int:
 
 def test_a_part_gets_an_overlay_and_its_map(trained, castings, tmp_path, capsys):
     part = sorted((castings / "unseen" / "def_front").iterdir())[0]
-    assert run(trained, tmp_path / "out", part, "--arrays") == 0
+    assert run(trained, tmp_path / "out", part, "--arrays", "--method", "fused") == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [f"{part.stem}.npy", f"{part.stem}.png"]
     heat = np.load(tmp_path / "out" / f"{part.stem}.npy")

@@ -28,7 +28,7 @@ def test_verdicts_are_those_of_predict_and_in_the_log(predictor, log, paths):
         assert (p.decision, p.predicted_class, p.sha256) == (
             direct.decision, direct.predicted_class, direct.sha256,
         )  # fmt: skip
-        assert p.prob_defect == pytest.approx(direct.prob_defect, abs=1e-6)
+        assert p.prob_defect == pytest.approx(direct.prob_defect, abs=1e-5)  # in other batches
     rows = list(log.query("SELECT id, file, station, lot, prob_defect FROM inspections"))
     assert rows == [
         (one.id, path.name, "line 3", "A17", one.prediction.prob_defect)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -100,7 +100,6 @@ def scored(draw):
     return is_defect[order], scores[order], weights[:, order]
 
 
-@settings(deadline=None, max_examples=40)
 @given(parts=scored())
 def test_auc_is_that_of_scikit_learn_with_ties_and_weights(parts):
     is_defect, scores, weights = parts

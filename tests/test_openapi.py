@@ -48,7 +48,7 @@ OPERATIONS = [
 )
 def test_answers_are_those_of_the_document(api, path, method, mode):
     @given(case=api[path][method].as_strategy(generation_mode=mode))
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(suppress_health_check=list(HealthCheck))
     def ask(case):
         # What the document calls binary need not be a photograph; and where the key alone was made
         # wrong, the right one takes its place here

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import operating_point
@@ -59,7 +59,6 @@ def few_draws(monkeypatch):
 # --- weights -------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
 @given(castings=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=40))
 def test_weights_sum_to_one_and_are_the_same_for_every_casting(castings):
     weights = casting_weights(castings)
@@ -152,7 +151,6 @@ def largest_midpoint(is_defect, prob_defect, weights, min_recall):
     return 0.0
 
 
-@settings(deadline=None, max_examples=100)
 @given(images=judged_images(), min_recall=st.fractions(Fraction(1, 20), 1, max_denominator=20))
 def test_threshold_is_the_largest_midpoint_that_meets_the_recall(images, min_recall):
     is_defect, prob_defect, weights = images
@@ -161,7 +159,6 @@ def test_threshold_is_the_largest_midpoint_that_meets_the_recall(images, min_rec
     assert found == pytest.approx(largest_midpoint(*images, min_recall), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
 @given(images=judged_images(), order=st.randoms(use_true_random=False))
 def test_threshold_does_not_depend_on_the_order_of_images(images, order):
     numbers = list(range(len(images[0])))
@@ -170,7 +167,6 @@ def test_threshold_does_not_depend_on_the_order_of_images(images, order):
     assert fit_threshold(*shuffled, 0.8) == fit_threshold(*images, 0.8)
 
 
-@settings(deadline=None, max_examples=50)
 @given(images=judged_images())
 def test_recall_one_rejects_every_defect(images):
     is_defect, prob_defect, _ = images
@@ -301,7 +297,6 @@ def test_the_cut_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
     assert point.cut == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
 
 
-@settings(deadline=None, max_examples=20)
 @given(shift=st.floats(-8, 8), scale=st.floats(0.5, 2), seed=st.integers(0, 99))
 def test_the_cut_moves_with_the_scores(shift, scale, seed):
     logits, targets, castings = simulated(40, np.random.default_rng(seed))

@@ -111,14 +111,17 @@ def counted_castings(rows):
 # --- what is written -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["measured", "measured_folds"])
+@pytest.mark.parametrize(
+    "which", ["measured", pytest.param("measured_folds", marks=pytest.mark.slow)]
+)
 def test_all_files_are_there_and_all_figures_are_pictures(which, request):
     out = request.getfixturevalue(which)
     assert {path.name for path in out.iterdir()} == FILES
     for path in out.glob("*.png"):
         with Image.open(path) as image:
             image.load()
-            assert min(image.size) > 300
+            assert image.width > 300
+            assert image.height >= 300  # a sheet of one row
 
 
 def test_the_counts_of_every_tier_follow_from_predictions(measured, castings):
@@ -236,14 +239,20 @@ def test_the_table_says_when_castings_are_unknown():
 # --- splits and contents -------------------------------------------------------------------------
 
 
-def test_the_validation_part_gives_what_training_recorded(trained, castings, tmp_path, no_figures):
+@pytest.mark.parametrize("network", ["local", pytest.param("resnet", marks=pytest.mark.slow)])
+def test_the_validation_part_gives_what_training_recorded(
+    network, castings, tmp_path, request, no_figures
+):
+    trained = request.getfixturevalue("trained" if network == "local" else "trained_resnet")
     run(castings, trained / "best.pth", tmp_path, "--split", "val")
     tiers = read_metrics(tmp_path)["tiers"]
     recorded = load_checkpoint(trained / "best.pth").validation
     assert list(tiers) == ["val"]
     assert tiers["val"]["rates"]["accuracy"]["rate"] == pytest.approx(recorded["accuracy"])
     assert tiers["val"]["counts"]["missed"] == recorded["missed"]
-    assert tiers["val"]["calibration"]["before"]["nll"] == pytest.approx(recorded["loss"], rel=1e-3)
+    if network == "resnet":  # a local network's is of pictures as they lie, and it judges in turns
+        loss = tiers["val"]["calibration"]["before"]["nll"]
+        assert loss == pytest.approx(recorded["loss"], rel=1e-3)
 
 
 def test_another_split_than_the_checkpoints_is_refused(trained, castings, tmp_path):
@@ -525,7 +534,8 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
     for row in rows:
         types = [n for n in result["class_names"] if n != "ok_front"]
         total = sum(float(row[f"prob_{name}"]) for name in types)
-        assert float(row["prob_defect"]) == pytest.approx(total, abs=1e-6)
+        half_a_digit = 0.5e-6 * (len(types) + 1)  # each is written with six digits
+        assert float(row["prob_defect"]) == pytest.approx(total, abs=half_a_digit + 1e-9)
         assert (row["predicted_class"] == "ok_front") == (row["decision"] == "ok")
 
 

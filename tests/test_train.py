@@ -22,7 +22,7 @@ import run_state
 import train
 from casting_table import read_table
 from common import ROOT, UserError, write_csv
-from data import open_store
+from data import open_store, unit_range
 from data_split import load_split, split_options
 from dataset import list_images
 from model import load_checkpoint
@@ -81,11 +81,11 @@ def test_a_training_leaves_its_files_and_a_history_row_an_epoch(trained):
 
 
 @pytest.mark.slow
-def test_losses_are_means_over_images_not_batches(trained, castings):
+def test_losses_are_means_over_images_not_batches(trained_resnet, castings):
     # 25 validation images in batches of 16: a mean over batch means would weigh 9 images like 16
     from data import make_batches
 
-    checkpoint = load_checkpoint(trained / "best.pth")
+    checkpoint = load_checkpoint(trained_resnet / "best.pth")
     rows, _ = load_split(castings)
     store = open_store(castings, rows, checkpoint.image_size_px)
     cpu = torch.device("cpu")
@@ -114,11 +114,16 @@ def stop_after(batches: int, monkeypatch):
     monkeypatch.setattr(TrainingStep, "judged", judged)
 
 
-@pytest.mark.parametrize("batches", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_stopped_and_resumed_equals_never_stopped(
-    batches, tmp_path, trained, train_options, monkeypatch
-):
-    # Three batches an epoch: the first stop is in epoch 1, the second in epoch 2.
+# Three batches an epoch: the first stop is in epoch 1, the second in epoch 2.
+@pytest.mark.parametrize(
+    ("network", "batches"),
+    [("local", 1), ("local", 4), pytest.param("resnet", 4, marks=pytest.mark.slow)],
+)
+def test_stopped_and_resumed_equals_never_stopped(network, batches, tmp_path, request, monkeypatch):
+    names = ("trained", "train_options") if network == "local" else (
+        "trained_resnet", "resnet_options"
+    )  # fmt: skip
+    trained, train_options = map(request.getfixturevalue, names)
     with monkeypatch.context() as patch:
         stop_after(batches, patch)
         with pytest.raises(train_exit()):
@@ -236,14 +241,14 @@ def poison(monkeypatch, batch: int) -> None:
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_named_and_nothing_is_saved(
-    tmp_path, train_options, monkeypatch
+    tmp_path, resnet_options, monkeypatch
 ):
-    assert train.main([*train_options, "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert train.main([*resnet_options, "--epochs", "1", "--out", str(tmp_path)]) == 0
     before = {name: (tmp_path / name).read_bytes() for name in ("best.pth", "last.pth")}
     poison(monkeypatch, batch=2)
     monkeypatch.setattr(train, "STEPS_BETWEEN_READS", 3)
     with pytest.raises(UserError, match=r"nan in epoch 2, batch 2") as failure:
-        train.main([*train_options, "--resume", "--out", str(tmp_path)])
+        train.main([*resnet_options, "--resume", "--out", str(tmp_path)])
     assert failure.value.exit_code == 1
     for name, content in before.items():
         assert (tmp_path / name).read_bytes() == content
@@ -482,10 +487,10 @@ def test_its_validation_loss_counts_good_parts_and_defects_alike():
     assert weights.tolist() == [0.125, 0.125, 0.25, 0.5]
 
 
-def test_the_local_network_and_drawn_defects_belong_together(tmp_path, train_options):
+def test_the_local_network_and_drawn_defects_belong_together(tmp_path, resnet_options):
     for option in (["--network", "local"], ["--drawn-defects", "0.5"]):
         with pytest.raises(UserError, match="give both or neither"):
-            train.main([*train_options, *option, "--out", str(tmp_path / "x")])
+            train.main([*resnet_options, *option, "--out", str(tmp_path / "x")])
     with pytest.raises(UserError, match="do not fit --network local"):
         train.main(["--recipe", "robust", "--weights", "imagenet", "--out", str(tmp_path / "x")])
 
@@ -672,22 +677,24 @@ def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_opti
     ]  # fmt: skip
     lines = zip((row.path for row in rows), names, strict=True)
     write_csv(tmp_path / "table.csv", ["path", "casting"], lines)
-    options = [*fold_options, "--castings", str(tmp_path / "table.csv"), "--out", str(tmp_path)]
-    assert train.main(options) == 0
+    own = ["--castings", str(tmp_path / "table.csv"), "--out", str(tmp_path)]
+    assert train.main([*fold_options, *own]) == 0
 
-    predictor = load_predictor(tmp_path / "best.pth", "cpu")
-    assert predictor.checkpoint.fold == 1
-    predictor.checkpoint.temperature = 1.0
-    grey, rows = validation_part(castings, predictor.checkpoint)
-    right = [predictor.checkpoint.class_names.index(row.label) for row in rows]
-    probabilities = predictor.probabilities(grey)[range(len(rows)), right]
+    checkpoint = load_checkpoint(tmp_path / "best.pth")
+    assert checkpoint.fold == 1
+    model = checkpoint.model()
+    model.in_turns = False  # as between epochs
+    grey, rows = validation_part(castings, checkpoint)
+    right = [checkpoint.class_names.index(row.label) for row in rows]
+    with torch.inference_mode():
+        probabilities = model(unit_range(grey)).softmax(dim=1)[range(len(rows)), right]
     losses: dict[str, list[float]] = {}
     for row, loss in zip(rows, (-probabilities.log()).tolist(), strict=True):
         losses.setdefault(row.casting, []).append(loss)
     assert {len(values) for values in losses.values()} == {1, 4}
     by_casting = np.mean([np.mean(values) for values in losses.values()])
     by_image = np.mean(np.concatenate(list(losses.values())))
-    assert predictor.checkpoint.validation["loss"] == pytest.approx(by_casting, rel=1e-4)
+    assert checkpoint.validation["loss"] == pytest.approx(by_casting, rel=1e-4)
     assert by_casting != pytest.approx(by_image, rel=1e-3)
 
 

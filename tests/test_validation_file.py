@@ -19,7 +19,8 @@ def test_the_verdicts_are_those_of_the_checkpoint(folder, request, castings):
     predictor = load_predictor(out / "best.pth", "cpu")
     direct = predictor.predict([castings / row["path"] for row in rows])
     defective, names, prob_defect = read_validation(out / "best.pth")
-    assert sorted(prob_defect) == pytest.approx(sorted(p.prob_defect for p in direct), abs=2e-6)
+    # In other batches, and written with six digits
+    assert sorted(prob_defect) == pytest.approx(sorted(p.prob_defect for p in direct), abs=1e-5)
     assert sum(defective) == sum(is_defect(row["label"]) for row in rows)
     known = "for_use" in folder
     if known:
