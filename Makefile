@@ -40,7 +40,7 @@ test: .venv/dev.installed
 	$(PYTEST) --dist worksteal $(PYTEST_OPTIONS)
 
 test-all: .venv/dev.installed
-	$(PYTEST) --dist loadfile -m "slow or real" $(PYTEST_OPTIONS)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "slow or real" $(PYTEST_OPTIONS)
 
 check: .venv/dev.installed
 	$(BIN)/ruff check .

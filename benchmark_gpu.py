@@ -192,8 +192,10 @@ def last_line(output: str) -> dict:
 
 
 def last_json(output: str) -> dict:
-    """The JSON with which a command ends."""
-    return json.loads(output.splitlines()[-1])
+    """The JSON with which a command ends, but for the folder that it wrote to."""
+    found = json.loads(output.splitlines()[-1])
+    found.pop("out", None)
+    return found
 
 
 def epochs_of(run: Path) -> dict:

@@ -252,7 +252,13 @@ def _picture(image: object) -> Image.Image:
 
 
 def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
-    """The checkpoint's network in PyTorch; on a CPU in pieces that stay in its cache."""
+    """The checkpoint's network in PyTorch; on a CPU in pieces that stay in its cache.
+
+    On a GPU this process computes with all bits of float32 from now on: rounded to 10 bits (TF32),
+    logits were up to 8e-3 beside a CPU's on real parts, in full within 4e-4.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     model = checkpoint.model().to(device)
     turns = QUARTER_TURNS if checkpoint.architecture == "local" else 1
     at_once = max(1, PIXELS_AT_ONCE // (turns * checkpoint.image_size_px**2))

@@ -4,6 +4,7 @@
     python results.py checkpoints/audit.json                             replace the audit
     python results.py results/probes.json                                replace the probes
     python results.py speed.json          replace a benchmark: the last line that benchmark.py wrote
+    python results.py results/gpu/gpu.json                               replace those of make gpu
     python results.py                                                    renew the README only
 
 No figure in the README is typed by hand: all of them come from docs/results.json, and all of those
@@ -186,7 +187,23 @@ def speed_table(results: dict) -> str:
         else:
             kind = "NVIDIA GPU" if device == "gpu" else "CPU"
             lines.append(f"| `python benchmark.py {command}` | {kind} | not measured |")
-    return "\n".join(lines) + "\n"
+    table = "\n".join(lines) + "\n"
+    return table + (f"\n{gpu_text(results['gpu'])}" if "gpu" in results else "")
+
+
+def gpu_text(gpu: dict) -> str:
+    """What make gpu measured of whole trainings: an epoch with validation and saving."""
+    found = {name: one["figures"] for name, one in gpu["outcomes"].items() if "figures" in one}
+    epochs = ", ".join(
+        f"{title} {found[name]['epoch_s']:.1f} s (the first {found[name]['first_epoch_s']:.0f} s)"
+        for name, title in GPU_EPOCHS.items()
+        if name in found
+    )
+    tests = f"{found['tests']['text'].split(' in ')[0]}; " if "tests" in found else ""
+    return (
+        f"On an {gpu['machine']['device']} (`make gpu`), tests that need a GPU: {tests}an epoch "
+        f"with validation and saving, from random weights:\n{epochs}. The first one starts CUDA.\n"
+    )
 
 
 def training_speed_lines(speed: dict) -> list[str]:
@@ -225,6 +242,11 @@ def accuracy_speed_lines(speed: dict) -> list[str]:
     return [f"| seconds to {speed['target']:.1%} on validation | {where(speed)} | {text} |"]
 
 
+GPU_EPOCHS = {
+    "eager": "reference recipe",
+    "graph": "with `--amp --cuda-graph`",
+    "fast": "recipe fast with them",
+}
 SPEED_LINES = {
     "train": training_speed_lines,
     "infer": inference_speed_lines,
@@ -283,15 +305,21 @@ def renewed(text: str, part: str, content: str) -> str:
 
 
 def add_file(results: dict, path: Path, name: str | None) -> None:
-    """Put an audit, probes, a benchmark or the metrics of a model into the results.
+    """Put an audit, probes, benchmarks or the metrics of a model into the results.
 
     Raises:
         UserError: the file is none of these, or the model has no name.
     """
     figures = read_json(path)
-    if "benchmark" in figures:
-        device = "gpu" if figures["machine"]["gpu"] else "cpu"
-        results.setdefault("speed", {})[f"{figures['benchmark']} {device}"] = figures
+    if figures.get("benchmark") == "gpu":
+        if figures["tiny"] or not figures["machine"]["gpu"]:
+            raise UserError(f"{path} says that the command works, and nothing of a GPU")
+        speeds = [one.pop("figures") for one in figures["outcomes"].values() if is_speed(one)]
+        results["gpu"] = figures
+        for speed in speeds:
+            add_benchmark(results, speed)
+    elif "benchmark" in figures:
+        add_benchmark(results, figures)
     elif "copy_lookup" in figures:
         results["audit"] = {k: v for k, v in figures.items() if k not in LEFT_OUT_OF_AUDIT}
     elif "probes" in figures:
@@ -308,6 +336,17 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
             for key in LEFT_OUT_OF_TIERS:
                 tier.pop(key, None)
         results["runs"][name] = figures
+
+
+def is_speed(outcome: dict) -> bool:
+    """Whether a part of make gpu is a benchmark of its own."""
+    return "benchmark" in outcome.get("figures", {})
+
+
+def add_benchmark(results: dict, figures: dict) -> None:
+    """Put a benchmark in the place of an earlier one on the same kind of device."""
+    device = "gpu" if figures["machine"]["gpu"] else "cpu"
+    results.setdefault("speed", {})[f"{figures['benchmark']} {device}"] = figures
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """Validation: the figures of an epoch, and at the end the operating point."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ from validation_file import write_validation
 @torch.inference_mode()
 def evaluate(run: Run, epoch: int) -> dict:
     """Loss, accuracy, missed defects and false alarms on the validation images, as they lie."""
-    logits, targets = validation_logits(run, run.model, run.autocast()), run.val_batches.targets
+    with run.autocast():
+        logits, targets = validation_logits(run, run.model), run.val_batches.targets
     each = nn.functional.cross_entropy(logits, targets, reduction="none")
     loss = float((run.val_weights * each).sum())
     if not math.isfinite(loss):
@@ -53,13 +55,10 @@ def evaluate(run: Run, epoch: int) -> dict:
 
 
 @torch.inference_mode()
-def validation_logits(run: Run, model: nn.Module, precision: AbstractContextManager) -> Tensor:
-    """Logits (N, C) of the validation images, whatever the head, in each process.
+def validation_logits(run: Run, model: nn.Module) -> Tensor:
+    """Logits float32 (N, C) of the validation images, whatever the head, in each process.
 
     Every image is judged once, by the process whose share it is.
-
-    Args:
-        precision: the arithmetic's, a context that can be entered again and again.
     """
     model.eval()
     # Each process has gone on from the first one's BatchNorm statistics with its own last batch.
@@ -67,12 +66,22 @@ def validation_logits(run: Run, model: nn.Module, precision: AbstractContextMana
     logits, places = [], []
     for step, (images, _) in enumerate(run.val_batches.epoch()):
         share = run.val_batches.share(step)
-        with precision:
-            found = class_logits(model(images), run.class_names)
+        found = class_logits(model(images), run.class_names)
         logits.append(found[: share.stop - share.start])
         places.append(torch.arange(share.start, share.stop))
     order = in_order_of_ranks(torch.cat(places)).argsort()
     return in_order_of_ranks(torch.cat(logits))[order]
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """All bits of float32 in the convolutions within, which cuDNN rounds to 10 otherwise (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def finish_run(run: Run) -> None:
@@ -89,8 +98,8 @@ def finish_run(run: Run) -> None:
     checkpoint.weights = with_cut(checkpoint, -cut_before)
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
     model = checkpoint.model().to(run.device)  # as it will judge, not as it has been trained
-    # In 32 bits, as it will judge: of 16 bits (--amp) logits are up to 5e-3 beside these.
-    logits = validation_logits(run, model, nullcontext()).cpu().double()
+    with full_float32():  # as it will judge, whatever it was trained in
+        logits = validation_logits(run, model).cpu().double()
     targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
     aim = run.settings["operating_point"]
     if aim != "none":

@@ -27,6 +27,11 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=300
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that no process begins with it when the others are done."""
+    items.sort(key=lambda item: item.path.name != "test_real.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_world(tmp_path_factory):
     """Caches in a temporary folder; no data but what a test names, and no GPU unless it asks.

@@ -8,13 +8,9 @@ import pytest
 from PIL import Image
 
 from audit import COLUMNS, agreement, audit, describe
-from casting_table import recognise
 from castings import SAME_CASTING, Castings
-from common import cache_folder
-from data_split import load_split, main
+from data_split import main
 from dataset import ImageRow, list_images
-
-USERS_CACHE = cache_folder()  # of before the tests had their own: recognising takes a minute
 
 
 def row_of(text):
@@ -200,43 +196,3 @@ def test_the_command_writes_figures_table_and_picture(sharp_castings, tmp_path, 
     for line in lines.values():  # every casting has two images in train
         assert lines[line["best_train_match"]]["casting"] == line["casting"]
         assert float(line["score"]) >= SAME_CASTING
-
-
-# --- on the real images --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real_audit(real_data):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CASTING_CACHE", str(USERS_CACHE))
-        rows, _ = load_split(real_data, need_castings=True)
-        return audit(real_data, rows, recognise(real_data, rows))
-
-
-@pytest.mark.real
-def test_real_test_images_show_castings_that_are_in_train(real_audit):
-    result, lines = real_audit
-    assert len(lines) == result["images"] == 7348
-    assert 110 <= result["castings"] <= 145
-    assert 16 <= result["castings_good"] <= 22
-    for split, count in (("val", 357), ("test", 358)):
-        known = result["held_out_known"][split]
-        assert known["of"] == count
-        assert 0.98 <= known["count"] / count <= 1
-    assert sum(result["identical_to_train"].values()) == 64
-
-
-@pytest.mark.real
-def test_real_labels_disagree_within_one_casting(real_audit):
-    result, _ = real_audit
-    (name,) = result["castings_with_both_labels"]
-    labels = next(line for line in result["casting_table"] if line["casting"] == name)["labels"]
-    assert len(result["suspected_label_errors"]) == min(labels.values())
-    assert all("/def_front/" in path for path in result["suspected_label_errors"])
-
-
-@pytest.mark.real
-def test_mere_lookup_reaches_the_published_accuracy_on_the_real_test_folder(real_audit):
-    found = real_audit[0]["copy_lookup"]["val and test"]
-    assert found["images"] == 715
-    assert found["accuracy"] >= 0.995

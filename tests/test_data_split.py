@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 from test_dataset import make_set
 
-from common import ROOT, UserError, cache_folder
+from common import ROOT, UserError
 from data_split import (
     NO_TEST_PART,
     SplitOptions,
@@ -34,9 +34,6 @@ from data_split import (
     write_split,
 )
 from dataset import ImageRow
-
-REAL_SPLIT_SHA256 = "4364e014605828d1c26dc69b9d4dbbc73228469842774410393e5594070fcb76"
-USERS_CACHE = cache_folder()  # of before the tests had their own: recognising takes a minute
 
 
 @pytest.fixture
@@ -457,41 +454,6 @@ def test_fold_numbers_out_of_range_are_usage_errors(castings, arguments, capsys)
     with pytest.raises(SystemExit, match="2"):
         main(["--data", str(castings), "--protocol", "casting", *arguments])
     assert arguments[0] in capsys.readouterr().err
-
-
-# --- on the real images --------------------------------------------------------------------------
-
-
-@pytest.mark.real
-def test_real_split_is_the_published_one(real_data):
-    rows, _ = load_split(real_data)
-    assert Counter((row.split, row.label) for row in rows) == {
-        ("train", "def_front"): 3758,
-        ("train", "ok_front"): 2875,
-        ("val", "def_front"): 212,
-        ("val", "ok_front"): 145,
-        ("test", "def_front"): 241,
-        ("test", "ok_front"): 117,
-    }
-    assert split_sha256(rows) == REAL_SPLIT_SHA256
-    assert len(identical_across_splits(rows)) == 64
-
-
-@pytest.mark.real
-def test_real_castings_are_recognised_and_each_image_is_tested_once(real_data, monkeypatch):
-    monkeypatch.setenv("CASTING_CACHE", str(USERS_CACHE))
-    rows, _ = load_split(real_data, need_castings=True)
-    defective = casting_classes(rows)
-    assert 110 <= len(defective) <= 145
-    assert 16 <= list(defective.values()).count(False) <= 22
-    sides = {(row.casting, row.label) for row in rows}
-    assert len(sides) == len(defective) + 1  # one casting has images in both folders
-    tested = Counter()
-    for fold in range(1, 6):
-        split = fold_of_castings(rows, fold)
-        assert all(len(parts) == 1 for parts in parts_by_casting(split).values())
-        tested.update(row.path for row in split if row.split == "test")
-    assert len(tested) == sum(tested.values()) == len(rows) == 7348
 
 
 @pytest.mark.slow

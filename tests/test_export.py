@@ -410,16 +410,3 @@ def test_ray_judges_every_file_once_with_two_workers(trained, castings, tmp_path
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "holds files" in again.stderr
-
-
-@pytest.mark.real
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], ["--int8"]])
-def test_the_released_model_passes_the_gate_on_real_parts(real_data, tmp_path, arguments, capsys):
-    out = tmp_path / "model.onnx"
-    own = ["--checkpoint", str(ROOT / "checkpoints" / "released.pth"), "--data", str(real_data)]
-    assert export.main([*own, "--out", str(out), *arguments]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["gate"] == "validation"
-    assert found["images"] > 1000
-    assert found["new_missed"] == 0

@@ -179,8 +179,10 @@ def test_nothing_stays_behind_after_an_error(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_thousand_maps_in_flat_memory():
-    explainer = Explainer(checkpoint_of(["def_front", "ok_front"], size_px=32), torch.device("cpu"))
+@pytest.mark.parametrize(("network", "calls"), [("local", 1000), ("resnet18", 100)])
+def test_many_maps_in_flat_memory(network, calls):
+    names = ["def_front", "ok_front"]
+    explainer = Explainer(checkpoint_of(names, size_px=32, network=network), torch.device("cpu"))
     grey = pictures(1, 32)
 
     def tensors() -> int:
@@ -192,10 +194,10 @@ def test_a_thousand_maps_in_flat_memory():
             return int(file.read().split()[1]) * 4096 / 1e6
 
     for _ in range(30):
-        explainer.maps(grey)
+        explainer.maps(grey, "fused")
     count, memory = tensors(), resident_mb()
-    for _ in range(1000):
-        explainer.maps(grey)
+    for _ in range(calls):
+        explainer.maps(grey, "fused")
     assert tensors() == count
     assert resident_mb() < memory + 20
 

@@ -97,7 +97,7 @@ def judged(args, checkpoint: Path) -> dict:
     """The figures and logits of a checkpoint on the validation images."""
     run = set_up(args, resolve_settings(args, None))
     run.model.load_state_dict(load_checkpoint(checkpoint).weights)
-    logits = validation_logits(run, run.model, run.autocast())
+    logits = validation_logits(run, run.model)
     return {"figures": evaluate(run, 1), "logits": logits.tolist()}
 
 

@@ -1,0 +1,128 @@
+"""On the real images: the published split, the castings, what leaks, and the released model's gate.
+
+The castings are recognised once, in the user's own cache, which may hold them already; so are the
+released model's verdicts, to which both its exports are compared.
+"""
+
+import hashlib
+import json
+from collections import Counter
+
+import pytest
+from test_data_split import fold_of_castings, parts_by_casting
+
+import export
+from audit import audit
+from casting_table import recognise
+from common import ROOT, cache_folder
+from data_split import casting_classes, identical_across_splits, load_split, split_sha256
+
+pytestmark = pytest.mark.real
+
+SPLIT_SHA256 = "4364e014605828d1c26dc69b9d4dbbc73228469842774410393e5594070fcb76"
+USERS_CACHE = cache_folder()  # of before the tests had their own: recognising takes a minute
+
+
+@pytest.fixture(scope="module", autouse=True)
+def users_cache():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CASTING_CACHE", str(USERS_CACHE))
+        yield
+
+
+@pytest.fixture(scope="module")
+def real_castings(real_data):
+    """All images with their castings."""
+    return load_split(real_data, need_castings=True)[0]
+
+
+@pytest.fixture(scope="module")
+def real_audit(real_data, real_castings):
+    return audit(real_data, real_castings, recognise(real_data, real_castings))
+
+
+def test_the_split_is_the_published_one(real_data):
+    rows, _ = load_split(real_data)
+    assert Counter((row.split, row.label) for row in rows) == {
+        ("train", "def_front"): 3758,
+        ("train", "ok_front"): 2875,
+        ("val", "def_front"): 212,
+        ("val", "ok_front"): 145,
+        ("test", "def_front"): 241,
+        ("test", "ok_front"): 117,
+    }
+    assert split_sha256(rows) == SPLIT_SHA256
+    assert len(identical_across_splits(rows)) == 64
+
+
+def test_castings_are_recognised_and_each_image_is_tested_once(real_castings):
+    rows = real_castings
+    defective = casting_classes(rows)
+    assert 110 <= len(defective) <= 145
+    assert 16 <= list(defective.values()).count(False) <= 22
+    sides = {(row.casting, row.label) for row in rows}
+    assert len(sides) == len(defective) + 1  # one casting has images in both folders
+    tested = Counter()
+    for fold in range(1, 6):
+        split = fold_of_castings(rows, fold)
+        assert all(len(parts) == 1 for parts in parts_by_casting(split).values())
+        tested.update(row.path for row in split if row.split == "test")
+    assert len(tested) == sum(tested.values()) == len(rows) == 7348
+
+
+def test_test_images_show_castings_that_are_in_train(real_audit):
+    result, lines = real_audit
+    assert len(lines) == result["images"] == 7348
+    assert 110 <= result["castings"] <= 145
+    assert 16 <= result["castings_good"] <= 22
+    for split, count in (("val", 357), ("test", 358)):
+        known = result["held_out_known"][split]
+        assert known["of"] == count
+        assert 0.98 <= known["count"] / count <= 1
+    assert sum(result["identical_to_train"].values()) == 64
+
+
+def test_labels_disagree_within_one_casting(real_audit):
+    result, _ = real_audit
+    (name,) = result["castings_with_both_labels"]
+    labels = next(line for line in result["casting_table"] if line["casting"] == name)["labels"]
+    assert len(result["suspected_label_errors"]) == min(labels.values())
+    assert all("/def_front/" in path for path in result["suspected_label_errors"])
+
+
+def test_mere_lookup_reaches_the_published_accuracy_on_the_test_folder(real_audit):
+    found = real_audit[0]["copy_lookup"]["val and test"]
+    assert found["images"] == 715
+    assert found["accuracy"] >= 0.995
+
+
+@pytest.fixture(scope="module")
+def judged_once():
+    """PyTorch's verdicts on the same pictures, which take a minute, are kept."""
+    original, kept = export.torch_network, {}
+
+    def network_of(*arguments):
+        network = original(*arguments)
+
+        def judge(pictures):
+            key = hashlib.sha256(pictures.numpy().tobytes()).digest()
+            if key not in kept:
+                kept[key] = network(pictures)
+            return kept[key]
+
+        return judge
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "torch_network", network_of)
+        yield
+
+
+@pytest.mark.parametrize("arguments", [[], ["--int8"]])
+def test_the_released_model_passes_the_gate(real_data, judged_once, tmp_path, arguments, capsys):
+    out = tmp_path / "model.onnx"
+    own = ["--checkpoint", str(ROOT / "checkpoints" / "released.pth"), "--data", str(real_data)]
+    assert export.main([*own, "--out", str(out), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["gate"] == "validation"
+    assert found["images"] > 1000
+    assert found["new_missed"] == 0
