@@ -252,3 +252,26 @@ def test_seconds_to_an_accuracy_are_published_as_the_ratio_of_medians(pages, our
         "ours_s": ours,
     }
     assert f"| seconds to 99.0% on validation | NVIDIA X | {text}" in publish(pages, measured)
+
+
+def test_what_make_gpu_found_is_published_with_the_cards_name(pages):
+    seconds = {"epochs": 6, "first_epoch_s": 9.5}
+    found = {
+        "benchmark": "gpu", "machine": machine(gpu=True), "data": "castings", "tiny": False,
+        "outcomes": {
+            "tests": {"seconds": 40.0, "figures": {"text": "25 passed in 35.1s"}},
+            "eager": {"seconds": 55.0, "figures": seconds | {"epoch_s": 3.87}},
+            "graph": {"seconds": 29.0, "figures": seconds | {"epoch_s": 1.13}},
+            "train": {"seconds": 95.0, "figures": TRAINING | {"machine": machine(gpu=True)}},
+            "infer": {"seconds": 240.0, "error": "cut short after 240 s"},
+        },
+    }  # fmt: skip
+    page = publish(pages, found)
+    assert "On an NVIDIA X (`make gpu`), tests that need a GPU: 25 passed; " in page
+    assert "reference recipe 3.9 s (the first 10 s), with `--amp --cuda-graph` 1.1 s" in page
+    assert "recipe fast" not in page.split("On an NVIDIA X")[1]
+    assert "11.7 min | NVIDIA X | 1.30 |" in page
+    assert "| `python benchmark.py infer` | NVIDIA GPU | not measured |" in page
+    for nothing in ({"tiny": True}, {"machine": machine()}):
+        with pytest.raises(UserError, match="nothing of a GPU"):
+            publish(pages, found | nothing)

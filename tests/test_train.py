@@ -155,6 +155,50 @@ def test_going_on_with_more_epochs_equals_having_asked_for_them(tmp_path, traine
     assert state_hash(tmp_path) == state_hash(trained)
 
 
+def test_epochs_in_quick_succession_are_saved_together(
+    tmp_path, trained, train_options, monkeypatch, no_curves
+):
+    original, saved = train.save_last, []
+
+    def save_last(run, progress):
+        saved.append(progress.epoch)
+        original(run, progress)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(train, "save_last", save_last)
+    for seconds, epochs in ((1000, [0, 2]), (0, [0, 1, 2])):
+        monkeypatch.setattr(train, "SECONDS_BETWEEN_SAVES", seconds)
+        out = tmp_path / str(seconds)
+        assert train.main([*train_options, "--out", str(out)]) == 0
+        assert saved == epochs
+        assert state_hash(out) == state_hash(trained)
+        saved.clear()
+    with open(out / "history.csv", newline="") as file:
+        assert float(list(csv.DictReader(file))[1]["seconds"]) > 0.3  # the first epoch's saving
+
+
+def test_a_crash_before_anything_was_saved_repeats_the_epochs_exactly(
+    tmp_path, trained, train_options, monkeypatch
+):
+    original = train.evaluate
+
+    def crash(run, epoch):
+        assert epoch == 1, "a crash"
+        return original(run, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "evaluate", crash)
+        with pytest.raises(AssertionError, match="a crash"):
+            train.main([*train_options, "--out", str(tmp_path)])
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 1
+    assert not (tmp_path / "best.pth").exists()
+    assert train.main(["--data", data_of(train_options), "--resume", "--out", str(tmp_path)]) == 0
+    assert state_hash(tmp_path) == state_hash(trained)
+    assert load_checkpoint(tmp_path / "best.pth").validation == (
+        load_checkpoint(trained / "best.pth").validation
+    )
+
+
 def test_a_finished_run_has_nothing_left_to_do(tmp_path, trained, train_options, capsys):
     copy_run(trained, tmp_path)
     arguments = ["--data", data_of(train_options), "--resume", "--out", str(tmp_path)]
@@ -258,6 +302,9 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_is_saved(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         MemoryError(),
     ],
@@ -884,9 +931,16 @@ def test_a_model_for_use_learns_from_all_but_the_validation_castings(trained_for
 
 
 @pytest.mark.slow  # a CPU without bfloat16 instructions emulates it
-def test_bf16_autocast_uses_the_same_loop(tmp_path, train_options):
+def test_bf16_autocast_uses_the_same_loop(tmp_path, castings, train_options):
     assert train.main([*train_options, "--epochs", "1", "--amp", "--out", str(tmp_path)]) == 0
-    assert load_checkpoint(tmp_path / "best.pth").training["amp"] is True
+    checkpoint = load_checkpoint(tmp_path / "best.pth")
+    assert checkpoint.training["amp"] is True
+    # The verdicts that thresholds rest on are those of predict.py, in 32 bits
+    predictor = load_predictor(tmp_path / "best.pth", "cpu")
+    with open(tmp_path / "best_validation.csv", newline="") as file:
+        stored = [float(row["prob_defect"]) for row in csv.DictReader(file)]
+    found = [one.prob_defect for one in predictor.judge(validation_part(castings, checkpoint)[0])]
+    assert found == pytest.approx(stored, abs=1e-5)
 
 
 def test_a_second_signal_leaves_at_once(monkeypatch):
