@@ -39,7 +39,6 @@ from data import Batches
 from data_split import NO_TEST_PART
 from dataset import data_name
 from model import Checkpoint, save_checkpoint, to_bytes
-from plots import plot_curves
 from processes import added_up, is_first, joined, largest, ranks, wait_for_all
 from run_setup import Run, resolve_settings, set_up, splits_of_folds
 from run_state import (
@@ -188,6 +187,8 @@ def write_history(run: Run, progress: Progress) -> None:
 def draw_curves(run: Run, progress: Progress) -> None:
     if not (is_first() and progress.history):
         return
+    from plots import plot_curves  # seaborn takes seconds to import: not before the first epoch
+
     title = f"Training on {data_name(run.root)}, protocol {run.settings['protocol']}"
     plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
 

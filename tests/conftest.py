@@ -48,8 +48,9 @@ def own_world(tmp_path_factory):
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         patch.delenv("CASTING_DATA", raising=False)
         # Tiny networks gain nothing from threads, which wait for each other on a busy machine.
-        patch.setenv("OMP_NUM_THREADS", "1")
-        torch.set_num_threads(1)
+        threads = os.environ.get("TEST_THREADS", "1")
+        patch.setenv("OMP_NUM_THREADS", threads)
+        torch.set_num_threads(int(threads))
         yield has_gpu
 
 

@@ -59,7 +59,7 @@ def test_inference_is_measured_part_by_part_and_in_batches(castings, trained, ca
     names = [line["name"] for line in result["engines"]]
     assert names == ["eager PyTorch", "predict.py", "ONNX fp32", "ONNX INT8"]
     assert result["engines"][0]["ratio_vs_eager"] == 1
-    assert result["onnx_megabytes"]["ONNX INT8"] < 12 < result["onnx_megabytes"]["ONNX fp32"]
+    assert result["onnx_megabytes"]["ONNX INT8"] < result["onnx_megabytes"]["ONNX fp32"]
     for line in result["engines"]:
         assert 0 < line["p50_ms"] <= line["p95_ms"] <= line["p99_ms"]
         assert all(line[f"images_per_s_{size}"] > 0 for size in (1, 8, 32))

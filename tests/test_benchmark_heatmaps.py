@@ -43,7 +43,8 @@ def test_the_benchmark_ends_with_its_figures(trained, capsys):
     assert benchmark.main(["heatmaps", *own]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["parts"] == 4
-    assert [line["name"] for line in result["methods"]] == ["fused", "layercam", "gradcam"]
+    names = [line["name"] for line in result["methods"]]
+    assert names == ["cells", "fused", "layercam", "gradcam"]
     for line in result["methods"]:
         assert 0 <= line["energy"] <= 1
         assert line["pointing"] == line["hits"] / 4

@@ -583,7 +583,7 @@ SAMPLING = ["--sampler", "casting", "--epoch-size", "40"]
 @pytest.fixture
 def no_curves(monkeypatch):
     """Drawing takes a third of such a training's time."""
-    monkeypatch.setattr(train, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -598,7 +598,7 @@ def sampled(tmp_path_factory, train_options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingStep, "judged", judged)
-        patch.setattr(train, "plot_curves", lambda *_: None)
+        patch.setattr(train, "draw_curves", lambda *_: None)
         assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
     return out, batches
 
@@ -1022,7 +1022,7 @@ def test_kill_9_while_saving_loses_nothing(name, ending, number, tmp_path, train
 @pytest.mark.slow
 def test_a_full_disk_names_the_path_and_keeps_the_old_files(tmp_path, trained, train_options):
     copy_run(trained, tmp_path)
-    prelude = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000,) * 2)"
+    prelude = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000,) * 2)"
     options = ["--data", data_of(train_options), "--resume", "--epochs", "3"]
     process = start([*options, "--out", str(tmp_path)], prelude)
     _, errors = process.communicate(timeout=60)
