@@ -4,6 +4,9 @@ BIN := .venv/bin
 DEMO_DATA := data/demo
 REVIEW ?= 0.2 0.8
 WORKERS ?= 2
+# What is imported is compiled then, once: to compile all that is installed takes over a minute.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo serve app test test-all check gpu clean
 help:
@@ -33,8 +36,7 @@ serve: .venv/deploy.installed
 app: .venv/deploy.installed
 	$(BIN)/python app.py --port $(or $(PORT),8501) $(if $(REVIEW),--review $(REVIEW))
 
-# Two processes share the tests; what a test file compiles to is kept, which saves seconds a process.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 test: .venv/dev.installed
 	$(PYTEST) --dist worksteal $(PYTEST_OPTIONS)
@@ -59,17 +61,17 @@ clean:
 
 .venv/run.installed: requirements.txt
 	@$(MAKE) --no-print-directory .venv/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 .venv/deploy.installed: requirements.txt requirements-deploy.txt
 	@$(MAKE) --no-print-directory .venv/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deploy.txt
+	$(INSTALL) -r requirements-deploy.txt
 	@touch $@ .venv/run.installed
 
 .venv/dev.installed: requirements.txt requirements-deploy.txt requirements-dev.txt
 	@$(MAKE) --no-print-directory .venv/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@ .venv/deploy.installed .venv/run.installed
 
 .venv/python:

@@ -46,11 +46,11 @@ def test_a_part_that_fails_or_hangs_does_not_stop_the_next(small_parts, castings
     assert found["tests"]["error"].splitlines() == ["exit code 3", "a", "no such thing"]
     assert found["eager"]["error"].splitlines() == ["cut short after 2 s", "begun"]
     assert "error" not in found["graph"]
-    assert list(json.loads(found["graph"]["figures"]["kept"])["outcomes"]) == ["tests", "eager"]
+    assert list(json.loads(found["graph"]["figures"]["kept"])["outcomes"]) == ["eager"]
     assert all(one["seconds"] >= 0 for one in found.values())
     assert (tmp_path / "tests.log").read_text().endswith("no such thing\n")
     printed = capsys.readouterr()
-    assert "part 3 of 3: graph" in printed.err
+    assert "2 of 3: graph" in printed.err  # the timed ones first
     assert json.loads(printed.out.splitlines()[-1])["outcomes"] == found
 
 
@@ -70,7 +70,7 @@ def test_the_commands_of_all_parts_are_ones_that_exist(device, tiny, castings, t
     args = benchmark.benchmark_parser().parse_args(options)
     device = choose_device("cpu") if device == "cpu" else benchmark_gpu.torch.device("cuda")
     parts = parts_of(args, device, castings, tmp_path)
-    assert tuple(parts) == NAMES
+    assert sorted(parts) == sorted(NAMES)
     commands = [command for part in parts.values() for command in part.commands]
     for command in commands:
         if "train.py" in command:
@@ -89,11 +89,10 @@ def test_the_commands_of_all_parts_are_ones_that_exist(device, tiny, castings, t
 
 @pytest.mark.slow
 def test_parts_run_on_a_cpu(castings, tmp_path):
-    assert run(castings, tmp_path, "--parts", "fast", "deterministic", "heatmaps") == 0
+    assert run(castings, tmp_path, "--parts", "fast", "heatmaps") == 0
     found = {name: one["figures"] for name, one in kept(tmp_path).items()}
     assert found["fast"]["epochs"] == 1
     assert found["fast"]["images"] > 0
-    assert found["deterministic"] == {"fast": True, "robust": True}
     assert "0 unreadable" in found["heatmaps"]["text"]
 
 
