@@ -50,7 +50,7 @@ check: .venv/dev.installed
 
 # An environment that has PyTorch for its GPU and the other packages is used as it is.
 gpu:
-	@if $(PYTHON) -c 'import filelock, pytest, seaborn, sklearn, torch, torchvision; \
+	@if $(PYTHON) -c 'import filelock, hypothesis, pytest, seaborn, sklearn, torch, torchvision, tqdm; \
 	    assert torch.cuda.is_available()' 2>/dev/null; \
 	  then $(PYTHON) benchmark.py gpu $(GPU_OPTIONS); \
 	  else $(MAKE) --no-print-directory .venv/dev.installed && \

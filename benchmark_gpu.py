@@ -9,12 +9,14 @@ import argparse
 import csv
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,7 @@ class Part:
 
     commands: list[list[str]]  # without the interpreter
     figures: Callable[[str], dict]
+    limit_s: float = LIMIT_S  # of each command
 
 
 def measure_on_gpu(args: argparse.Namespace) -> dict:
@@ -97,7 +100,7 @@ def outcome(part: Part, log: Path) -> dict:
         for command in part.commands:
             file.write(f"$ python {' '.join(command)}\n")
             file.flush()
-            output, error = finished(command)
+            output, error = finished(command, part.limit_s)
             file.write(output)
             if error:
                 break
@@ -112,17 +115,24 @@ def outcome(part: Part, log: Path) -> dict:
     return found
 
 
-def finished(command: Sequence[str]) -> tuple[str, str]:
+def finished(command: Sequence[str], limit_s: float) -> tuple[str, str]:
     """What a command printed, and how it failed, or ''."""
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, text=True, errors="replace", start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    error = ""
     try:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, timeout=LIMIT_S, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout or b""
-        return output.decode(errors="replace"), f"cut short after {LIMIT_S} s"
-    return done.stdout, f"exit code {done.returncode}" if done.returncode else ""
+        output, _ = process.communicate(timeout=limit_s)
+        error = f"exit code {process.returncode}" if process.returncode else ""
+    except subprocess.TimeoutExpired:
+        error = f"cut short after {limit_s:g} s"
+    finally:
+        with suppress(ProcessLookupError):  # with all that it has started, on Ctrl-C too
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        output, _ = process.communicate()
+    return output, error
 
 
 # --- the parts -----------------------------------------------------------------------------------
@@ -132,7 +142,7 @@ def parts_of(
     args: argparse.Namespace, device: torch.device, root: Path, out: Path
 ) -> dict[str, Part]:
     """All parts, by name."""
-    there = ["--data", str(root), "--device", device.type]
+    there = ["--data", str(root), "--device", str(device)]
     fast = FASTEST if device.type == "cuda" else []
     castings = ["--castings", str(args.castings.resolve())] if args.castings else []
 
@@ -145,9 +155,9 @@ def parts_of(
         return ["test.py", *there, *options, "--checkpoint", str(checkpoint), "--out",
                 str(out / name / "results")]  # fmt: skip
 
-    def measure(command: str, *, full: str, tiny: str) -> Part:
+    def measure(command: str, *, full: str, tiny: str, limit_s: float = LIMIT_S) -> Part:
         chosen = (tiny if args.tiny else full).split()
-        return Part([["benchmark.py", command, *there, *chosen]], last_json)
+        return Part([["benchmark.py", command, *there, *chosen]], last_json, limit_s)
 
     def epochs(name: str) -> Callable[[str], dict]:
         return lambda _: epochs_of(out / name)
@@ -158,7 +168,7 @@ def parts_of(
     robust = ["--recipe", "robust", "--protocol", "casting", *folds, "--fold"]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=1"]
     same = {"fast": [*recipe_fast, *one, *fast], "robust": [*robust, "1", *one]}
-    heatmaps = ["--method", "layercam", "--device", device.type, "--out", str(out / "heatmaps")]
+    heatmaps = ["--method", "layercam", "--device", str(device), "--out", str(out / "heatmaps")]
     return {
         "tests": Part([["-m", "pytest", "-m", "cuda", "tests/test_cuda.py"]], last_line),
         "eager": Part([train("eager", *scratch, *six)], epochs("eager")),
@@ -195,6 +205,7 @@ def parts_of(
         ),
         "accuracy": measure(
             "accuracy",
+            limit_s=1200,
             full="--seeds 0 1 2",
             tiny="--seeds 0 --epochs 1 --image-size 32 --batch-size 8 --target 0.01",
         ),
@@ -217,14 +228,14 @@ def last_json(output: str) -> dict:
 
 
 def epochs_of(run: Path) -> dict:
-    """How long the epochs of a training took, saving included; the first one's start apart."""
+    """Seconds of a training's epochs, with what was saved meanwhile; those of the first apart."""
     with open(run / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     seconds = [float(row["seconds"]) for row in rows]
     return {
         "epochs": len(rows),
         "first_epoch_s": seconds[0],
-        "epoch_s": round(statistics.median(seconds[1:] or seconds), 3),
+        "epoch_s": round(statistics.mean(seconds[1:] or seconds), 3),
         "val_accuracy": float(rows[-1]["val_accuracy"]),
     }
 

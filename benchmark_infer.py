@@ -19,7 +19,7 @@ from data_split import load_split
 from dataset import data_name, find_data
 from images import read_resized
 from measuring import describe_machine, peak_memory_mb, turns, wait_for
-from model import Checkpoint, find_checkpoint
+from model import Checkpoint, find_checkpoint, tf32
 from plain_loop import plain_transform
 from predict import Predictor, load_predictor
 
@@ -48,7 +48,8 @@ class PlainInference:
     def predict(self, paths: Sequence[Path]) -> list[list[float]]:
         """Logits of image files."""
         images = [self.transform(Image.open(path).convert("RGB")) for path in paths]
-        return self.model(torch.stack(images).to(self.device)).cpu().tolist()
+        with tf32(allowed=True):  # as PyTorch comes, whatever predict.py has set
+            return self.model(torch.stack(images).to(self.device)).cpu().tolist()
 
 
 def measure_inference(args: argparse.Namespace) -> dict:

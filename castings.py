@@ -100,7 +100,7 @@ def _pieces(batch: np.ndarray) -> list[np.ndarray]:
 
 
 def find_hubs(images: np.ndarray) -> list[np.ndarray | None]:
-    """The hub's ellipse in each image uint8 (B, S, S): its centre and half axes, float32 (3, 2).
+    """The hub's ellipse in each image uint8 (B, 300, 300): centre and half axes, float32 (3, 2).
 
     Row 0 is the centre (x, y); rows 1 and 2 are the columns of the symmetric matrix that makes
     the unit circle the ellipse. None where no blob is dark and large enough.

@@ -9,7 +9,8 @@ import hashlib
 import io
 import math
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -196,6 +197,17 @@ def choose_device(name: str | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot use device '{name}': {reason}") from error
     return device
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Whether cuDNN may round the factors of float32 convolutions within to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 # --- checkpoints ---------------------------------------------------------------------------------

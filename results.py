@@ -192,7 +192,7 @@ def speed_table(results: dict) -> str:
 
 
 def gpu_text(gpu: dict) -> str:
-    """What make gpu measured of whole trainings: an epoch with validation and saving."""
+    """What make gpu measured of whole trainings: an epoch with validation."""
     found = {name: one["figures"] for name, one in gpu["outcomes"].items() if "figures" in one}
     epochs = ", ".join(
         f"{title} {found[name]['epoch_s']:.1f} s (the first {found[name]['first_epoch_s']:.0f} s)"
@@ -202,7 +202,7 @@ def gpu_text(gpu: dict) -> str:
     tests = f"{found['tests']['text'].split(' in ')[0]}; " if "tests" in found else ""
     return (
         f"On an {gpu['machine']['device']} (`make gpu`), tests that need a GPU: {tests}an epoch "
-        f"with validation and saving, from random weights:\n{epochs}. The first one starts CUDA.\n"
+        f"with validation, from random weights:\n{epochs}. The first one starts CUDA.\n"
     )
 
 

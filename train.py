@@ -27,7 +27,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 
 import torch
@@ -60,7 +60,8 @@ HISTORY_COLUMNS = [
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
-# Saving takes most of a second, as long as an epoch on a fast GPU: what a crash may cost, at most.
+# Saving takes most of a second, as long as an epoch on a fast GPU. A crash costs the epoch under
+# way and those that ended within this time of the last saving.
 SECONDS_BETWEEN_SAVES = 10
 
 
@@ -70,6 +71,16 @@ SECONDS_BETWEEN_SAVES = 10
 def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
     """Train to the last epoch or until validation loss has not improved for `patience` epochs."""
     saving = Saving(run, progress)
+    try:
+        train_and_save(run, progress, stop, saving)
+    except Exception:  # a loss that is not finite, no memory: the best epoch was a good one
+        with suppress(UserError):
+            saving.save_best()
+        raise
+
+
+def train_and_save(run: Run, progress: Progress, stop: StopSignal, saving: "Saving") -> None:
+    """The epochs, validated, recorded and saved."""
     while not is_finished(progress, run.settings):
         started = time.perf_counter()
         train_one_epoch(run, progress, stop)
@@ -144,7 +155,7 @@ def read_figures(unread: list[Tensor], progress: Progress, batches: Batches) -> 
         if not math.isfinite(loss_sum):
             raise UserError(
                 f"the loss is {loss_sum} in epoch {progress.epoch + 1}, batch {step + 1}; "
-                "best.pth and last.pth are as they were; "
+                "last.pth is as it was, best.pth that of the best epoch; "
                 "start anew with a lower --lr and --overwrite",
                 EXIT_FAILURE,
             )
@@ -224,11 +235,15 @@ class Saving:
         """Whether the last time was not just a moment ago."""
         return time.perf_counter() - self.last_time >= SECONDS_BETWEEN_SAVES
 
-    def save(self) -> None:
-        """Save what there is."""
+    def save_best(self) -> None:
+        """Save the best epoch's weights, where they are not yet."""
         if self.best and is_first():
             save_checkpoint(self.run.out / "best.pth", self.best)
         self.best = None
+
+    def save(self) -> None:
+        """Save what there is."""
+        self.save_best()
         save_last(self.run, self.progress)
         draw_curves(self.run, self.progress)
         self.last_time = time.perf_counter()

@@ -1,8 +1,6 @@
 """Validation: the figures of an epoch, and at the end the operating point."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from model import (
     defect_probability,
     load_checkpoint,
     save_checkpoint,
+    tf32,
     with_cut,
 )
 from operating_point import fit_operating_point
@@ -73,17 +72,6 @@ def validation_logits(run: Run, model: nn.Module) -> Tensor:
     return in_order_of_ranks(torch.cat(logits))[order]
 
 
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """All bits of float32 in the convolutions within, which cuDNN rounds to 10 otherwise (TF32)."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def finish_run(run: Run) -> None:
     """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
 
@@ -98,7 +86,7 @@ def finish_run(run: Run) -> None:
     checkpoint.weights = with_cut(checkpoint, -cut_before)
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
     model = checkpoint.model().to(run.device)  # as it will judge, not as it has been trained
-    with full_float32():  # as it will judge, whatever it was trained in
+    with tf32(allowed=False):  # as it will judge, whatever it was trained in
         logits = validation_logits(run, model).cpu().double()
     targets, castings = run.val_batches.targets.cpu().numpy(), run.val_batches.castings
     aim = run.settings["operating_point"]

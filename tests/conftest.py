@@ -56,11 +56,12 @@ def own_world(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_leftover_settings():
-    """A test that makes torch deterministic does not slow down the others."""
+    """What a test makes of PyTorch's settings does not reach the others."""
     import torch
 
     yield
     torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = False, True
 
 
 @pytest.fixture

@@ -32,12 +32,13 @@ def small_parts(monkeypatch, tmp_path):
             [["-c", "print('a'); print('no such thing'); raise SystemExit(3)"]], last_line
         ),
         "eager": Part(
-            [["-c", "import time; print('begun', flush=True); time.sleep(60)"]], last_json
+            [["-c", "import time; print('begun', flush=True); time.sleep(60)"]],
+            last_json,
+            limit_s=2,
         ),
         "graph": Part([["-c", "print(1)"], ["-c", look]], last_json),
     }
     monkeypatch.setattr(benchmark_gpu, "parts_of", lambda *_: parts)
-    monkeypatch.setattr(benchmark_gpu, "LIMIT_S", 2)
 
 
 def test_a_part_that_fails_or_hangs_does_not_stop_the_next(small_parts, castings, tmp_path, capsys):

@@ -137,9 +137,9 @@ def test_a_store_too_large_for_the_gpu_gives_the_same_batches(castings, cuda, mo
 )
 @pytest.mark.parametrize("network", ["resnet18", "local"])
 def test_a_training_ends_with_what_predict_finds(
-    network, options, tmp_path, castings, train_options, cuda
+    network, options, tmp_path, castings, resnet_options, cuda
 ):
-    own = local_options(castings) if network == "local" else train_options
+    own = local_options(castings) if network == "local" else resnet_options
     own = [*own, "--device", "cuda", *options, "--out", str(tmp_path)]
     assert train.main(own) == 0
     with open(tmp_path / "best_validation.csv", newline="") as file:
@@ -151,8 +151,10 @@ def test_a_training_ends_with_what_predict_finds(
 
 
 @pytest.mark.parametrize("network", ["resnet18", "local"])
-def test_verdicts_and_heatmaps_are_those_of_a_cpu(network, trained, trained_local, paths, cuda):
-    checkpoint = trained_local if network == "local" else trained / "best.pth"
+def test_verdicts_and_heatmaps_are_those_of_a_cpu(
+    network, trained_resnet, trained_local, paths, cuda
+):
+    checkpoint = trained_local if network == "local" else trained_resnet / "best.pth"
     there, here = (load_predictor(checkpoint, name) for name in ("cuda", "cpu"))
     for one, other in zip(there.predict(paths), here.predict(paths), strict=True):
         assert one.prob_defect == pytest.approx(other.prob_defect, abs=1e-4)
@@ -163,8 +165,12 @@ def test_verdicts_and_heatmaps_are_those_of_a_cpu(network, trained, trained_loca
         assert np.abs(maps[0] - maps[1]).mean() < 0.01 * max(maps[1].max(), 1e-3)
 
 
-def test_a_training_begun_on_a_gpu_goes_on_on_a_cpu(tmp_path, castings, train_options, cuda):
-    options = [*train_options, "--out", str(tmp_path)]
+@pytest.mark.parametrize("network", ["resnet18", "local"])
+def test_a_training_begun_on_a_gpu_goes_on_on_a_cpu(
+    network, tmp_path, castings, resnet_options, cuda
+):
+    own = local_options(castings) if network == "local" else resnet_options
+    options = [*own, "--out", str(tmp_path)]
     assert train.main([*options, "--device", "cuda", "--cuda-graph", "--epochs", "1"]) == 0
     assert train.main(["--data", str(castings), "--device", "cpu", "--epochs", "2", "--resume",
                        "--out", str(tmp_path)]) == 0  # fmt: skip
@@ -173,9 +179,9 @@ def test_a_training_begun_on_a_gpu_goes_on_on_a_cpu(tmp_path, castings, train_op
 
 @pytest.mark.parametrize("network", ["resnet18", "local"])
 def test_a_deterministic_training_repeats_bit_for_bit(
-    network, tmp_path, castings, train_options, cuda
+    network, tmp_path, castings, resnet_options, cuda
 ):
-    own = local_options(castings) if network == "local" else train_options
+    own = local_options(castings) if network == "local" else resnet_options
     for name in "ab":
         options = [*own, "--device", "cuda", "--deterministic", "--out", str(tmp_path / name)]
         assert train.main(options) == 0

@@ -96,8 +96,8 @@ def int8_file(trained, castings, tmp_path_factory):
 KINDS = ["burr", "ok_front", "scratch"]
 PARITY = [
     ("resnet18", "softmax", CLASSES),
-    ("local", "softmax", KINDS),
     ("local", "sigmoid", CLASSES),
+    pytest.param("local", "softmax", KINDS, marks=pytest.mark.slow),
     pytest.param("local", "softmax", CLASSES, marks=pytest.mark.slow),
     pytest.param("resnet18", "softmax", KINDS, marks=pytest.mark.slow),
     pytest.param("resnet18", "sigmoid", CLASSES, marks=pytest.mark.slow),

@@ -21,6 +21,7 @@ from run_setup import resolve_settings, set_up
 from validate import evaluate, validation_logits
 
 BOUND_S = 60  # from the death of one process to the end of all
+UNEVEN = ["--image-size", "64", "--batch-size", "37", "--augment", "none"]
 
 
 def torchrun(arguments: list[str], ranks: int = 2) -> subprocess.Popen:
@@ -45,7 +46,7 @@ def history(folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def options(train_options) -> list[str]:
     """38 training images of 64 px in batches of 37: a last one of a single image."""
-    return [*train_options, "--image-size", "64", "--batch-size", "37", "--augment", "none"]
+    return [*train_options, *UNEVEN]
 
 
 # --- in one process ------------------------------------------------------------------------------
@@ -123,7 +124,8 @@ def test_two_processes_judge_every_image_once_and_find_the_same_figures(tmp_path
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model_that_any_number_goes_on_with(tmp_path, options):
+def test_two_processes_train_one_model_that_any_number_goes_on_with(tmp_path, resnet_options):
+    options = [*resnet_options, *UNEVEN]
     out = ["--out", str(tmp_path)]
     printed = finished(torchrun(["train.py", *options, "--epochs", "1", *out]))
     assert "2 processes" in printed
@@ -175,12 +177,19 @@ def test_when_one_process_is_killed_all_end(victim, tmp_path, options):
     process = long_training(tmp_path, options)
     pids = children_of(process)
     assert len(pids) == 2
+    end = time.monotonic() + BOUND_S
+    while victim == 0 and not (tmp_path / "best.pth").exists():  # saved at intervals
+        assert time.monotonic() < end
+        time.sleep(0.2)
     os.kill(pids[victim], signal.SIGKILL)
     _, errors = process.communicate(timeout=BOUND_S)
     assert process.returncode != 0
     assert "the processes have lost each other" in errors or "terminated" in errors
     assert not any(is_alive(pid) for pid in pids)
-    run_state.load_last(tmp_path)  # whole; of a moment ago
+    saved = run_state.load_last(tmp_path)["progress"]["epoch"]  # perhaps not yet after best.pth
+    assert saved >= 0
+    if victim == 0 and saved:
+        assert load_checkpoint(tmp_path / "best.pth").epoch <= saved
 
 
 @pytest.mark.slow
