@@ -9,14 +9,12 @@ import argparse
 import csv
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from measuring import describe_machine
 from model import choose_device, load_checkpoint
 
 LIMIT_S = 240  # of a command; the longest took 100 s alone on an H200
+GRACE_S = 15  # for a command that is cut short, to save and to end its own processes
 SHOWN = 3  # lines of a part that fails
 RESULT = "gpu.json"
 
@@ -117,22 +116,26 @@ def outcome(part: Part, log: Path) -> dict:
 
 def finished(command: Sequence[str], limit_s: float) -> tuple[str, str]:
     """What a command printed, and how it failed, or ''."""
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, text=True, errors="replace", start_new_session=True,
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, text=True, errors="replace",
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    error = ""
+    ) as process:  # fmt: skip
+        try:
+            output, _ = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            return ended(process), f"cut short after {limit_s:g} s"
+    return output, f"exit code {process.returncode}" if process.returncode else ""
+
+
+def ended(process: subprocess.Popen) -> str:
+    """End a process, gently at first so that it ends what it has started; what it printed."""
+    process.terminate()
     try:
-        output, _ = process.communicate(timeout=limit_s)
-        error = f"exit code {process.returncode}" if process.returncode else ""
+        output, _ = process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
-        error = f"cut short after {limit_s:g} s"
-    finally:
-        with suppress(ProcessLookupError):  # with all that it has started, on Ctrl-C too
-            os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode is None:
+        process.kill()
         output, _ = process.communicate()
-    return output, error
+    return output
 
 
 # --- the parts -----------------------------------------------------------------------------------

@@ -183,6 +183,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict, saving: "Saving
     is_best = not run.settings["patience"] or validation["loss"] < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_epoch = validation["loss"], progress.epoch
+    if is_best and is_first():
         saving.best = run.checkpoint(progress.epoch, validation)
     write_history(run, progress)
     print(epoch_line(row, validation, run.settings["epochs"], is_best), flush=True)
@@ -237,7 +238,7 @@ class Saving:
 
     def save_best(self) -> None:
         """Save the best epoch's weights, where they are not yet."""
-        if self.best and is_first():
+        if self.best:
             save_checkpoint(self.run.out / "best.pth", self.best)
         self.best = None
 
