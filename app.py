@@ -16,11 +16,11 @@ import os
 import shlex
 import sys
 
-from common import ROOT, UserError, require_packages, run_script, script_parser
-from listening import listening_socket, port
+from common.files import ROOT, UserError, require_packages, run_script, script_parser
+from common.sockets import listening_socket, port
 from model import find_checkpoint
-from predict import add_inspection_arguments, checked_band
-from records import InspectionLog, add_log_argument
+from inspection.predictor import add_inspection_arguments, checked_band
+from traceability.log import InspectionLog, add_log_argument
 
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
 
@@ -42,7 +42,7 @@ def start() -> None:
     place = st.empty()
     if "page_parts" not in sys.modules:  # PyTorch takes its time
         place.caption("Starting; only the first visitor waits.")
-    from page_parts import set_up
+    from page.parts import set_up
 
     place.empty()
     try:
@@ -58,10 +58,10 @@ def show() -> None:
     start()
     import streamlit as st
 
-    import page_batch
-    import page_inspect
-    import page_model
-    import page_process
+    from page import batch as page_batch
+    from page import inspect as page_inspect
+    from page import model as page_model
+    from page import process as page_process
 
     pages = [
         st.Page(page_inspect.show, title="Inspect", icon=":material/search:", url_path="inspect"),

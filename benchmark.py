@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from benchmark_gpu import NAMES, RESULT, USUAL, line_of, measure_on_gpu
-from benchmark_heatmaps import measure_heatmaps
-from benchmark_infer import BATCH_SIZES, measure_inference
-from benchmark_serve import measure_service
-from benchmark_train import measure_accuracy, measure_training, time_to
-from common import EXIT_FAILURE, EXIT_OK, UserError, run_script, script_parser
-from synthetic_casting import DEFECT_SIZES
-from train_options import image_size, positive, seed, share
+from benchmarks.gpu import NAMES, RESULT, USUAL, line_of, measure_on_gpu
+from benchmarks.heatmaps import measure_heatmaps
+from benchmarks.inference import BATCH_SIZES, measure_inference
+from benchmarks.service import measure_service
+from benchmarks.training import measure_accuracy, measure_training, time_to
+from common.files import EXIT_FAILURE, EXIT_OK, UserError, run_script, script_parser
+from rendering.casting import DEFECT_SIZES
+from training.options import image_size, positive, seed, share
 
 
 def print_training(result: dict) -> None:

@@ -27,8 +27,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from casting_table import with_castings
-from common import (
+from dataset.casting_table import with_castings
+from common.files import (
     CHECKPOINTS,
     EXIT_GATE,
     UserError,
@@ -39,7 +39,7 @@ from common import (
     usable_folder,
     write_csv,
 )
-from dataset import (
+from dataset.listing import (
     ImageRow,
     check_images,
     data_name,
@@ -354,7 +354,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(f"split hash {split_sha256(rows)}")
     if args.audit:
-        from audit import run_audit
+        from dataset.audit import run_audit
 
         print(run_audit(root, rows, options.protocol, args.out))
     given = {

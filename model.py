@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.resnet import BasicBlock
 
-from common import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
-from grey_stem import GreyStem
-from local_network import LocalNetwork
-from local_network import evidence as evidence_of_classes
-from winograd import WinogradConv2d
+from common.files import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
+from networks.grey_stem import GreyStem
+from networks.local import LocalNetwork
+from networks.local import evidence as evidence_of_classes
+from networks.winograd import WinogradConv2d
 
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 3

@@ -18,11 +18,11 @@ import argparse
 import os
 from contextlib import suppress
 
-from common import UserError, require_packages, run_script, script_parser
-from inspector import doubts
-from listening import listening_socket, port
-from predict import Predictor, add_inspection_arguments, announced_predictor
-from records import InspectionLog, add_log_argument
+from common.files import UserError, require_packages, run_script, script_parser
+from inspection.recording import doubts
+from common.sockets import listening_socket, port
+from inspection.predictor import Predictor, add_inspection_arguments, announced_predictor
+from traceability.log import InspectionLog, add_log_argument
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
@@ -37,7 +37,7 @@ def create_app(settings, predictor: Predictor | None = None):
         UserError: FastAPI is not installed; when starting, no usable model or log.
     """
     require_packages(*PACKAGES)
-    from service_routes import create_app
+    from service.routes import create_app
 
     return create_app(settings, predictor)
 
@@ -72,9 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     require_packages(*PACKAGES)
     import uvicorn
 
-    from service import Settings, in_own_thread
-    from service_guard import log_as_json
-    from service_requests import MAX_BATCH_PARTS
+    from service.runtime import Settings, in_own_thread
+    from service.middleware import log_as_json
+    from service.requests import MAX_BATCH_PARTS
 
     key = os.environ.get(KEY_VARIABLE)
     host = args.host or (ALL_INTERFACES if key else LOCAL)

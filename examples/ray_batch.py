@@ -16,8 +16,8 @@ import ray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from common import UserError, run_script, script_parser  # noqa: E402
-from images import IMAGE_SUFFIXES  # noqa: E402
+from common.files import UserError, run_script, script_parser  # noqa: E402
+from imaging.reading import IMAGE_SUFFIXES  # noqa: E402
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
 
@@ -26,7 +26,7 @@ class Inspector:
     """One worker: a model, and the batches that come to it."""
 
     def __init__(self, checkpoint: str | None):
-        from predict import load_predictor
+        from inspection.predictor import load_predictor
 
         self.predictor = load_predictor(checkpoint)
 

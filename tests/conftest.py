@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-    from predict import Predictor
+    from inspection.predictor import Predictor
 
 REAL_DATA = os.environ.get("CASTING_DATA")
 VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -80,7 +80,7 @@ def cuda(own_world, monkeypatch) -> torch.device:
 
 def rendered(out: Path, **options) -> Path:
     """Rendered castings in a folder."""
-    from synthetic import RenderOptions, render_dataset
+    from rendering.data_set import RenderOptions, render_dataset
 
     render_dataset(out, RenderOptions(**options), progress=False)
     return out
@@ -88,7 +88,7 @@ def rendered(out: Path, **options) -> Path:
 
 def trained_into(out: Path, options: list[str]) -> Path:
     """The folder of a training with these options."""
-    import train
+    from training import loop as train
 
     assert train.main([*options, "--out", str(out)]) == 0
     return out
@@ -140,7 +140,7 @@ def paths(castings) -> list[Path]:
 @pytest.fixture(scope="session")
 def dividing_threshold(trained, paths) -> float:
     """A threshold at which the small model rejects half of the test images."""
-    from predict import load_predictor
+    from inspection.predictor import load_predictor
 
     found = load_predictor(trained / "best.pth", "cpu").predict(paths)
     return median(one.prob_defect for one in found)
@@ -149,7 +149,7 @@ def dividing_threshold(trained, paths) -> float:
 @pytest.fixture(scope="session")
 def predictor(trained, dividing_threshold) -> Predictor:
     """The small model, at this threshold."""
-    from predict import load_predictor
+    from inspection.predictor import load_predictor
 
     return load_predictor(trained / "best.pth", "cpu", threshold=dividing_threshold)
 

@@ -13,12 +13,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import app
-import page_parts
-from common import ROOT, UserError
-from inspector import Inspector, Part
-from predict import COLUMNS
-from records import InspectionLog
-from samples import KINDS, sample_part
+from page import parts as page_parts
+from common.files import ROOT, UserError
+from inspection.recording import Inspector, Part
+from inspection.predictor import COLUMNS
+from traceability.log import InspectionLog
+from page.samples import KINDS, sample_part
 
 REVIEW = (0.0, 1.0)
 
@@ -359,7 +359,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     upload(at, "folder", [(path.name, path.read_bytes()) for path in paths])
     check_batch(start_batch(at), predictor, paths, log_path)
     (button,) = at.get("download_button")
-    from page_batch import as_csv
+    from page.batch import as_csv
 
     rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"], predictor.model_id))))
     assert list(rows[0]) == COLUMNS
@@ -428,7 +428,7 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
 
 
 def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predictor):
-    from validation_file import read_validation
+    from dataset.validation_scores import read_validation
 
     at = page("model")
     text = text_of(at)

@@ -10,15 +10,15 @@ from test_heatmap import checkpoint_of
 from torchvision.models import resnet18
 
 import benchmark
-import benchmark_serve
-import benchmark_train
-from benchmark_infer import PlainInference
-from common import UserError
-from measuring import Variant, in_turns, training_gflop
+from benchmarks import service as benchmark_serve
+from benchmarks import training as benchmark_train
+from benchmarks.inference import PlainInference
+from common.files import UserError
+from benchmarks.timing import Variant, in_turns, training_gflop
 from model import load_checkpoint, save_checkpoint
-from plain_loop import CastingImages
-from predict import load_predictor
-from train_options import RECIPES
+from benchmarks.baseline import CastingImages
+from inspection.predictor import load_predictor
+from training.options import RECIPES
 
 CPU = torch.device("cpu")
 

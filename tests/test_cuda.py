@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import data
-import train
-from common import UserError
-from data import make_batches, open_store
+from dataset.listing import batches as data
+from training import loop as train
+from common.files import UserError
+from dataset.batches import make_batches, open_store
 from data_split import load_split
-from heatmap import Explainer
+from inspection.heatmap import Explainer
 from model import build_model, load_checkpoint
-from predict import load_predictor
-from run_setup import build_optimizer, build_step
-from run_state import raise_out_of_memory
-from schedule import set_learning_rate
+from inspection.predictor import load_predictor
+from training.setup import build_optimizer, build_step
+from training.state import raise_out_of_memory
+from training.schedule import set_learning_rate
 
 pytestmark = pytest.mark.cuda
 

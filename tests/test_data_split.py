@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 from test_dataset import make_set
 
-from common import ROOT, UserError
+from common.files import ROOT, UserError
 from data_split import (
     NO_TEST_PART,
     SplitOptions,
@@ -33,7 +33,7 @@ from data_split import (
     split_table,
     write_split,
 )
-from dataset import ImageRow
+from dataset.listing import ImageRow
 
 
 @pytest.fixture

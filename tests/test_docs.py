@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common import ROOT
-from results import MARKS, leak_text, results_table, service_text, speed_table
+from common.files import ROOT
+from evaluation.published import MARKS, leak_text, results_table, service_text, speed_table
 
 SCRIPTS = (
     "data_split.py", "synthetic.py", "train.py", "test.py", "predict.py", "probe.py", "release.py",

@@ -13,16 +13,16 @@ import pytest
 import torch
 from test_heatmap import checkpoint_of, pictures
 
-import export
-import onnx_network
-import predict
-from common import EXIT_GATE, ROOT, UserError, require_packages, sha256_of_file
-from data import unit_range
-from export import Images, Parity, compare, equally, exported
-from images import read_resized
+from evaluation import parity as export
+from inspection import engines as onnx_network
+from inspection import predictor as predict
+from common.files import EXIT_GATE, ROOT, UserError, require_packages, sha256_of_file
+from dataset.batches import unit_range
+from evaluation.parity import Images, Parity, compare, equally, exported
+from imaging.reading import read_resized
 from model import Checkpoint, class_probabilities, load_checkpoint
-from onnx_network import OnnxNetwork
-from predict import load_predictor
+from inspection.engines import OnnxNetwork
+from inspection.predictor import load_predictor
 
 CLASSES = ["def_front", "ok_front"]
 
@@ -225,7 +225,7 @@ def test_int8_weights_are_7_bits_where_8_would_saturate(
 
 
 def test_calibration_images_are_equally_many_of_each_casting():
-    from dataset import ImageRow
+    from dataset.listing import ImageRow
 
     rows = [
         ImageRow(f"{c}{n}", "ok", "train", c)
@@ -330,7 +330,7 @@ def test_other_data_than_the_checkpoints_are_refused_when_named(trained, sharp_c
 
 
 def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monkeypatch, capsys):
-    from synthetic import RenderOptions
+    from rendering.data_set import RenderOptions
 
     few = RenderOptions(castings=4, copies=2, unseen_castings=4, image_size_px=64)
     monkeypatch.setattr("synthetic.RenderOptions", lambda **_: few)

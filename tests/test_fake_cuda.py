@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
-from augment import AUGMENTATIONS
-from common import is_defect
-from data import Batches, unit_range
-from heatmap import Explainer
-from local_loss import LocalLoss
+from dataset.augmentation import AUGMENTATIONS
+from common.files import is_defect
+from dataset.batches import Batches, unit_range
+from inspection.heatmap import Explainer
+from networks.losses import LocalLoss
 from model import build_model, class_probabilities, evidence, loss_function
-from training_step import TrainingStep
+from training.step import TrainingStep
 
 NAMES = ["blow_hole", "ok_front", "scratch"]
 GPU = torch.device("cuda")

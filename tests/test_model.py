@@ -10,7 +10,7 @@ import torch
 from test_heatmap import checkpoint_of
 from torchvision.models import ResNet18_Weights, resnet18
 
-from common import UserError
+from common.files import UserError
 from model import (
     WEIGHTS_FILE,
     build_model,

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-import predict
-from common import EXIT_UNREADABLE, UserError, sha256_of_file
-from images import read_resized
+from inspection import predictor as predict
+from common.files import EXIT_UNREADABLE, UserError, sha256_of_file
+from imaging.reading import read_resized
 from model import load_checkpoint, save_checkpoint
-from predict import load_predictor
-from records import InspectionLog
+from inspection.predictor import load_predictor
+from traceability.log import InspectionLog
 
 COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error".split(",")
 

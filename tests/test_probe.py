@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import picture_changes as changes
-import probe
-from common import UserError, is_defect
-from dataset import ImageRow
-from held_out import Model, judge, load_models
-from metrics import CastingTable, Parts
-from predict import Prediction
-from synthetic import RenderOptions, make_castings, render_dataset
-from synthetic_casting import render_casting
+from evaluation import perturbations as changes
+from evaluation import shortcut_tests as probe
+from common.files import UserError, is_defect
+from dataset.listing import ImageRow
+from evaluation.held_out import Model, judge, load_models
+from metrics.decisions import CastingTable, Parts
+from inspection.predictor import Prediction
+from rendering.data_set import RenderOptions, make_castings, render_dataset
+from rendering.casting import render_casting
 
 SIZE_PX = 64
 

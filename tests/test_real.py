@@ -11,10 +11,10 @@ from collections import Counter
 import pytest
 from test_data_split import fold_of_castings, parts_by_casting
 
-import export
-from audit import audit
-from casting_table import recognise
-from common import ROOT, cache_folder
+from evaluation import parity as export
+from dataset.audit import audit
+from dataset.casting_table import recognise
+from common.files import ROOT, cache_folder
 from data_split import casting_classes, identical_across_splits, load_split, split_sha256
 
 pytestmark = pytest.mark.real

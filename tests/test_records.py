@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import records
-from common import EXIT_FAILURE, FORMULA, ROOT, UserError
-from records import BEGINNING, InspectionLog, Record
+from traceability import log as records
+from common.files import EXIT_FAILURE, FORMULA, ROOT, UserError
+from traceability.log import BEGINNING, InspectionLog, Record
 
 
 def record(number: int = 0, **changes) -> Record:
@@ -278,7 +278,7 @@ WRITER = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from records import InspectionLog
+from traceability.log import InspectionLog
 from test_records import record
 with InspectionLog(Path({path!r}), "create") as log:
     for number in range({count}):

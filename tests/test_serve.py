@@ -20,13 +20,13 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-import service_guard
-from common import ROOT, UserError
-from inspector import MAX_IMAGE_BYTES
-from predict import load_predictor
-from records import InspectionLog
+from service.runtime import middleware as service_guard
+from common.files import ROOT, UserError
+from inspection.recording import MAX_IMAGE_BYTES
+from inspection.predictor import load_predictor
+from traceability.log import InspectionLog
 from serve import create_app, main
-from service import Settings
+from service.runtime import Settings
 
 HOME = "http://127.0.0.1:8000"
 KEY = {"X-API-Key": "a secret"}

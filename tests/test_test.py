@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from test_held_out import judged_of
 
-import test as measure
-import train
-from common import UserError, sha256_of_file
-from held_out import judge, judge_folds, load_models
+from evaluation import report as measure
+from training import loop as train
+from common.files import UserError, sha256_of_file
+from evaluation.held_out import judge, judge_folds, load_models
 from model import load_checkpoint, save_checkpoint
-from predict import load_predictor
-from synthetic import RenderOptions, render_dataset
+from inspection.predictor import load_predictor
+from rendering.data_set import RenderOptions, render_dataset
 
 FIGURES = {
     "confusion_matrix.png",

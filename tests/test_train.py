@@ -18,20 +18,20 @@ import pytest
 import torch
 
 import data_split
-import run_state
-import train
-import validate
-from casting_table import read_table
-from common import ROOT, UserError, write_csv
-from data import open_store, unit_range
+from training import state as run_state
+from training import loop as train
+from training import validation as validate
+from dataset.casting_table import read_table
+from common.files import ROOT, UserError, write_csv
+from dataset.batches import open_store, unit_range
 from data_split import load_split, split_options
-from dataset import list_images
+from dataset.listing import list_images
 from model import load_checkpoint
-from operating_point import class_weights
-from predict import load_predictor
-from run_setup import resolve_settings
-from schedule import one_cycle
-from training_step import TrainingStep
+from metrics.operating_point import class_weights
+from inspection.predictor import load_predictor
+from training.setup import resolve_settings
+from training.schedule import one_cycle
+from training.step import TrainingStep
 
 FILES = {
     "best.pth",
@@ -84,7 +84,7 @@ def test_a_training_leaves_its_files_and_a_history_row_an_epoch(trained):
 @pytest.mark.slow
 def test_losses_are_means_over_images_not_batches(trained_resnet, castings):
     # 25 validation images in batches of 16: a mean over batch means would weigh 9 images like 16
-    from data import make_batches
+    from dataset.batches import make_batches
 
     checkpoint = load_checkpoint(trained_resnet / "best.pth")
     rows, _ = load_split(castings)
@@ -140,7 +140,7 @@ def test_stopped_and_resumed_equals_never_stopped(network, batches, tmp_path, re
 
 
 def train_exit():
-    from common import Terminated
+    from common.files import Terminated
 
     return Terminated
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import watch
-from common import ROOT, UserError
-from predict import load_predictor
-from records import InspectionLog
-from watch import Station
+from inspection import station as watch
+from common.files import ROOT, UserError
+from inspection.predictor import load_predictor
+from traceability.log import InspectionLog
+from inspection.station import Station
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What knows nothing of castings: errors, files, arguments, text, sockets, plotting. No torch."""

@@ -1,0 +1,1 @@
+"""Which images there are, which casting each one shows, and batches of them."""

@@ -1,0 +1,215 @@
+"""Does a split hold out castings, or only copies of them? And what does mere lookup reach?"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataset.casting_table import recognise
+from dataset.recognition import SAME_CASTING, SIZE_PX, Castings, alignment
+from common.files import count_of, is_defect, write_csv, write_json
+from dataset.listing import ImageRow, data_name
+from imaging.reading import read_resized
+from metrics.decisions import DecisionCounts, count_decisions
+from evaluation.figures import plot_audit, plot_copies
+
+COLUMNS = ["path", "label", "split", "casting", "best_train_match", "score"]
+SHOWN = 4  # castings in copies.png
+
+
+def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dict, list[list]]:
+    """The content of audit.json, and the lines of audit.csv.
+
+    Args:
+        root: the data's folder.
+        rows: with split and casting filled in.
+        castings: who looks like whom among the images of `rows`.
+    """
+    in_train = np.array([row.split == "train" for row in rows])
+    match, score = castings.best_match(in_train)
+    lines = [
+        [row.path, row.label, row.split, row.casting, rows[m].path if m >= 0 else "", f"{s:.4f}"]
+        for row, m, s in zip(rows, match.tolist(), score.tolist(), strict=True)
+    ]
+    result = {
+        "data": data_name(root),
+        "threshold": SAME_CASTING,
+        **casting_figures(rows),
+        "held_out_known": {split: known_castings(rows, split) for split in ("val", "test")},
+        "identical_to_train": identical_to_train(rows),
+        "copy_lookup": {
+            split: lookup(rows, match, [row.split == split for row in rows])
+            for split in ("val", "test")
+        },
+    }
+    held_out = [row.split != "train" for row in rows]
+    result["copy_lookup"]["val and test"] = lookup(rows, match, held_out)
+    return result, lines
+
+
+def casting_figures(rows: Sequence[ImageRow]) -> dict:
+    """How many castings, of which class and size; and the images whose labels disagree."""
+    labels = defaultdict(Counter)
+    for row in rows:
+        labels[row.casting][row.label] += 1
+    table = [
+        {"casting": name, "images": sum(counts.values()), "labels": dict(sorted(counts.items()))}
+        for name, counts in labels.items()
+    ]
+    table.sort(key=lambda line: (-line["images"], line["casting"]))
+    good = [line for line in table if not _mostly_defective(line)]
+    mixed = [line for line in table if len({*map(is_defect, line["labels"])}) > 1]
+    return {
+        "images": len(rows),
+        "castings": len(table),
+        "castings_good": len(good),
+        "castings_defective": len(table) - len(good),
+        "castings_with_both_labels": [line["casting"] for line in mixed],
+        "suspected_label_errors": suspects(rows, mixed),
+        "casting_table": table,
+    }
+
+
+def _mostly_defective(line: dict) -> bool:
+    return 2 * sum(n for label, n in line["labels"].items() if is_defect(label)) >= line["images"]
+
+
+def suspects(rows: Sequence[ImageRow], mixed: Sequence[dict]) -> list[str]:
+    """The images outvoted in castings with good and defective ones; a tie takes the good ones."""
+    verdict = {line["casting"]: _mostly_defective(line) for line in mixed}
+    return [row.path for row in rows if verdict.get(row.casting) == (not is_defect(row.label))]
+
+
+def known_castings(rows: Sequence[ImageRow], split: str) -> dict:
+    """How many images of a split show a casting that is also in train."""
+    train = {row.casting for row in rows if row.split == "train"}
+    seen = [row.casting in train for row in rows if row.split == split]
+    return {"count": sum(seen), "of": len(seen)}
+
+
+def identical_to_train(rows: Sequence[ImageRow]) -> dict[str, int]:
+    """How many validation and test images have the very bytes of a training image."""
+    train = {row.sha256 for row in rows if row.split == "train"}
+    same = Counter(row.split for row in rows if row.sha256 in train)
+    return {split: same[split] for split in ("val", "test")}
+
+
+def lookup(rows: Sequence[ImageRow], match: np.ndarray, chosen: Sequence[bool]) -> dict:
+    """What copying the label of the most alike training image reaches; none alike is a defect."""
+    picked = [i for i, wanted in enumerate(chosen) if wanted]
+    truth = np.array([is_defect(rows[i].label) for i in picked])
+    copied = np.array([match[i] < 0 or is_defect(rows[match[i]].label) for i in picked])
+    counts = count_decisions(truth, copied, 1) if picked else DecisionCounts(0, 0, 0, 0)
+    castings = {rows[i].casting for i in picked}
+    return {
+        "images": len(picked),
+        "castings": len(castings),
+        "counts": asdict(counts),
+        "accuracy": counts.right / max(counts.images, 1),
+    }
+
+
+def agreement(rows: Sequence[ImageRow], castings: Castings) -> float:
+    """Adjusted Rand index between the castings of `rows` and those recognised on the images."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score([row.casting for row in rows], castings.groups()))
+
+
+def run_audit(root: Path, rows: Sequence[ImageRow], protocol: str, out: Path) -> str:
+    """Write audit.json, .csv, .png and copies.png; returns the figures as text for people."""
+    castings = recognise(root, rows)
+    result, lines = audit(root, rows, castings)
+    result["protocol"] = protocol
+    result["agreement_with_recognised"] = agreement(rows, castings)
+    write_json(out / "audit.json", result)
+    write_csv(out / "audit.csv", COLUMNS, lines)
+    # Of each image with its likeliest other one: the same casting, or at best another one.
+    scores = {
+        "the most alike image": castings.scores.max(axis=1),
+        "the most alike image of another casting": best_other(rows, castings),
+    }
+    title = f"{data_name(root)}, protocol {protocol}: {result['castings']} castings"
+    plot_audit(out / "audit.png", result, scores, SAME_CASTING, title)
+    draw_copies(root, rows, castings, out / "copies.png")
+    return describe(result)
+
+
+def best_other(rows: Sequence[ImageRow], castings: Castings) -> np.ndarray:
+    """The score of each image (N,) with the most alike image of another casting."""
+    _, number = np.unique([row.casting for row in rows], return_inverse=True)
+    other = number[castings.partners] != number[:, None]
+    best = np.where(other, castings.scores, np.nan)
+    best = best[other.any(axis=1)]
+    return np.nanmax(best, axis=1)
+
+
+def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: Path) -> None:
+    """Held-out images beside their most alike training image, and that one moved onto them.
+
+    One image each of the SHOWN castings that have most of them.
+    """
+    match, score = castings.best_match(np.array([row.split == "train" for row in rows]))
+    found: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        # identical files match as well, but a copy under another light tells more
+        identical = row.sha256 == rows[match[index]].sha256
+        if row.split != "train" and score[index] >= SAME_CASTING and not identical:
+            found.setdefault(row.casting, index)
+    sizes = Counter(row.casting for row in rows)
+    chosen = sorted(found, key=lambda name: (-sizes[name], name))[:SHOWN]
+    lines = []
+    for index in (found[name] for name in chosen):
+        here, there = (read_resized(root / rows[i].path, SIZE_PX) for i in (index, match[index]))
+        _, movement = alignment(here, there)
+        movement[:, 2] += 0.5 - movement[:, :2].sum(axis=1) / 2  # Pillow counts from the corner
+        affine, smooth = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+        moved = Image.fromarray(there).transform(here.shape[::-1], affine, movement.ravel(), smooth)
+        lines.append(
+            [
+                (here, f"{rows[index].split}\n{Path(rows[index].path).name}"),
+                (there, f"train\n{Path(rows[match[index]].path).name}"),
+                (np.asarray(moved), f"the same, moved onto it\ncorrelation {score[index]:.2f}"),
+            ]
+        )
+    if lines:
+        plot_copies(path, lines, f"{data_name(root)}: held-out images and what train shows")
+
+
+def describe(result: dict) -> str:
+    """The audit in a few lines."""
+    both = result["castings_with_both_labels"]
+    lines = [
+        f"castings: {result['castings']}, of them {result['castings_good']} good and "
+        f"{result['castings_defective']} defective; the largest has "
+        f"{count_of(result['casting_table'][0]['images'], 'image')}, the smallest "
+        f"{count_of(result['casting_table'][-1]['images'], 'image')}"
+    ]
+    for split, name in (("val", "validation"), ("test", "test")):
+        known, same = result["held_out_known"][split], result["identical_to_train"][split]
+        lines.append(
+            f"{name}: {known['count']} of {known['of']} images "
+            f"({100 * known['count'] / max(known['of'], 1):.1f} %) show a casting that is also in "
+            f"train; {same} are byte-identical to a training image"
+        )
+    found = result["copy_lookup"]["val and test"]
+    counts = found["counts"]
+    lines.append(
+        "copy lookup (the label of the most alike training image, nothing learned): "
+        f"{100 * found['accuracy']:.2f} % of {found['images']} held-out images right; "
+        f"{counts['missed']}/{counts['defects']} defects missed, "
+        f"{counts['false_alarms']}/{counts['good']} false alarms"
+    )
+    for name in both:
+        labels = next(line for line in result["casting_table"] if line["casting"] == name)["labels"]
+        shares = ", ".join(f"{count} {label}" for label, count in labels.items())
+        lines.append(f"both labels: {name} ({shares}); suspected label errors are in audit.json")
+    if result["agreement_with_recognised"] < 1:
+        lines.append(
+            "agreement of the given castings with those recognised on the images: adjusted Rand "
+            f"index {result['agreement_with_recognised']:.4f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,312 @@
+"""From files to batches: every image decoded once into a uint8 store, augmented on the device.
+
+All images at 224 px are 369 MB as grey bytes, so they are decoded once, kept, and shared by every
+split, fold and run with that size. Batches are cut from the store by index; augmentation works on
+whole batches, on the device; normalisation is the network's.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from typing import IO
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from dataset.augmentation import moved, relit
+from common.files import UserError, cache_folder, count_of, is_defect, write_json
+from dataset.listing import ImageRow
+from dataset.synthetic_defects import with_defects
+from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
+
+STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
+DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+def open_store(
+    root: Path, rows: Sequence[ImageRow], size_px: int, *, cache: bool = True
+) -> np.ndarray:
+    """All images of `rows` as one memory-mapped uint8 array (N, S, S), in the order of `rows`.
+
+    The cache file's name is a hash of the files' contents, the size and the decoder's version, so
+    a changed image or another Pillow makes a new store; a damaged one is noticed and made anew.
+    Without `cache` the array lives in a temporary file that goes with the process.
+
+    Raises:
+        UserError: unreadable images, all of them listed.
+    """
+    shape = (len(rows), size_px, size_px)
+    if not cache:
+        try:
+            with TemporaryFile() as file:
+                store = _reserve(file, shape)
+        except OSError as error:
+            raise UserError(
+                f"no room for decoded images in {gettempdir()}: {error.strerror}; set TMPDIR"
+            ) from error
+        _decode_into(store, root, rows)
+        return store
+    path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"
+    if not _is_sound(path, shape):
+        _build_store(path, root, rows, shape)
+    return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
+    assert all(row.sha256 for row in rows), "rows need hashes: two data sets would share a store"
+    text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {size_px}", *(r.sha256 for r in rows)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w+b") as file:
+            store = _reserve(file, shape)
+        _decode_into(store, root, rows)
+        store.flush()
+        os.replace(temporary, path)
+        write_json(_checksum_path(path), {"crc32": _crc32(path)})
+    except OSError as error:
+        raise UserError(
+            f"cannot write the image cache {path}: {error.strerror}; "
+            "point CASTING_CACHE elsewhere or use --no-cache"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _reserve(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    """Map a file of this shape; written out first, since a disk that fills up later is a SIGBUS."""
+    remaining = int(np.prod(shape))
+    while remaining:
+        remaining -= file.write(bytes(min(remaining, 1 << 24)))
+    file.flush()
+    return np.memmap(file, np.uint8, "r+", shape=shape)
+
+
+def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
+    def decode(index: int) -> tuple[str, str] | None:
+        try:
+            store[index] = read_resized(root / rows[index].path, store.shape[1])
+        except UnreadableImageError as error:
+            return rows[index].path, str(error)
+        return None
+
+    problems = in_threads(decode, range(len(rows)), f"decoding to {store.shape[1]} px")
+    refuse_unreadable(filter(None, problems), root)
+
+
+def _is_sound(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        expected = json.loads(_checksum_path(path).read_text())["crc32"]
+        return path.stat().st_size == int(np.prod(shape)) and _crc32(path) == expected
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _crc32(path: Path) -> int:
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            value = zlib.crc32(block, value)
+    return value
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Batches:
+    """Cuts batches out of a store, in an order that depends on seed and epoch alone.
+
+    All randomness comes from generators seeded by (seed, epoch, step), so that a run continued in
+    the middle of an epoch sees the very same batches as one that was never interrupted. Several
+    processes share each batch: `rank` of `ranks` cuts its part, and only that.
+    """
+
+    pixels: Tensor  # uint8 (N, S, S), on the device when it fits there
+    targets: Tensor  # int64 (N,), class indices, on the device
+    batch_size: int
+    device: torch.device
+    augment: str = "none"
+    shuffle: bool = False
+    sampler: str = "image"
+    epoch_size: int | None = None  # images in an epoch; None: all of them
+    castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
+    is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and drawn defects
+    drawn_defects: float | None = None  # on which share of the good images
+    seed: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images in an epoch."""
+        return self.epoch_size or len(self.targets)
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+    def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(images (B, 1, S, S) float32 in 0..1, targets (B,))` from `first_step` on.
+
+        With drawn defects, images are (B, 2, S, S): the second channel marks their pixels.
+
+        A process without a share of a batch gets the batch's first image: it has to take part in
+        the exchange of gradients.
+        """
+        # One copy an epoch: a GPU that is sent indices batch by batch has to wait for each.
+        order = self.order(epoch)
+        order_there, order = order.to(self.device), order.to(self.pixels.device)
+        for step in range(first_step, len(self)):
+            part = self.share(step)
+            if part.start == part.stop:
+                part = slice(step * self.batch_size, step * self.batch_size + 1)
+            # (B, S, S) bytes travel, not floats: a quarter of the traffic
+            images = unit_range(self.pixels[order[part]].to(self.device))
+            if self.augment != "none" or self.drawn_defects is not None:
+                generator = seeded(self.seed, epoch, step + 1, self.rank, device=self.device)
+                images = self.changed(images, order_there[part], generator)
+            yield images, self.targets[order_there[part]]
+
+    def changed(self, images: Tensor, which: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (B, 1, S, S), the `which` (B,) of the split, augmented and drawn on."""
+        images = moved(images, self.augment, generator)
+        if self.drawn_defects is None:
+            return relit(images, self.augment, generator)
+        wanted = torch.rand(len(which), generator=generator, device=self.device)
+        chosen = (wanted < self.drawn_defects) & ~self.is_defect[which]
+        images, marks = with_defects(images, chosen, generator)
+        return torch.cat([relit(images, self.augment, generator), marks], dim=1)
+
+    def share(self, step: int) -> slice:
+        """Where in an epoch's order this process's share of a batch lies; it may be empty."""
+        start, size = step * self.batch_size, self.size_of_batch(step)
+        # Rounded up: the first process, whose BatchNorm statistics count, always has a share.
+        first, last = (-(-size * rank // self.ranks) for rank in (self.rank, self.rank + 1))
+        return slice(start + first, start + last)
+
+    def size_of_batch(self, step: int) -> int:
+        """Images of a batch, all processes' shares together."""
+        return min(self.batch_size, self.images - step * self.batch_size)
+
+    def order(self, epoch: int) -> Tensor:
+        """The images of an epoch, as indices int64 (`images`,), in their order."""
+        generator = seeded(self.seed, epoch)
+        if self.sampler == "casting":
+            return order_by_castings(self.castings, self.images, generator)
+        if self.sampler == "class":
+            is_defect = self.is_defect.cpu()
+            return order_by_classes(self.castings, is_defect, self.images, generator)
+        count = len(self.targets)
+        if not self.shuffle:
+            return torch.arange(count)[: self.images]
+        rounds = range(-(-self.images // count))
+        order = [torch.randperm(count, generator=generator) for _ in rounds]
+        return torch.cat(order)[: self.images]
+
+
+def order_by_castings(castings: Sequence[str], images: int, generator: torch.Generator) -> Tensor:
+    """Indices int64 (`images`,) in which each casting occurs equally often, give or take one.
+
+    A round takes one image, any, of every casting, in random order.
+    """
+    names, casting, sizes = np.unique(np.array(castings), return_inverse=True, return_counts=True)
+    rounds = -(-images // len(names))
+    order = torch.cat([torch.randperm(len(names), generator=generator) for _ in range(rounds)])
+    order = order[:images]
+    by_casting = torch.from_numpy(np.argsort(casting, kind="stable"))  # its images, side by side
+    size = torch.from_numpy(sizes)[order]
+    start = torch.from_numpy(np.cumsum(sizes) - sizes)[order]
+    # double: a float32 just below 1 times the size would round up to it
+    nth = (torch.rand(images, generator=generator, dtype=torch.float64) * size).long()
+    return by_casting[start + nth]
+
+
+def order_by_classes(
+    castings: Sequence[str], is_defect: Tensor, images: int, generator: torch.Generator
+) -> Tensor:
+    """Indices int64 (`images`,), half of them good parts; within a half each casting alike."""
+    halves = []
+    for wanted, count in ((False, images // 2), (True, images - images // 2)):
+        members = torch.nonzero(is_defect == wanted).flatten()
+        names = [castings[index] for index in members.tolist()]
+        halves.append(members[order_by_castings(names, count, generator)])
+    return torch.cat(halves)[torch.randperm(images, generator=generator)]
+
+
+def make_batches(
+    store: np.ndarray,
+    rows: Sequence[ImageRow],
+    split: str,
+    class_names: Sequence[str],
+    device: torch.device,
+    **options,
+) -> Batches:
+    """Batches of one split; the store goes to a GPU as a whole when it fits, else batch by batch.
+
+    Raises:
+        UserError: the split is empty.
+    """
+    indices = [i for i, row in enumerate(rows) if row.split == split]
+    if not indices:
+        raise UserError(f"the split '{split}' holds no image; look at split.csv")
+    targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
+    options["castings"] = [rows[i].casting for i in indices]
+    options["is_defect"] = torch.tensor([is_defect(rows[i].label) for i in indices], device=device)
+    if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
+        pixels = torch.from_numpy(store[indices]).to(device)
+        return Batches(pixels, targets, device=device, **options)
+    return Batches(_Selection(store, np.asarray(indices)), targets, device=device, **options)
+
+
+class _Selection:
+    """Rows of a memory-mapped store, read from disk when a batch asks for them."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, store: np.ndarray, indices: np.ndarray):
+        self.store, self.indices = store, indices
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return torch.from_numpy(self.store[self.indices[index.numpy()]])
+
+
+def _fits(size_bytes: int, device: torch.device) -> bool:
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return size_bytes < DEVICE_SHARE * free_bytes
+
+
+def unit_range(grey: Tensor) -> Tensor:
+    """Grey bytes (B, S, S) as floats (B, 1, S, S) in 0..1."""
+    return grey.unsqueeze(1).float() / 255
+
+
+def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on the device that uses its numbers; equal seeds repeat on equal devices."""
+    # SeedSequence mixes neighbouring (seed, epoch, step) into unrelated streams
+    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    return torch.Generator(device).manual_seed(seed & (2**63 - 1))
+
+
+def describe_store(store: np.ndarray) -> str:
+    """'7,348 images at 112 px, 92 MB'."""
+    return f"{count_of(len(store), 'image')} at {store.shape[1]} px, {store.nbytes / 1e6:.0f} MB"

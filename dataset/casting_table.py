@@ -1,0 +1,178 @@
+"""The casting of every image: from a table that the user gives, else recognised from the images."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from common.files import UserError, cache_folder, count_of, write_atomic
+from dataset.listing import ImageRow
+from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
+
+RECOGNITION_FORMAT = 1  # part of the cache key: raise it when castings.py changes
+BATCH = 256
+
+
+class UnknownCastingsError(UserError):
+    """The castings of these images cannot be recognised."""
+
+
+def with_castings(
+    root: Path, rows: Sequence[ImageRow], table: Path | None = None
+) -> list[ImageRow]:
+    """The rows with their castings: from `table`, else the data's own truth.csv, else recognised.
+
+    Raises:
+        UserError: an unusable table, or images on which castings cannot be recognised.
+    """
+    known = table or known_castings(root)
+    if known:
+        names = read_table(known, root, rows)
+    else:
+        groups = recognise(root, rows).groups()
+        names = [f"casting_{group + 1:03d}" for group in groups.tolist()]
+    return [replace(row, casting=name) for row, name in zip(rows, names, strict=True)]
+
+
+def castings_beside(
+    root: Path, rows: Sequence[ImageRow], training_root: Path, training: Sequence[ImageRow]
+) -> list[ImageRow]:
+    """The rows with castings recognised together with training images, whose names they share.
+
+    Castings that no training image shows are called new_001 and so on.
+
+    Raises:
+        UserError: unreadable images, or images that show no hub.
+    """
+    folders = [training_root] * len(training) + [root] * len(rows)
+    everything = [
+        replace(row, path=str((folder / row.path).resolve()))
+        for folder, row in zip(folders, [*training, *rows], strict=True)
+    ]
+    groups = recognise(Path("/"), everything).groups().tolist()
+    names: dict[int, str] = {}
+    for group, row in zip(groups, training, strict=False):
+        names.setdefault(group, row.casting)
+    for group in groups[len(training) :]:
+        number = sum(name.startswith("new_") for name in names.values()) + 1
+        names.setdefault(group, f"new_{number:03d}")
+    new = groups[len(training) :]
+    return [replace(row, casting=names[group]) for row, group in zip(rows, new, strict=True)]
+
+
+def known_castings(root: Path) -> Path | None:
+    """The table that rendered data bring along."""
+    truth = root / "truth.csv"
+    return truth if truth.is_file() else None
+
+
+def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
+    """The castings of `rows` from a CSV file with the columns `path` and `casting`.
+
+    Raises:
+        UserError: no such table, or an image is not in it, or two lines contradict each other.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read the castings in {path}: {error}") from error
+    if not lines or not {"path", "casting"} <= set(lines[0]):
+        raise UserError(
+            f"{path} needs a header with the columns path and casting, separated by a comma, and "
+            "lines"
+        )
+    castings: dict[str, str] = {}
+    for line in lines:
+        name = (line["casting"] or "").strip()
+        if name and castings.setdefault(line["path"], name) != name:
+            raise UserError(f"{path} gives {line['path']} two castings; keep one line an image")
+    missing = [row.path for row in rows if row.path not in castings]
+    if missing:
+        raise UserError(
+            f"{path} names no casting for {count_of(len(missing), 'image')} of {root}, "
+            f"{missing[0]} first; paths are relative to that folder"
+        )
+    return [castings[row.path] for row in rows]
+
+
+def recognise(root: Path, rows: Sequence[ImageRow]):
+    """Compare all images with one another: a `castings.Castings`, cached by the files' contents.
+
+    About a minute for the 7,348 images of the real set on two cores; then at once.
+
+    Raises:
+        UserError: unreadable images, or images that show no hub.
+    """
+    from dataset.recognition import Castings
+
+    path = cache_folder() / f"castings_{_key(rows)}.npz"
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            castings = Castings(kept["partners"], kept["scores"])
+        if len(castings.partners) == len(castings.scores) == len(rows):
+            return castings
+    except Exception:  # none yet, or a damaged one: zipfile, zlib and NumPy raise many types
+        pass
+    castings = _fingerprinted(root, rows)
+    content = io.BytesIO()
+    np.savez_compressed(content, partners=castings.partners, scores=castings.scores)
+    write_atomic(path, content.getvalue())
+    return castings
+
+
+def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
+    from tqdm import tqdm
+
+    from dataset.recognition import NoHubError, fingerprint
+
+    if len(rows) < 2:
+        raise UserError(f"{root} holds one image; castings are recognised by comparing images")
+    bars: dict[str, tqdm] = {}
+
+    def progress(images: int, what: str) -> None:
+        if what not in bars:
+            bars[what] = tqdm(desc=what, total=len(rows), unit="img", disable=None)
+        bars[what].update(images)
+
+    try:
+        return fingerprint(_decoded(root, rows), progress)
+    except NoHubError as error:
+        first = rows[error.indices[0]].path
+        raise UnknownCastingsError(
+            f"{len(error.indices)} of {count_of(len(rows), 'image')} in {root} show no dark hub in "
+            f"the middle, {first} first: castings are recognised by the ring around it; for other "
+            "products give a table with the columns path,casting: --castings FILE"
+        ) from error
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _decoded(root: Path, rows: Sequence[ImageRow]) -> Iterator[np.ndarray]:
+    """Batches uint8 (B, 300, 300), so that the whole set is never in memory."""
+    from dataset.recognition import SIZE_PX
+
+    def decode(row: ImageRow) -> np.ndarray | str:
+        try:
+            return read_resized(root / row.path, SIZE_PX)
+        except UnreadableImageError as error:
+            return str(error)
+
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        pictures = in_threads(decode, batch)
+        problems = zip(batch, pictures, strict=True)
+        refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)
+        yield np.stack(pictures)
+
+
+def _key(rows: Sequence[ImageRow]) -> str:
+    assert all(row.sha256 for row in rows), "rows need hashes: two data sets would share castings"
+    text = "\n".join([f"{RECOGNITION_FORMAT} {PIL.__version__}", *(row.sha256 for row in rows)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

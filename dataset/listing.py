@@ -1,0 +1,226 @@
+"""Find the photographs: where the data lies, which images it holds, whether each can be read."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.files import UserError, is_defect, sha256_of_file
+from imaging.reading import (
+    IMAGE_SUFFIXES,
+    UnreadableImageError,
+    in_threads,
+    read_grey_image,
+    refuse_unreadable,
+)
+
+PARTS = ("train", "test")  # the folders on disk
+SYNTHETIC = Path("data/synthetic")
+KAGGLE_FOLDER = Path("data/casting_data")
+KAGGLE_HANDLE = "ravirajsinh45/real-life-industrial-dataset-of-casting-product/versions/2"
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One line of split.csv; `path` is relative to the data's root, from `train/` or `test/` on."""
+
+    path: str
+    label: str
+    split: str
+    casting: str = ""
+    sha256: str = ""
+
+
+def find_data(argument: str | None = None, download: bool = True) -> Path:
+    """The folder that holds `train/` and `test/`, from the first source that is given.
+
+    Order: `argument` ('synthetic' renders), the variable CASTING_DATA, data/casting_data, Kaggle.
+
+    Raises:
+        UserError: nothing was found; the message lists the ways.
+    """
+    if argument == "synthetic":
+        return _rendered()
+    if argument == "":
+        raise UserError(f"--data is empty; {_ways_to_data(download)}")
+    given = argument or os.environ.get("CASTING_DATA")
+    if given:
+        return _root_below(Path(given).expanduser(), "--data" if argument else "CASTING_DATA")
+    if KAGGLE_FOLDER.is_dir():
+        return _root_below(KAGGLE_FOLDER, "data/casting_data")
+    if download:
+        return _downloaded()
+    raise UserError(f"no images found; {_ways_to_data(download)}")
+
+
+def _root_below(folder: Path, source: str) -> Path:
+    # Kaggle's archive doubles the folder: casting_data/casting_data/train.
+    candidates = (folder, folder / "casting_data", folder / "casting_data" / "casting_data")
+    for root in candidates:
+        if all((root / part).is_dir() for part in PARTS):
+            return root
+    if not folder.is_dir():
+        raise UserError(f"{source}: no such folder: {folder}; {_ways_to_data()}")
+    missing = " and ".join(f"{part}/" for part in PARTS if not (folder / part).is_dir())
+    raise UserError(f"{source}: {folder} has no folder {missing}; expected train/ and test/ in it")
+
+
+def _rendered() -> Path:
+    if not (SYNTHETIC / "truth.csv").is_file():
+        from rendering.data_set import RenderOptions, render_dataset
+
+        print(f"rendering synthetic castings into {SYNTHETIC}", file=sys.stderr)
+        render_dataset(SYNTHETIC, RenderOptions())
+    return SYNTHETIC
+
+
+def _downloaded() -> Path:
+    """Kaggle's public set, version pinned, kept in kagglehub's cache (about 100 MB, no account)."""
+    try:
+        import kagglehub
+    except ImportError:
+        raise UserError(
+            "no images found, and kagglehub, which would download them, is missing: pip install "
+            f"-r requirements.txt; or {_ways_to_data(download=False)}"
+        ) from None
+    try:
+        print("downloading the casting set from Kaggle", file=sys.stderr)
+        folder = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+    except Exception as error:  # requests' and kagglehub's errors: network, quota, disk
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise UserError(
+            f"no images found, and Kaggle cannot be reached ({reason}); {_ways_to_data()}"
+        ) from error
+    return _root_below(folder, "kagglehub")
+
+
+def _ways_to_data(download: bool = True) -> str:
+    kaggle = "connect to the network for Kaggle, " if download else ""
+    return (
+        "give --data FOLDER, set CASTING_DATA=FOLDER, put the set into data/casting_data, "
+        f"{kaggle}or use --data synthetic"
+    )
+
+
+def data_name(root: Path) -> str:
+    """What reports and figures call this data; rendered images are always named as such."""
+    return "synthetic castings" if (root / "truth.csv").is_file() else "castings"
+
+
+def list_images(
+    root: Path, parts: Sequence[str] = PARTS, *, both_kinds: bool = True
+) -> tuple[list[ImageRow], list[str]]:
+    """All images below `root`, sorted by path, not yet hashed; and notes on what was passed over.
+
+    Any set of class folders works; names that begin with 'ok' are good parts, all others defects.
+
+    Raises:
+        UserError: a class folder is missing in one part or empty; no image at all, or, with
+            `both_kinds`, no good or no defect class.
+    """
+    notes: list[str] = []
+    found = {part: _class_folders(root / part, notes) for part in parts}
+    images = {
+        (p, name): _images_in(folder, notes) for p in parts for name, folder in found[p].items()
+    }
+    # A folder in one part only and without images is a stray one; any other needs images.
+    classes = sorted({name for (_, name), files in images.items() if files} | _in_all(found))
+    for part in parts:
+        for name in found[part]:
+            if name not in classes:
+                notes.append(f"ignored folder without images: {part}/{name}")
+        for name in classes:
+            if name not in found[part]:
+                raise UserError(
+                    f"class folder {root / part / name} is missing; "
+                    f"each class needs one in {' and '.join(parts)}"
+                )
+            if not images[part, name]:
+                raise UserError(f"class folder {root / part / name} holds no image")
+    if not classes:
+        raise UserError(f"{root / parts[0]} holds no class folder with images")
+    if both_kinds and {is_defect(name) for name in classes} != {True, False}:
+        raise UserError(
+            f"{root} needs a class folder that begins with 'ok' and one of defects; found {classes}"
+        )
+    rows = [
+        ImageRow(f"{part}/{name}/{file.name}", name, part)
+        for part in parts
+        for name in classes
+        for file in images[part, name]
+    ]
+    for row in rows:
+        if not row.path.isprintable():
+            raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
+    return sorted(rows, key=lambda row: row.path), notes
+
+
+def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
+    folders = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.name.startswith((".", "_")):
+            folders[entry.name] = entry
+        else:
+            notes.append(f"ignored: {folder.name}/{entry.name}")
+    return folders
+
+
+def _images_in(folder: Path, notes: list[str]) -> list[Path]:
+    entries = sorted(folder.iterdir())
+    images = [
+        e
+        for e in entries
+        if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file() and e.name[0] != "."
+    ]
+    for entry in sorted(set(entries) - set(images)):
+        notes.append(f"ignored: {folder.parent.name}/{folder.name}/{entry.name}")
+    return images
+
+
+def _in_all(found: dict[str, dict[str, Path]]) -> set[str]:
+    return set.intersection(*(set(folders) for folders in found.values()))
+
+
+def check_images(root: Path, rows: Sequence[ImageRow]) -> None:
+    """Open and decode every image.
+
+    Raises:
+        UserError: lists all unreadable files.
+    """
+
+    def problem(row: ImageRow) -> tuple[str, str] | None:
+        try:
+            read_grey_image(root / row.path)
+        except UnreadableImageError as error:
+            return row.path, str(error)
+        return None
+
+    refuse_unreadable(filter(None, in_threads(problem, rows, "checking images")), root)
+
+
+def hashed(root: Path, rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The rows with the SHA-256 of their files.
+
+    Raises:
+        UserError: lists all files that cannot be read.
+    """
+
+    def digest(row: ImageRow) -> tuple[str, str]:
+        try:
+            return sha256_of_file(root / row.path), ""
+        except OSError as error:
+            return "", error.strerror or str(error)
+
+    digests = in_threads(digest, rows, "reading files")
+    pairs = list(zip(rows, digests, strict=True))
+    refuse_unreadable(((row.path, reason) for row, (_, reason) in pairs if reason), root)
+    return [replace(row, sha256=sha256) for row, (sha256, _) in pairs]
+
+
+def report_notes(notes: Sequence[str], shown: int = 5) -> None:
+    """Say on stderr what was passed over, the first few by name."""
+    for note in notes[:shown]:
+        print(f"note: {note}", file=sys.stderr)
+    if len(notes) > shown:
+        print(f"note: and {len(notes) - shown} more", file=sys.stderr)

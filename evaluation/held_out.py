@@ -1,0 +1,319 @@
+"""Which images a model may be measured on, and its verdicts on them, each predicted once."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dataset.casting_table import (
+    UnknownCastingsError,
+    castings_beside,
+    known_castings,
+    with_castings,
+)
+from common.files import UserError, count_of, is_defect, sha256_of_file
+from dataset.batches import open_store
+from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
+from dataset.listing import ImageRow, hashed, list_images
+from metrics.decisions import Parts, confusion_matrix
+from model import Checkpoint, find_checkpoint
+from inspection.predictor import BATCH_SIZE, Prediction, Predictor, load_predictor
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint ready to judge, and the split that it was trained with."""
+
+    path: Path
+    predictor: Predictor
+    rows: list[ImageRow]  # of all images, with this model's split
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.predictor.checkpoint
+
+    @property
+    def castings_in_training(self) -> set[str]:
+        """Names of the castings that its training images show; empty when castings are unknown."""
+        return {row.casting for row in self.rows if row.split == "train"} - {""}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Held-out images (N,) with their verdicts."""
+
+    name: str  # the tier, e.g. 'test'
+    root: Path
+    rows: list[ImageRow]
+    predictions: list[Prediction]
+    folds: list[int]  # which model judged the image
+    seen: list[bool]  # whether that model was trained on other images of the casting
+    class_names: list[str]
+    temperatures: list[float]
+
+    @property
+    def parts(self) -> Parts:
+        """The verdicts as arrays."""
+        names = [row.casting or row.path for row in self.rows]
+        return Parts(
+            is_defect=np.array([is_defect(row.label) for row in self.rows]),
+            prob_defect=np.array([p.prob_defect for p in self.predictions]),
+            threshold=np.array([p.threshold for p in self.predictions]),
+            castings=np.array(names),
+            folds=np.array(self.folds),
+        )
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts (C, C): rows true, columns predicted."""
+        labels = [row.label for row in self.rows]
+        return confusion_matrix(
+            labels, [p.predicted_class for p in self.predictions], self.class_names
+        )
+
+    @property
+    def castings_known(self) -> bool:
+        return all(row.casting for row in self.rows)
+
+    def chosen(self, wanted: Sequence[bool], name: str) -> "Judged":
+        """The images that `wanted` (N,) picks."""
+
+        def pick(values: list) -> list:
+            return [value for value, keep in zip(values, wanted, strict=True) if keep]
+
+        lists = ("rows", "predictions", "folds", "seen", "temperatures")
+        return replace(self, name=name, **{key: pick(getattr(self, key)) for key in lists})
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is measured, and on which held-out images."""
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="default: the latest; with --protocol casting the folder that holds the folds",
+    )
+    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add(
+        "--protocol",
+        choices=("casting",),
+        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
+        "its protocol",
+    )
+    add("--split", choices=("test", "val"), default="test", help="default: test")
+    add("--out", type=Path, default=Path("results"), help="default: results")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+
+
+def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
+    """SHA-256 of each model's file, by its fold, else by the file's name."""
+    return {
+        str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
+        for model in models
+    }
+
+
+def load_models(
+    checkpoint: Path | None, root: Path | None, device: str | None, *, folds: bool = False
+) -> list[Model]:
+    """The model of a checkpoint, or those of all folds in a folder, with their splits of `root`.
+
+    Without `root` they know no images, and can be measured on other folders only.
+
+    Raises:
+        UserError: no checkpoint, folds missing or of different runs, or other images in `root`.
+    """
+    if not folds:
+        return [_load_model(find_checkpoint(checkpoint), root, device)]
+    paths = find_folds(checkpoint or Path("checkpoints"))
+    models = [_load_model(path, root, device) for path in paths]
+    _refuse_mixture(models)
+    return models
+
+
+def find_folds(folder: Path) -> list[Path]:
+    """The checkpoints of `python train.py --fold all`: folder/fold1/best.pth and so on.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(folder.glob("fold*/best.pth"), key=lambda path: (len(path.parts[-2]), path))
+    if not found:
+        raise UserError(
+            f"{folder} holds no folds; make them with: python train.py --recipe robust "
+            f"--protocol casting --fold all --out {folder}"
+        )
+    return found
+
+
+def _load_model(path: Path, root: Path | None, device: str | None) -> Model:
+    predictor = load_predictor(path, device)
+    rows = rebuild_split(root, predictor.checkpoint, path) if root else []
+    return Model(path, predictor, rows)
+
+
+def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageRow]:
+    """The split that a model was trained with, castings filled in where they can be known.
+
+    Raises:
+        UserError: the images in `root` give another split.
+    """
+    options = split_options(checkpoint.training)
+    try:
+        rows, _ = load_split(root, options, need_castings=True)
+    except UnknownCastingsError as error:
+        if options.protocol == "casting":
+            raise
+        print(f"note: {error}; intervals take images for independent", file=sys.stderr)
+        rows, _ = load_split(root, options)
+    if split_sha256(rows) != checkpoint.split_sha256:
+        raise UserError(
+            f"{root} is not the data that {path} was trained on: its split is "
+            f"{split_sha256(rows)[:12]}, the checkpoint's {checkpoint.split_sha256[:12]}; "
+            "images were added, removed or renamed, or --data names another set"
+        )
+    warn_of_changed_contents(rows, path.with_name("split.csv"))
+    return rows
+
+
+def _refuse_mixture(models: Sequence[Model]) -> None:
+    """Raise UserError unless the folds complete each other: every image in one test part."""
+    first = models[0].checkpoint
+    count = first.training["folds"]
+    present = [model.checkpoint.fold for model in models]
+    folder = models[0].path.parent.parent
+    if first.protocol != "casting" or present != list(range(1, (count or 0) + 1)):
+        raise UserError(
+            f"{folder} holds the folds {present} of {count}; train the others with the same "
+            "options and --fold all"
+        )
+    for model in models:
+        same = [k for k in first.training if k != "fold"]
+        other = [k for k in same if model.checkpoint.training.get(k) != first.training[k]]
+        if other or model.checkpoint.operating_point is None:
+            what = f"was trained with another {other[0]}" if other else "has not been finished"
+            raise UserError(f"{model.path} {what}; run train.py with --fold all again")
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def judge(model: Model, root: Path, split: str, *, cache: bool = True) -> Judged:
+    """Predict the images of one split once.
+
+    Raises:
+        UserError: the split is empty, as the test part of a model meant for use is.
+    """
+    chosen = [i for i, row in enumerate(model.rows) if row.split == split]
+    if not chosen:
+        raise UserError(
+            f"{model.path} holds no image out as '{split}': it was trained on all castings but the "
+            "validation ones; use --split val or --external FOLDER (the card tells what its "
+            "recipe reaches on castings never seen)"
+        )
+    rows = model.rows
+    if not cache:  # decode no more than is judged
+        rows, chosen = [rows[i] for i in chosen], list(range(len(chosen)))
+    return judge_rows(model, split, root, rows, chosen, cache=cache)
+
+
+def judge_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> Judged:
+    """Every image once, by the model that never saw its casting."""
+    parts = [judge(model, root, "test", cache=cache) for model in models]
+    paths = [row.path for part in parts for row in part.rows]
+    assert sorted(paths) == sorted(row.path for row in models[0].rows), "not every image once"
+    return _joined(parts, "castings never seen")
+
+
+def judge_folder(
+    model: Model, folder: Path, name: str, root: Path | None, *, cache: bool
+) -> Judged:
+    """Images of another folder with class subfolders, compared with the castings in training.
+
+    Without `root`, the folder of the training images, the castings stay unknown.
+
+    Raises:
+        UserError: missing or empty class folders, or classes that the model does not know.
+    """
+    rows, _ = list_images(folder.parent, parts=(folder.name,), both_kinds=False)
+    unknown = sorted({row.label for row in rows} - set(model.checkpoint.class_names))
+    if unknown:
+        raise UserError(
+            f"{folder} has a class that the model does not know: {unknown[0]}; name its folders "
+            f"{' and '.join(model.checkpoint.class_names)}"
+        )
+    rows = [replace(row, split=name) for row in hashed(folder.parent, rows)]
+    if root:
+        rows = _castings_beside_training(model, folder.parent, rows, root)
+    return judge_rows(model, name, folder.parent, rows, range(len(rows)), cache=cache)
+
+
+def _castings_beside_training(
+    model: Model, root: Path, rows: list[ImageRow], training_root: Path
+) -> list[ImageRow]:
+    """The rows with castings, named alike where they are those of the training images."""
+    training = [row for row in model.rows if row.split == "train"]
+    rendered = known_castings(root) and not model.checkpoint.training.get("castings")
+    try:
+        if rendered and root.resolve() == training_root.resolve():
+            return with_castings(root, rows)  # truth.csv tells the castings of all images
+        return castings_beside(root, rows, training_root, training)
+    except UnknownCastingsError as error:
+        print(f"note: {error}", file=sys.stderr)
+        return rows
+
+
+def judge_rows(
+    model: Model,
+    name: str,
+    root: Path,
+    rows: Sequence[ImageRow],
+    chosen: Sequence[int],
+    *,
+    cache: bool,
+) -> Judged:
+    """Predict the chosen rows once."""
+    predictor, checkpoint = model.predictor, model.checkpoint
+    store = open_store(root, rows, checkpoint.image_size_px, cache=cache)
+    predictions = []
+    with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
+        for start in range(0, len(chosen), BATCH_SIZE):
+            indices = list(chosen[start : start + BATCH_SIZE])
+            predictions += predictor.judge(torch.from_numpy(store[indices]))
+            bar.update(len(indices))
+    picked = [rows[i] for i in chosen]
+    trained_on = model.castings_in_training
+    return Judged(
+        name=name,
+        root=root,
+        rows=picked,
+        predictions=predictions,
+        folds=[checkpoint.fold or 0] * len(picked),
+        seen=[row.casting in trained_on for row in picked],
+        class_names=checkpoint.class_names,
+        temperatures=[checkpoint.temperature] * len(picked),
+    )
+
+
+def _joined(parts: Sequence[Judged], name: str) -> Judged:
+    lists = ("rows", "predictions", "folds", "seen", "temperatures")
+    joined = {key: [value for part in parts for value in getattr(part, key)] for key in lists}
+    return replace(parts[0], name=name, **joined)
+
+
+def leak_line(judged: Judged) -> str:
+    """How many of the images show a casting that the model was trained on."""
+    if not judged.castings_known:
+        return "leak     unknown: the castings of these images are not known"
+    seen = sum(judged.seen)
+    share = f"{100 * seen / len(judged.seen):.1f} %"
+    return (
+        f"leak     {seen} of {count_of(len(judged.seen), 'image')} ({share}) show a casting "
+        "that is also in training"
+    )

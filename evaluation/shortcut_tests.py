@@ -1,0 +1,318 @@
+"""What does a model look at? Change held-out pictures in ways that should not, or should, matter.
+
+    python probe.py --images 200                a quick look: at most 200 images a class
+    python probe.py                             the checkpoint's own test part, all of it
+    python probe.py --protocol casting          all folds: only castings that the model never saw
+
+Every picture is judged as it is and under ten probes: brightness, contrast and histogram changed;
+the ring blurred (fine defects gone, light and shape kept); the ring gone (the whole part painted
+over with its mean grey: only the background is left); the background replaced by one grey.
+A model that still tells good from defective castings with the ring gone (the interval of its AUC
+excludes 0.5) takes a shortcut. That is said only of castings never seen: on known ones the
+background may just remind it of the casting.
+
+Writes into --out: probes.json, probes.csv (one line an image and probe) and probes.png.
+Takes eleven times as long as test.py, and a tenth more for changing the pictures.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from evaluation import figures as plots
+from common.files import (
+    UserError,
+    count_of,
+    is_defect,
+    run_script,
+    script_parser,
+    usable_folder,
+    write_csv,
+    write_json,
+)
+from dataset.listing import ImageRow, data_name, find_data
+from evaluation.held_out import (
+    Model,
+    add_model_arguments,
+    checkpoint_hashes,
+    leak_line,
+    load_models,
+)
+from imaging.reading import UnreadableImageError, in_threads, read_grey_image, refuse_unreadable, resized
+from metrics.decisions import INTERVALS, CastingTable, Parts
+from evaluation.perturbations import OF_PLACE, PROBES, RING_GONE, UNMODIFIED, versions
+from inspection.predictor import BATCH_SIZE, Predictor
+
+FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
+
+Judge = Callable[[list[np.ndarray]], np.ndarray]  # resized pictures to P(defect) (N,)
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Held-out images (N,) and their verdicts under each probe."""
+
+    rows: list[ImageRow]
+    seen: list[bool]  # whether the model was trained on other images of the casting
+    folds: list[int]  # which model judged the image
+    thresholds: list[float]  # of that model
+    prob_defect: dict[str, np.ndarray]  # (N,) for each of PROBES, NaN where it was skipped
+
+    @property
+    def castings_known(self) -> bool:
+        return all(row.casting for row in self.rows)
+
+    def parts(self, name: str) -> Parts:
+        """The verdicts under one probe as arrays, images that it skipped included."""
+        return Parts(
+            is_defect=np.array([is_defect(row.label) for row in self.rows]),
+            prob_defect=self.prob_defect[name],
+            threshold=np.array(self.thresholds),
+            castings=np.array([row.casting or row.path for row in self.rows]),
+            folds=np.array(self.folds),
+        )
+
+
+def probe(
+    judge: Judge, root: Path, rows: Sequence[ImageRow], size_px: int, description: str = ""
+) -> dict[str, np.ndarray]:
+    """P(defect) (N,) of each row under each probe, NaN where skipped; every file is read once.
+
+    Pictures are changed at their own size, then resized to `size_px` for the judge.
+
+    Raises:
+        UserError: unreadable images.
+    """
+
+    def prepare(row: ImageRow) -> dict[str, np.ndarray] | str:
+        try:
+            picture = np.asarray(read_grey_image(root / row.path))
+        except UnreadableImageError as error:
+            return str(error)
+        return {k: resized(Image.fromarray(v), size_px) for k, v in versions(picture).items()}
+
+    prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
+    quiet = None if description else True
+    with tqdm(total=len(rows), desc=description, unit="img", disable=quiet) as bar:
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = rows[start : start + BATCH_SIZE]
+            prepared = in_threads(prepare, batch)
+            problems = zip(batch, prepared, strict=True)
+            refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)
+            keys = [(name, start + i) for i, each in enumerate(prepared) for name in each]
+            judged = judge([picture for each in prepared for picture in each.values()])
+            for (name, index), value in zip(keys, judged, strict=True):
+                prob_defect[name][index] = value
+            bar.update(len(batch))
+    return prob_defect
+
+
+def judge_with(predictor: Predictor) -> Judge:
+    """The model as a plain function of pictures."""
+
+    def judge(pictures: list[np.ndarray]) -> np.ndarray:
+        grey = torch.from_numpy(np.stack(pictures))
+        judged = (one for part in grey.split(BATCH_SIZE) for one in predictor.judge(part))
+        return np.array([one.prob_defect for one in judged])
+
+    return judge
+
+
+def held_out_rows(
+    models: Sequence[Model], split: str, most: int | None = None
+) -> list[tuple[Model, list[ImageRow]]]:
+    """What each model is probed on: at most `most` images a class, all models together, at random.
+
+    Raises:
+        UserError: there is none.
+    """
+    pairs = [(model, row) for model in models for row in model.rows if row.split == split]
+    if not pairs:
+        raise UserError(f"{models[0].path} holds no image out as '{split}'; use another --split")
+    order = np.random.default_rng(0).permutation(len(pairs))
+    labels = [row.label for _, row in pairs]
+    chosen = {i for label in set(labels) for i in [j for j in order if labels[j] == label][:most]}
+    picked = [pairs[i] for i in sorted(chosen)]
+    return [(model, [row for owner, row in picked if owner is model]) for model in models]
+
+
+def probe_models(
+    models: Sequence[Model], root: Path, split: str, most: int | None = None
+) -> Probed:
+    """Probe each model on its own held-out images."""
+    rows, seen, folds, thresholds, parts = [], [], [], [], []
+    for model, own in held_out_rows(models, split, most):
+        checkpoint, known = model.checkpoint, model.castings_in_training
+        what = f"probing fold {checkpoint.fold}" if len(models) > 1 else f"probing {split}"
+        parts.append(probe(judge_with(model.predictor), root, own, checkpoint.image_size_px, what))
+        rows += own
+        seen += [row.casting in known for row in own]
+        folds += [checkpoint.fold or 0] * len(own)
+        thresholds += [checkpoint.threshold] * len(own)
+    prob_defect = {name: np.concatenate([part[name] for part in parts]) for name in PROBES}
+    return Probed(rows, seen, folds, thresholds, prob_defect)
+
+
+# --- the report ----------------------------------------------------------------------------------
+
+
+def figures(result: Probed, name: str) -> dict | None:
+    """What one probe did, compared with the unmodified pictures of the images that it did not skip.
+
+    None where it skipped all.
+    """
+    there = ~np.isnan(result.prob_defect[name])
+    if not there.any():
+        return None
+    before, after = (result.parts(key).chosen(there) for key in (UNMODIFIED, name))
+    changed, count = int((before.rejected != after.rejected).sum()), int(there.sum())
+    return {
+        "images": count,
+        "skipped": len(there) - count,
+        "roc_auc": CastingTable(after).auc(after),
+        "counts": asdict(after.counts),
+        "decisions_changed": {"count": changed, "of": count, "rate": changed / count},
+        "mean_change": float(np.abs(after.prob_defect - before.prob_defect).mean()),
+        "prob_5_to_95": np.quantile(after.prob_defect, (0.05, 0.95)).tolist(),
+    }
+
+
+def verdict(result: Probed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
+    """Whether the model takes a shortcut (None: cannot be told), and why, in a sentence.
+
+    An AUC tells that the background orders the images, not how much it moves them; so the sentence
+    also gives the range that P(defect) has left.
+    """
+    gone, whole = probes[RING_GONE], probes[UNMODIFIED]
+    if gone is None or gone["roc_auc"]["mean"] is None:
+        return None, f"no verdict: no good and defective images with the {RING_GONE}"
+    mean, low, high = (gone["roc_auc"][key] for key in ("mean", "low", "high"))
+    what = f"with the {RING_GONE} the AUC is {mean:.2f} ({low:.2f} to {high:.2f})"
+    if not result.castings_known:
+        return None, f"no verdict: {what}; it needs images of known castings, all never seen"
+    if any(result.seen):
+        return None, (
+            f"no verdict: {what}, but {sum(result.seen)} of {count_of(len(result.seen), 'image')} "
+            "show castings seen in training, so that this may be memory as well as a shortcut; it "
+            "needs castings never seen (--protocol casting)"
+        )
+    ranges = ["{:.3f} to {:.3f}".format(*each["prob_5_to_95"]) for each in (gone, whole)]
+    more = f"; P(defect) is then {ranges[0]} (5 % to 95 % of images), unmodified {ranges[1]}"
+    defective = CastingTable(result.parts(UNMODIFIED), draws=1).defective
+    fewest = int(min(defective.sum(), (~defective).sum()))
+    if fewest < FEW_CASTINGS:
+        more += f"; weak evidence: one class has only {count_of(fewest, 'casting')}"
+    if low > 0.5 or high < 0.5:
+        why = "which excludes 0.5: the model judges by the background"
+        return True, f"shortcut: {what}, {why}{more}"
+    return False, f"no shortcut found: {what}, which includes 0.5{more}"
+
+
+def report(result: Probed, models: Sequence[Model]) -> dict:
+    """The content of probes.json."""
+    probes = {name: figures(result, name) for name in PROBES}
+    shortcut, text = verdict(result, probes)
+    checkpoint = models[0].checkpoint
+    return {
+        "data": checkpoint.data,
+        "protocol": checkpoint.protocol,
+        "images": len(result.rows),
+        "without_hub": int(np.isnan(result.prob_defect[RING_GONE]).sum()),
+        "castings": len({row.casting for row in result.rows}) if result.castings_known else None,
+        "show_castings_in_training": sum(result.seen) if result.castings_known else None,
+        "intervals": INTERVALS,
+        "checkpoints": checkpoint_hashes(models),
+        "probes": probes,
+        "verdict": {"shortcut": shortcut, "text": text},
+    }
+
+
+def table(probes: dict[str, dict | None]) -> str:
+    """One line a probe."""
+    columns = ("ROC-AUC (95 %)", "missed", "false alarms", "decisions changed", "mean change")
+    lines = [f"{'':22}" + "".join(f"{column:<23}" for column in columns)]
+    for name, probe in probes.items():
+        if probe is None:
+            continue
+        counts, changed, auc = probe["counts"], probe["decisions_changed"], probe["roc_auc"]
+        known = auc["mean"] is not None
+        cells = (
+            f"{auc['mean']:.3f} ({auc['low']:.2f} to {auc['high']:.2f})" if known else "",
+            f"{counts['missed']}/{counts['defects']}",
+            f"{counts['false_alarms']}/{counts['good']}",
+            f"{changed['count']}/{changed['of']} = {100 * changed['rate']:.1f} %",
+            f"{probe['mean_change']:.3f}",
+        )
+        lines.append((f"{name:22}" + "".join(f"{cell:<23}" for cell in cells)).rstrip())
+    return "\n".join(lines)
+
+
+def write_probes(path: Path, result: Probed) -> None:
+    """One line an image and probe; all figures of this script follow from this file."""
+    columns = ["path", "casting", "fold", "probe", "prob_defect", "decision"]
+    rejected = {name: result.parts(name).rejected for name in PROBES}
+    lines = (  # nine digits bring a float32 back exactly, ties and all
+        [row.path, row.casting, fold, name, f"{prob:.9g}", "defect" if rejected[name][i] else "ok"]
+        for i, (row, fold) in enumerate(zip(result.rows, result.folds, strict=True))
+        for name in PROBES
+        if not np.isnan(prob := result.prob_defect[name][i])
+    )
+    write_csv(path, columns, lines)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = script_parser(__doc__)
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="N images a class, at random; default: all"
+    )
+    args = parser.parse_args(argv)
+    if args.images is not None and args.images < 1:
+        raise UserError("--images must be at least 1")
+    if args.protocol and args.split != "test":
+        raise UserError("--protocol casting pools the test parts of all folds; leave out --split")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    folds = args.protocol == "casting"
+    usable_folder(args.out)
+    root = find_data(args.data, download=False)
+    models = load_models(args.checkpoint, root, args.device, folds=folds)
+    result = probe_models(models, root, args.split, args.images)
+    found = report(result, models)
+    name = "castings never seen" if folds else args.split
+    title = f"{data_name(root)}, protocol {found['protocol']}, {name}"
+    title = f"{title}, {count_of(found['images'], 'image')}"
+    write_probes(args.out / "probes.csv", result)
+    write_json(args.out / "probes.json", found)
+    plots.plot_probes(args.out / "probes.png", found["probes"], title)
+
+    for model in models:
+        print(f"checkpoint {model.path} ({model.predictor.model_id})")
+    print(title)
+    print(table(found["probes"]))
+    print(leak_line(result))
+    if found["without_hub"]:
+        lost = count_of(found["without_hub"], "image")
+        print(f"{lost} without a hub: {', '.join(OF_PLACE)} skipped")
+    print(found["verdict"]["text"])
+    print(f"probes.json, probes.csv and probes.png are in {args.out}")
+    line = {key: found[key] for key in ("data", "protocol", "images", "without_hub")}
+    print(json.dumps(line | {"shortcut": found["verdict"]["shortcut"], "out": str(args.out)}))
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

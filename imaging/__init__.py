@@ -1,0 +1,1 @@
+"""Pixels of photographs: reading them, finding them, drawing over them. No torch."""

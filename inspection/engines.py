@@ -1,0 +1,70 @@
+"""An exported network: grey bytes in, logits out, through ONNX Runtime."""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.files import UserError, require_packages
+from model import Checkpoint
+
+INPUT, LOGITS, PROBABILITY = "images", "logits", "prob_defect"
+
+
+class OnnxNetwork:
+    """A file of export.py, ready to run on the CPU.
+
+    `checkpoint` describes the model as the checkpoint it was exported from does, without weights.
+
+    Raises:
+        UserError: ONNX Runtime is missing, or the file is none of export.py's.
+    """
+
+    def __init__(self, path: Path):
+        require_packages("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors; its warnings are about its own optimiser
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            self.metadata = self.session.get_modelmeta().custom_metadata_map
+            self.checkpoint = Checkpoint(weights={}, **json.loads(self.metadata["checkpoint"]))
+            self.checkpoint.check()
+        except Exception as error:  # ONNX Runtime has an exception for each way to be no model
+            raise UserError(
+                f"{path} is no model of export.py, or damaged ({type(error).__name__})"
+            ) from error
+        if self.metadata["precision"] == "int8" and self.metadata["reduce_range"] == "0":
+            if not adds_without_saturation():
+                print(
+                    f"warning: {path} was made for another processor: sums of its 8-bit products "
+                    "may saturate on this one; export it here",
+                    file=sys.stderr,
+                )
+
+    def __call__(self, grey: Tensor) -> Tensor:
+        """Logits (B, C) of resized grey images uint8 (B, S, S)."""
+        (logits,) = self.session.run([LOGITS], {INPUT: grey.numpy()})
+        return torch.from_numpy(logits)
+
+
+def adds_without_saturation() -> bool:
+    """Whether this processor sums products of 8-bit numbers exactly.
+
+    AVX2 and AVX-512 without VNNI add pairs of them in 16 bits, which saturate; seven-bit weights
+    (`reduce_range`) keep them small enough. Arm's instructions do not saturate.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False  # not known: the safe choice
+    return "avx512_vnni" in flags or "avx_vnni" in flags

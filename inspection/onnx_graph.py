@@ -1,0 +1,179 @@
+"""The network as an ONNX graph: grey bytes in, logits and P(defect) out, in 32 or 8 bits."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from dataset.batches import unit_range
+from networks.grey_stem import GreyStem
+from model import Checkpoint, class_probabilities, defect_flags, evidence
+from inspection.engines import INPUT, LOGITS, PROBABILITY
+
+OPSET = 20
+# The first convolution and those of the first stage, which have 1 % of the weights and see the
+# finest picture: in 8 bits they would scatter logits by 0.7, all others together scatter them by
+# 0.03. The last layer, residual sums and the average keep 32 bits too.
+IN_32_BITS = 5
+
+
+class FixedStem(nn.Module):
+    """`GreyStem` with its weights computed, for a graph that holds constants."""
+
+    def __init__(self, stem: GreyStem):
+        super().__init__()
+        self.register_buffer("middle", stem.middle.detach())
+        self.register_buffer("weight", stem.two_channels().detach().contiguous())
+
+    def forward(self, grey: Tensor) -> Tensor:
+        pictures = grey - self.middle
+        both = torch.cat([pictures, torch.ones_like(pictures)], dim=1)
+        return conv2d(both, self.weight, stride=2, padding=3)
+
+
+class Inspection(nn.Module):
+    """Grey bytes uint8 (N, S, S) to logits (N, C) and calibrated P(defect) (N,)."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self.network = checkpoint.model().to(memory_format=torch.contiguous_format)
+        if isinstance(self.network.conv1, GreyStem):
+            self.network.conv1 = FixedStem(self.network.conv1)
+        self.class_names, self.temperature = checkpoint.class_names, checkpoint.temperature
+        self.register_buffer("defects", defect_flags(checkpoint.class_names).float())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(unit_range(images))
+        probabilities = class_probabilities(logits, self.class_names, self.temperature)
+        return logits, (probabilities * self.defects).sum(dim=1)
+
+
+def to_onnx(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint's network as a 32-bit ONNX model, any number of images at a time."""
+    size = checkpoint.image_size_px
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            Inspection(checkpoint).eval(),
+            (torch.zeros(2, size, size, dtype=torch.uint8),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[LOGITS, PROBABILITY],
+            dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what the exporter logs about optional packages."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def quantised(
+    model: bytes, calibration: np.ndarray, reduce_range: bool, class_names: Sequence[str]
+) -> bytes:
+    """The model with 8-bit convolutions: static, QDQ, weights per channel, MinMax ranges.
+
+    Args:
+        calibration: resized grey images uint8 (N, S, S) that the ranges of activations come from.
+        reduce_range: 7-bit weights, for processors whose 8-bit sums saturate.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, prepared, small = (Path(folder) / f"{name}.onnx" for name in "abc")
+        plain.write_bytes(model)
+        # Folds BatchNorm into the convolutions before their ranges are measured
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+        last = [] if any(node.op_type == "Gemm" for node in nodes) else convolutions[-1:]
+        quantize_static(
+            prepared,
+            small,
+            Batches(calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "MaxPool"],
+            nodes_to_exclude=convolutions[:IN_32_BITS] + last,
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return centred(small.read_bytes(), model, calibration, class_names)
+
+
+def centred(
+    small: bytes, model: bytes, calibration: np.ndarray, class_names: Sequence[str]
+) -> bytes:
+    """The 8-bit model with its bias corrected, and leaning to the safe side.
+
+    Rounding shifts logits more than it scatters them: the last layer's bias takes the mean shift on
+    the calibration images back (after Nagel et al., Data-free quantization, 2019). What scatter is
+    left would miss as many defects as it raises alarms: by one deviation it leans to the latter.
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(small)
+    exact, rounded = _logits(model, calibration), _logits(small, calibration)
+    correction = (exact - rounded).mean(axis=0)
+    scatter = float((evidence(rounded, class_names) - evidence(exact, class_names)).std())
+    if len(correction) == 1:
+        correction += scatter
+    else:
+        correction += torch.where(defect_flags(class_names), scatter / 2, -scatter / 2)
+    bias = last_bias(proto.graph)
+    value = onnx.numpy_helper.to_array(bias) + correction.numpy()
+    bias.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float32), bias.name))
+    return proto.SerializeToString()
+
+
+def last_bias(graph):
+    """The bias of the layer that makes logits, of the part (Gemm) or of its cells (Conv)."""
+    last = next(node for node in reversed(graph.node) if node.op_type in ("Gemm", "Conv"))
+    return next(one for one in graph.initializer if one.name == last.input[2])
+
+
+def _logits(model: bytes, images: np.ndarray) -> Tensor:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    batches = np.split(images, range(32, len(images), 32))
+    found = [session.run([LOGITS], {INPUT: batch})[0] for batch in batches if len(batch)]
+    return torch.from_numpy(np.concatenate(found))
+
+
+class Batches:
+    """Calibration images as ONNX Runtime asks for them: one batch a call, then None."""
+
+    def __init__(self, images: np.ndarray, batch_size: int = 16):
+        self._batches = iter(np.split(images, range(batch_size, len(images), batch_size)))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
+    """The model with its metadata replaced."""
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    onnx.helper.set_model_props(proto, values)
+    return proto.SerializeToString()

@@ -1,0 +1,141 @@
+"""Inspect photographs that arrive as bytes: judge, record, keep what a person may ask to see.
+
+The service and the page both inspect through here, so that they judge, record and refuse alike.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.reading import UnreadableImageError, read_file
+from model import Checkpoint
+from inspection.predictor import Prediction, Predictor, record_of
+from traceability.log import InspectionLog
+
+MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
+FREE_BYTES = 1 << 30
+TROUBLING = 0.2  # of the validation parts judged wrongly
+# Suffixes by the first bytes, so that a file manager shows what was kept
+SUFFIXES = {
+    b"\xff\xd8": ".jpeg", b"\x89P": ".png", b"BM": ".bmp", b"II": ".tiff", b"MM": ".tiff",
+    b"RI": ".webp", b"GI": ".gif",
+}  # fmt: skip
+MAX_NAME = 200
+NAMELESS = "(unnamed)"
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def doubts(checkpoint: Checkpoint) -> str:
+    """What a person must hear before trusting a model; empty when its validation gives no cause."""
+    v = checkpoint.validation
+    for count, of, what in (
+        ("false_alarms", "good", "rejects {} of {} good parts"),
+        ("missed", "defects", "misses {} of {} defects"),
+    ):
+        if v.get(of) and v.get(count, 0) / v[of] > TROUBLING:
+            counts = what.format(f"{v[count]:.0f}", f"{v[of]:.0f}")
+            return f"this model {counts} among its own validation images: do not sort parts with it"
+    return ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A photograph to inspect, and what the log shall say about it."""
+
+    name: str
+    data: bytes
+    station: str = ""
+    lot: str = ""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A part with its verdict and its number in the log."""
+
+    id: int
+    name: str
+    prediction: Prediction
+
+
+def file_name(text: str | None) -> str:
+    """What a client calls its file, reduced to a name: no folders, no control characters."""
+    return plain(re.split(r"[/\\]", text or "")[-1])[:MAX_NAME] or NAMELESS
+
+
+def plain(text: str) -> str:
+    """A text of one line, without control characters."""
+    return UNPRINTABLE.sub("", text).strip()
+
+
+class Pictures:
+    """Photographs of parts that did not pass, by their SHA-256, in a folder beside the log.
+
+    None is kept when less than FREE_BYTES are left for the log on their disk.
+    """
+
+    def __init__(self, log: Path):
+        self.folder = log.with_name(f"{log.stem}_pictures")
+        self._complained = False
+
+    def keep(self, sha256: str, data: bytes) -> None:
+        """Store a photograph; what prevents it costs the picture, never the decision."""
+        target = self.folder / f"{sha256}{SUFFIXES.get(data[:2], '')}"
+        temporary = target.with_name(f"{sha256}.{os.getpid()}.tmp")
+        try:
+            if target.exists() and target.stat().st_size == len(data):
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(self.folder).free < FREE_BYTES:
+                raise OSError("the disk is nearly full")
+            temporary.write_bytes(data)
+            os.replace(temporary, target)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if not self._complained:
+                print(f"warning: pictures are not kept: {self.folder}: {error}", file=sys.stderr)
+            self._complained = True
+
+    def find(self, sha256: str, file: str) -> bytes | None:
+        """The photograph of a record: kept here, or still where it was judged, and unchanged."""
+        if not SHA256.fullmatch(sha256):
+            return None
+        for path in (*self.folder.glob(f"{sha256}*"), Path(file)):
+            with suppress(UnreadableImageError):
+                data = read_file(path)
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return data
+        return None
+
+
+class Inspector:
+    """Judges parts and records them; for one thread, as the log is."""
+
+    def __init__(self, predictor: Predictor, log: InspectionLog):
+        self.predictor, self.log = predictor, log
+        self.pictures = Pictures(log.path)
+
+    def inspect(self, parts: Sequence[Part]) -> list[Inspected]:
+        """Verdicts in the order of the parts; on return they are on the disk.
+
+        Raises:
+            UserError: they could not be recorded; then there is no verdict.
+        """
+        predictions = self.predictor.predict([part.data for part in parts])
+        model = self.predictor.sha256
+        pairs = list(zip(parts, predictions, strict=True))
+        ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+        for part, prediction in pairs:
+            if prediction.decision in ("defect", "review"):
+                self.pictures.keep(prediction.sha256, part.data)
+        return [
+            Inspected(number, part.name, prediction)
+            for number, (part, prediction) in zip(ids, pairs, strict=True)
+        ]

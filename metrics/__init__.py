@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: rates and intervals, calibration, operating points, control charts."""

@@ -1,0 +1,1 @@
+"""Layers, losses, and what a network's outputs mean."""

@@ -1,0 +1,63 @@
+"""What the local network learns from: whole parts by their class, cells where the truth is known.
+
+A photograph of a defective casting says only that some cell is bad. One of a good casting says that
+all its cells are good, but for those on which a defect has been drawn, which are bad.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import (
+    adaptive_max_pool2d,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    max_pool2d,
+)
+
+from networks.local import SHARE_THAT_LEARNS, LocalNetwork, evidence
+from model import class_logits, defect_flags
+
+CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
+
+
+class LocalLoss(nn.Module):
+    """Mean loss over `(cells (B, C, h, w), targets (B,), marks (B, 1, S, S))`.
+
+    Marks are 1 where a defect has been drawn. A part with one counts as defective, whatever kind
+    of defect, and no longer as its target.
+    """
+
+    def __init__(self, network: LocalNetwork, class_names: list[str], smoothing: float = 0.0):
+        super().__init__()
+        self.pooled, self.class_names, self.smoothing = network.pooled, class_names, smoothing
+        self.register_buffer("defects", defect_flags(class_names))
+
+    def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (), and which parts (B,) were classified right."""
+        cells = cells.float()
+        logits = class_logits(self.pooled(cells, SHARE_THAT_LEARNS), self.class_names)
+        drawn = marks.flatten(1).amax(1) > 0
+        by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
+        any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)
+        parts = torch.where(drawn, any_defect, by_class).mean()
+        known = ~self.defects[targets]
+        loss = parts + CELL_WEIGHT * cell_loss(evidence(cells, self.defects), marks, known)
+        predicted = logits.detach().argmax(1)
+        return loss, torch.where(drawn, self.defects[predicted], predicted == targets)
+
+
+def cell_loss(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of cells, marked and unmarked ones weighing alike.
+
+    Args:
+        logits: of 'is a defect', (B, h, w).
+        marks: (B, 1, S, S); a cell that holds a marked pixel is bad. Its neighbours, which see it
+            too, are left out.
+        known: bool (B,), the images whose cells are known.
+    """
+    bad = adaptive_max_pool2d(marks[:, 0], logits.shape[1:])  # (B, h, w), as all below
+    near = max_pool2d(bad, 3, stride=1, padding=1)  # bad, or beside a bad one
+    known = known.view(-1, 1, 1).float()
+    each = binary_cross_entropy_with_logits(logits, bad, reduction="none")
+    marked, plain = known * bad, known * (1 - near)
+    # One is added to either count: a batch without marked cells has none to divide by.
+    return sum((each * weight).sum() / (weight.sum() + 1) for weight in (marked, plain))

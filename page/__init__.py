@@ -1,0 +1,1 @@
+"""The page for quality engineers: Streamlit and nothing else."""

@@ -1,0 +1,210 @@
+"""The page Batch: a folder or zip file of photographs, sorted by how likely they show defects."""
+
+import base64
+import csv
+import io
+import time
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from common.files import count_of, harmless
+from imaging.reading import in_threads
+from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part
+from page.parts import (
+    IMAGE_TYPES,
+    MARKS,
+    WORDS,
+    Desk,
+    head,
+    heatmap,
+    inspect,
+    md,
+    open_desk,
+    show_verdict,
+    shown_picture,
+    tells_errors,
+)
+from inspection.predictor import COLUMNS, csv_row
+from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
+
+THUMBNAIL_PX = 72
+FOLDER, ZIP = "Folder", "Zip file"
+
+
+@dataclass
+class Batch:
+    """An upload and what has been judged of it; a visitor may interrupt and go on."""
+
+    upload: tuple[str, ...]  # Streamlit's names of the files
+    collected: Collected
+    judged: dict[int, Inspected] = field(default_factory=dict)  # by place in the upload
+    thumbnails: dict[int, str | None] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def left(self) -> list[int]:
+        """Places of the parts that are not judged yet."""
+        return [n for n in range(len(self.collected.parts)) if n not in self.judged]
+
+    @property
+    def order(self) -> list[int]:
+        """Places of the judged parts, the likeliest defects first."""
+        return sorted(self.judged, key=lambda n: (-likelihood(self.judged[n]), n))
+
+
+@tells_errors
+def show() -> None:
+    """The page."""
+    desk = open_desk()
+    given, station, lot = head(desk)
+    with given:
+        ask_for_parts()
+    batch: Batch | None = st.session_state.get("batch")
+    if batch is None:
+        st.info(
+            f"A folder or a zip file, up to {MAX_PARTS:,} photographs. They are sorted by how "
+            "likely they show a defect, recorded, and written as CSV.",
+            icon=":material/grid_view:",
+        )
+        return
+    for note in batch.collected.notes[:5]:
+        st.caption(f"Left out: {md(note)}")
+    if len(batch.collected.notes) > 5:
+        st.caption(f"and {len(batch.collected.notes) - 5} more")
+    if not batch.collected.parts:
+        st.warning("There are no photographs in it.")
+    if batch.left:
+        count = count_of(len(batch.left), "photograph")
+        label = f"Go on with {count}" if batch.judged else f"Inspect {count}"
+        if st.button(label, type="primary", icon=":material/play_arrow:"):
+            judge(desk, batch, station, lot)
+            st.rerun()
+    if batch.judged:
+        show_batch(desk, batch)
+
+
+def ask_for_parts() -> None:
+    """Make a batch of what was uploaded, once; the last one stays until another comes."""
+    kind = st.segmented_control("From", [FOLDER, ZIP], default=FOLDER, key="from")
+    if kind == ZIP:
+        one = st.file_uploader("Zip file", "zip", key="zip")
+        files = [one] if one else []
+    else:
+        files = st.file_uploader(
+            "Folder", IMAGE_TYPES, accept_multiple_files="directory", key="folder",
+            max_upload_size=MAX_IMAGE_BYTES >> 20,
+        )  # fmt: skip
+    upload = tuple(file.file_id for file in files)
+    batch = st.session_state.get("batch")
+    if not upload or (batch is not None and batch.upload == upload):
+        return
+    try:
+        collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
+    except ValueError as error:
+        st.session_state.pop("batch", None)
+        st.error(f"{md(files[0].name)} cannot be opened: {md(str(error))}.")
+        return
+    st.session_state["batch"] = Batch(upload, collected)
+
+
+def judge(desk: Desk, batch: Batch, station: str, lot: str) -> None:
+    """Judge and record what is left of a batch."""
+    places, started = batch.left, time.perf_counter()
+    parts = [Part(*batch.collected.parts[place], station, lot) for place in places]
+
+    def keep(number: int, one: Inspected) -> None:
+        batch.judged[places[number]] = one
+
+    inspect(desk, parts, keep, "inspecting")
+    batch.seconds += time.perf_counter() - started
+
+
+def likelihood(one: Inspected) -> float:
+    """For sorting: what could not be read comes first, for somebody must look at it."""
+    return 2.0 if one.prediction.prob_defect is None else one.prediction.prob_defect
+
+
+def show_batch(desk: Desk, batch: Batch) -> None:
+    """Counts, the table, the CSV, and the part that is chosen in the table."""
+    decisions = [one.prediction.decision for one in batch.judged.values()]
+    columns = st.columns(5)
+    columns[0].metric("Parts", f"{len(decisions):,}")
+    for column, (decision, word) in zip(columns[1:], WORDS.items(), strict=True):
+        column.metric(word, f"{decisions.count(decision):,}")
+    order = batch.order
+    chosen = st.dataframe(
+        rows(batch), height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
+        row_height=THUMBNAIL_PX - 8, key=f"table {batch.judged[order[0]].id} {len(order)}",
+        column_config={
+            "photograph": st.column_config.ImageColumn("", width="small"),
+            "defect probability": st.column_config.ProgressColumn(
+                format="%.3f", min_value=0.0, max_value=1.0
+            ),
+        },
+    )  # fmt: skip
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    left.download_button(
+        "Download CSV", as_csv(batch, desk.predictor.model_id), "inspections.csv", "text/csv",
+        icon=":material/download:", width="stretch",
+    )  # fmt: skip
+    right.caption(
+        f"{batch.seconds:.1f} s, model {desk.predictor.model_id}. Choose a line for its heatmap."
+    )
+    if chosen.selection.rows:
+        place = order[chosen.selection.rows[0]]
+        show_chosen(desk, batch.judged[place], batch.collected.parts[place][1])
+
+
+def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
+    """A part of the table under its heatmap, with its verdict."""
+    picture, verdict = st.columns(2, gap="large")
+    with verdict:
+        show_verdict(one.name, one.prediction, desk.predictor.review)
+        st.caption(f"{md(one.name)} · inspection {one.id}")
+    with picture:
+        explained = None if one.prediction.error else heatmap(desk, data, one.prediction)
+        if explained is not None:
+            st.image(explained.overlay(), width="stretch")
+
+
+def rows(batch: Batch) -> dict[str, list]:
+    """The table's columns."""
+    order = batch.order
+    new = [place for place in order if place not in batch.thumbnails]
+    contents = [batch.collected.parts[place][1] for place in new]
+    batch.thumbnails.update(zip(new, in_threads(thumbnail, contents), strict=True))
+    found = [batch.judged[place] for place in order]
+    predictions = [one.prediction for one in found]
+    table = {
+        "photograph": [batch.thumbnails[place] for place in order],
+        "verdict": [f"{MARKS[p.decision]} {WORDS[p.decision]}" for p in predictions],
+        "defect probability": [p.prob_defect for p in predictions],
+        "class": [p.predicted_class for p in predictions],
+        "file": [one.name for one in found],
+        "inspection": [one.id for one in found],
+    }
+    if any(p.error for p in predictions):
+        table["error"] = [p.error for p in predictions]
+    return table
+
+
+def thumbnail(data: bytes) -> str | None:
+    """A small picture as a data URL, so that the browser asks for nothing more."""
+    picture = shown_picture(data, THUMBNAIL_PX)
+    if picture is None:
+        return None
+    small = io.BytesIO()
+    picture.save(small, "jpeg", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
+
+
+def as_csv(batch: Batch, model_id: str) -> str:
+    """inspections.csv as predict.py writes it, safe to open in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for place in batch.order:
+        one = batch.judged[place]
+        writer.writerow(map(harmless, csv_row(one.name, one.prediction, model_id)))
+    return text.getvalue()

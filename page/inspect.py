@@ -1,0 +1,297 @@
+"""The page Inspect: photographs to verdicts, heatmaps, and the parts that wait for a person."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+from PIL import Image
+
+from common.files import UserError
+from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part, file_name
+from traceability.search import Found, Verdict, search
+from page.parts import (
+    IMAGE_TYPES,
+    MARKS,
+    WORDS,
+    Desk,
+    decides,
+    head,
+    heatmap,
+    inspect,
+    md,
+    open_desk,
+    person_field,
+    record_verdict,
+    show_scale,
+    show_verdict,
+    shown_picture,
+    tells_errors,
+    too_large,
+)
+from inspection.predictor import Prediction
+from traceability.log import InspectionLog
+from page.samples import KINDS, sample_part
+
+THUMBNAIL_PX, THUMBNAILS = 110, 12
+WAITING_SHOWN = 9
+KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on the page
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A part on the page; rendered ones have no number in the log."""
+
+    part: Part
+    prediction: Prediction
+    inspection_id: int | None
+    thumbnail: Image.Image | None
+
+
+@tells_errors
+def show() -> None:
+    """The page."""
+    desk = open_desk()
+    given, station, lot = head(desk)
+    with given:
+        files = st.file_uploader(
+            "Photographs of parts", IMAGE_TYPES, accept_multiple_files=True, key="photographs",
+            max_upload_size=MAX_IMAGE_BYTES >> 20,
+        )  # fmt: skip
+    sample = choose_sample()
+    judge_uploads(desk, files, station, lot)
+    uploaded = st.session_state.setdefault("judged", [])
+    parts = [*judged_sample(desk, sample), *uploaded]
+    if parts:
+        show_part(desk, choose(parts))
+    else:
+        st.info(
+            "Choose photographs, or take one with the tablet's camera, or try a rendered part.",
+            icon=":material/photo_camera:",
+        )
+    show_waiting(desk, {one.inspection_id for one in parts})
+
+
+# --- what is to be inspected ---------------------------------------------------------------------
+
+
+def choose_sample() -> tuple[str, int] | None:
+    """A kind and a number of a rendered part."""
+    left, right = st.columns([6, 1], vertical_alignment="bottom")
+    with left:
+        kind = st.pills("or a rendered part, which is not recorded", KINDS, key="sample")
+    number = st.session_state.setdefault("sample number", 1)
+    with right:
+        if kind and st.button("Another", icon=":material/refresh:", width="stretch"):
+            number = st.session_state["sample number"] = number + 1
+    return (kind, number) if kind else None
+
+
+def judge_uploads(desk: Desk, files, station: str, lot: str) -> None:
+    """Judge and record what is new; a part that is on the page for the same lot is not."""
+    judged: list[Shown] = st.session_state.setdefault("judged", [])
+    done: set[str] = st.session_state.setdefault("judged uploads", set())
+    on_page = {one.part for one in judged}
+    new, parts = [], []
+    for file in files:
+        if file.file_id in done or too_large(file.name, file.size):
+            continue
+        part = Part(file_name(file.name), file.getvalue(), station, lot)
+        if part in on_page:
+            done.add(file.file_id)
+            continue
+        new.append(file.file_id)
+        parts.append(part)
+
+    def keep(place: int, one: Inspected) -> None:
+        done.add(new[place])
+        judged.append(shown(parts[place], one.prediction, one.id))
+
+    if parts:
+        inspect(desk, parts, keep, "judging")
+    while len(judged) > KEPT or sum(len(one.part.data) for one in judged) > KEPT_BYTES:
+        judged.pop(0)
+
+
+def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
+    """The rendered part, if one is chosen."""
+    if sample is None:
+        return []
+    kind, number = sample
+    if "synthetic" not in desk.predictor.checkpoint.data:
+        st.caption(
+            "This model was trained on photographs; rendered parts are strange to it. `make demo` "
+            "makes one that knows them."
+        )
+    data = rendered(kind, number)
+    (prediction,) = desk.predictor.predict([data])
+    return [shown(Part(f"rendered {kind} {number}", data), prediction, None)]
+
+
+@st.cache_data(max_entries=100, show_spinner="rendering")
+def rendered(kind: str, number: int) -> bytes:
+    return sample_part(kind, number)
+
+
+def shown(part: Part, prediction: Prediction, inspection_id: int | None) -> Shown:
+    """A part with its thumbnail."""
+    return Shown(part, prediction, inspection_id, shown_picture(part.data, 2 * THUMBNAIL_PX))
+
+
+def choose(parts: list[Shown]) -> Shown:
+    """One of several parts: thumbnails, and a list to choose from, the likeliest defects first."""
+    if len(parts) == 1:
+        return parts[0]
+    order = sorted(parts, key=lambda one: one.prediction.prob_defect or -1.0, reverse=True)
+    unreadable = [one for one in order if one.prediction.status == "error"]
+    if unreadable:
+        names = ", ".join(
+            f"{md(one.part.name)} ({md(one.prediction.error)})" for one in unreadable[:5]
+        )
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        st.warning(f"Not judged, because they cannot be read: {names}{more}.")
+    pictures = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
+    if pictures:
+        verdicts = [one.prediction for one in pictures]
+        captions = [f"{MARKS[p.decision]} {p.prob_defect:.2f}" for p in verdicts]
+        st.image([one.thumbnail for one in pictures], captions, width=THUMBNAIL_PX)
+
+    def label(number: int) -> str:
+        p = order[number].prediction
+        chance = "" if p.prob_defect is None else f" {p.prob_defect:.3f}"
+        return f"{MARKS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].part.name}"
+
+    left, right = st.columns([6, 1], vertical_alignment="bottom")
+    with left:
+        number = st.selectbox(
+            f"{len(parts)} parts", range(len(order)), format_func=label, key=f"part {len(order)}"
+        )
+    if right.button("Clear", icon=":material/close:", width="stretch"):
+        st.session_state["judged"] = []
+        st.rerun()
+    return order[number]
+
+
+# --- one part ------------------------------------------------------------------------------------
+
+
+def show_part(desk: Desk, one: Shown) -> None:
+    """A part: photograph with heatmap, verdict, what a person says."""
+    picture, verdict = st.columns([1, 1], gap="large")
+    with picture:
+        show_picture(desk, one)
+    with verdict:
+        said, review = verdict_of_person(desk, one), desk.predictor.review
+        show_verdict(one.part.name, one.prediction, review, said)
+        if one.prediction.status == "ok":
+            show_scale(one.prediction, review)
+            left, right = st.columns(2)
+            left.metric("Defect probability", f"{one.prediction.prob_defect:.4f}")
+            if decides(review, one.prediction.threshold):
+                right.metric("A person decides", f"{review[0]:g} to {review[1]:g}")
+            else:
+                right.metric("Threshold", f"{one.prediction.threshold:.4f}")
+        if one.inspection_id is not None:
+            if one.prediction.status == "ok":
+                ask_person(desk, one, said)
+            st.caption(
+                f"{md(one.part.name)} · inspection {one.inspection_id} · "
+                f"model {desk.predictor.model_id} · {one.prediction.latency_ms:.0f} ms · "
+                f"SHA-256 {one.prediction.sha256[:12]}…"
+            )
+        else:
+            st.caption(f"{md(one.part.name)} · not recorded · model {desk.predictor.model_id}")
+
+
+def show_picture(desk: Desk, one: Shown) -> None:
+    """The photograph; over it, as strong as wanted, what speaks for a defect."""
+    if one.prediction.status == "error":
+        return
+    explained = heatmap(desk, one.part.data, one.prediction)
+    if explained is None:
+        st.image(shown_picture(one.part.data), width="stretch")
+        st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
+        return
+    place = st.empty()
+    strength = st.slider("Heatmap", 0, 100, 50, 5, format="%d %%", key="strength")
+    place.image(explained.overlay(strength=strength / 100), width="stretch")
+    st.caption(f"{desk.explainer.legend} A defect's hottest region is outlined.")
+
+
+def verdict_of_person(desk: Desk, one: Shown) -> Verdict | None:
+    """The latest word of a person on a part.
+
+    Raises:
+        UserError: the log is not the one that it was.
+    """
+    if one.inspection_id is None:
+        return None
+    with InspectionLog(desk.log) as log:
+        found = search(log, number=one.inspection_id)
+    if not found:
+        raise UserError(f"{desk.log} is another log now; reload the page")
+    return found[0].person_says
+
+
+def ask_person(desk: Desk, one: Shown, said: Verdict | None) -> None:
+    """The form for a person's verdict."""
+    waits = one.prediction.decision == "review" and not said
+    title = "Waits for a person: what is it?" if waits else "A person says otherwise?"
+    with st.expander(title, expanded=waits), st.form(f"verdict {one.inspection_id}", border=False):
+        verdict = st.radio("It is", list(VERDICTS), horizontal=True, index=None)
+        left, right = st.columns(2)
+        with left:
+            person = person_field(f"person {one.inspection_id}")
+        note = right.text_input("Note", max_chars=1000, key=f"note {one.inspection_id}")
+        if st.form_submit_button("Store the verdict", type="primary"):
+            if verdict is None:
+                st.warning("Good or defect?")
+            elif record_verdict(desk, one.inspection_id, VERDICTS[verdict], person, note):
+                st.rerun()
+
+
+VERDICTS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
+
+
+# --- parts that wait -----------------------------------------------------------------------------
+
+
+def show_waiting(desk: Desk, shown: set[int | None]) -> None:
+    """Parts for review on which nobody has spoken, wherever they were judged."""
+    if not desk.log.exists():
+        return
+    with InspectionLog(desk.log) as log:
+        waiting = search(log, awaiting=True, limit=WAITING_SHOWN + len(shown) + 1)
+    waiting = [one for one in waiting if one.id not in shown]
+    if not waiting:
+        return
+    more = "+" if len(waiting) > WAITING_SHOWN else ""
+    st.subheader(f"Waiting for a person: {min(len(waiting), WAITING_SHOWN)}{more}", divider="gray")
+    person = person_field("person for waiting")
+    columns = st.columns(3)
+    for number, one in enumerate(waiting[:WAITING_SHOWN]):
+        with columns[number % 3], st.container(border=True):
+            show_one_waiting(desk, one, person)
+
+
+def show_one_waiting(desk: Desk, one: Found, person: str) -> None:
+    """A waiting part with two buttons."""
+    picture = waiting_picture(desk, one)
+    if picture is None:
+        st.caption("its photograph is not here any more")
+    else:
+        st.image(picture, width="stretch")
+    st.caption(f"{one.prob_defect:.3f} · {md(one.file)} · {one.time[:16].replace('T', ' ')} UTC")
+    for column, word in zip(st.columns(2), VERDICTS, strict=True):
+        if column.button(word, key=f"{word} {one.id}", width="stretch"):
+            if record_verdict(desk, one.id, VERDICTS[word], person, ""):
+                st.rerun()
+
+
+def waiting_picture(desk: Desk, one: Found) -> Image.Image | None:
+    """The photograph of a waiting part, read once for this visitor."""
+    kept = st.session_state.setdefault("waiting pictures", {})
+    if one.sha256 not in kept:
+        data = desk.pictures.find(one.sha256, one.file)
+        kept[one.sha256] = None if data is None else shown_picture(data)
+        while len(kept) > 4 * WAITING_SHOWN:
+            kept.pop(next(iter(kept)))
+    return kept[one.sha256]

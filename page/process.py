@@ -1,0 +1,173 @@
+"""The page Process: control charts of the log, what stands out, the last rejects."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from common.files import UserError, count_of
+from traceability.search import AWAITING, Found, search
+from page.parts import WORDS, Desk, heatmap, md, open_desk, tells_errors
+from inspection.predictor import Prediction
+from traceability.process import analyse_process, read_subgroups, signals
+from traceability.log import InspectionLog
+
+REJECTS = 12
+FIRST, LAST = "the first", "the last"
+
+
+@tells_errors
+def show() -> None:
+    """The page."""
+    desk = open_desk()
+    by = st.segmented_control("One point for each", ["lot", "hour", "day"], default="lot", key="by")
+    by = by or "lot"
+    if not desk.log.exists():
+        st.info(
+            f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
+            f"or predict.py with --log {md(str(desk.log))} appears here.",
+            icon=":material/timeline:",
+        )
+        return
+    with InspectionLog(desk.log) as log:
+        show_counts(log)
+        show_process(desk, log, by)
+        st.subheader("Last rejects", divider="gray")
+        newest = {one.sha256: one for one in reversed(search(log, decisions=["defect"], limit=200))}
+        show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1])
+
+
+def show_counts(log: InspectionLog) -> None:
+    """The log in five numbers; a part inspected twice counts once, as in the charts."""
+    groups = read_subgroups(log.query, "day")
+    parts = sum(group.inspected for group in groups)
+    errors = sum(group.errors for group in groups)
+    rejected = sum(group.rejected for group in groups)
+    (waiting,) = next(log.query(f"SELECT count(*) FROM inspections WHERE {AWAITING}"))
+    (spoken, otherwise) = next(
+        log.query(
+            "SELECT count(*), total(i.decision <> v.verdict) "
+            "FROM verdicts v JOIN inspections i ON i.id = v.inspection_id "
+            "WHERE i.decision IN ('ok', 'defect') "
+            "AND v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
+        )
+    )
+    columns = st.columns(5)
+    columns[0].metric("Parts", f"{parts:,}")
+    columns[1].metric("Rejected", f"{rejected / max(parts, 1):.1%}")
+    columns[2].metric("Waiting for a person", f"{waiting:,}")
+    columns[3].metric("Unreadable", f"{errors:,}")
+    columns[4].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
+
+
+def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
+    """The charts, or why there are none."""
+    newest = next(log.query("SELECT ifnull(max(id), 0) FROM inspections"))[0]
+    try:
+        charts = drawn(desk, newest, by, None)
+    except UserError as error:
+        st.info(f"No charts by {by} yet: {md(str(error))}.", icon=":material/timeline:")
+        return
+    if bounds := asked_baseline(charts.names):
+        try:
+            charts = drawn(desk, newest, by, bounds)
+        except UserError as error:
+            st.warning(f"No such baseline: {md(str(error))}.")
+    show_charts(charts, by)
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The charts of a log, drawn."""
+
+    picture: bytes  # PNG
+    names: list[str]  # of the subgroups, in time order
+    standing_out: list[dict[str, str]]  # lines of a table
+
+
+@st.cache_data(max_entries=8, show_spinner="drawing the charts")
+def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> Charts:
+    """The charts as of record `newest`; drawn once for all visitors.
+
+    Raises:
+        UserError: too few subgroups, or no such baseline.
+    """
+    with InspectionLog(_desk.log) as log:
+        process = analyse_process(log.query, by, bounds, _desk.log.name)
+    # One at a time: matplotlib is not made for threads
+    with _desk.lock, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spc.png"
+        process.draw(path, process.title(_desk.log.name))
+        picture = path.read_bytes()
+    standing_out = [
+        {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
+        for group, reason in zip(process.groups, signals(process), strict=True)
+        if reason
+    ]
+    return Charts(picture, process.names, standing_out)
+
+
+def asked_baseline(names: list[str]) -> tuple[str, str] | None:
+    """The subgroups between which the limits are to be taken; None: from all."""
+    names = list(dict.fromkeys(names))
+    with st.expander("Limits from a baseline (a time when all was well)"):
+        left, right = st.columns(2)
+        first = left.selectbox("From", [FIRST, *names], key="baseline from")
+        last = right.selectbox("To", [LAST, *names], key="baseline to")
+    if first == FIRST and last == LAST:
+        return None
+    return names[0] if first == FIRST else first, names[-1] if last == LAST else last
+
+
+def show_charts(charts: Charts, by: str) -> None:
+    """The charts of records.py spc, and in words what stands out."""
+    found = charts.standing_out
+    if found:
+        text = f"{len(found)} of {count_of(len(charts.names), 'subgroup')} stand out."
+        st.warning(text, icon=":material/warning:")
+    else:
+        st.success("No subgroup stands out.", icon=":material/check:")
+    st.image(charts.picture, width="stretch")
+    if found:
+        columns = {
+            "subgroup": st.column_config.TextColumn(by, width="small"),
+            "rejected": st.column_config.TextColumn(width="small"),
+            "why": st.column_config.TextColumn("why it stands out", width="large"),
+        }
+        st.dataframe(found[::-1], hide_index=True, column_config=columns)
+
+
+def show_rejects(desk: Desk, rejects: list[Found]) -> None:
+    """Rejected parts under their heatmaps, as far as their photographs are still there."""
+    if not rejects:
+        st.caption("none")
+        return
+    found = [(one, desk.pictures.find(one.sha256, one.file)) for one in rejects]
+    if missing := [one for one, data in found if data is None]:
+        st.caption(
+            f"{len(missing)} of {len(found)} photographs are not where they were, or changed."
+        )
+    explained = [
+        (one, heatmap(desk, data, prediction_of(one))) for one, data in found if data is not None
+    ]
+    present = [(one, heat) for one, heat in explained if heat is not None]
+    columns = st.columns(4)
+    for number, (one, heat) in enumerate(present):
+        said = one.person_says
+        lines = [f"{one.prob_defect:.3f} · {one.file}", f"{one.time[:16].replace('T', ' ')} UTC"]
+        if one.lot:
+            lines.append(f"lot {one.lot}")
+        if said:
+            lines.append(f"{said.person}: {WORDS[said.verdict]}")
+        if one.model != desk.predictor.sha256:
+            lines.append("judged by another model")
+        columns[number % 4].image(heat.overlay(300), md(" · ".join(lines)), width="stretch")
+
+
+def prediction_of(one: Found) -> Prediction:
+    """A record as the prediction that it was."""
+    return Prediction(
+        one.status, one.decision, one.prob_defect, one.predicted_class, (), one.threshold,
+        one.latency_ms, one.error, one.sha256, one.brightness,
+    )  # fmt: skip

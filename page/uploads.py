@@ -1,0 +1,81 @@
+"""The photographs in an uploaded folder or zip file, within limits, never unpacked to disk."""
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from imaging.reading import IMAGE_SUFFIXES
+from inspection.recording import MAX_IMAGE_BYTES, plain
+
+MAX_PARTS = 2000
+MAX_TOTAL_BYTES = 256 << 20
+
+
+@dataclass
+class Collected:
+    """Photographs by their path within the upload, and what was left out."""
+
+    parts: list[tuple[str, bytes]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, name: str, size: int, read) -> bool:
+        """Take a file, or note why not; False when no more can be taken."""
+        clean = plain(name)
+        if PurePosixPath(clean).suffix.lower() not in IMAGE_SUFFIXES:
+            self.notes.append(f"{clean} (no image by its name)")
+        elif size > MAX_IMAGE_BYTES:
+            self.notes.append(f"{clean} (over {MAX_IMAGE_BYTES >> 20} MB)")
+        elif len(self.parts) >= MAX_PARTS or self.bytes + size > MAX_TOTAL_BYTES:
+            self.notes.append(
+                f"only the first {len(self.parts):,} photographs were taken; for more use: "
+                "python predict.py FOLDER"
+            )
+            return False
+        else:
+            self.parts.append((clean, read()))
+            self.bytes += size
+        return True
+
+
+def collect_files(files: Iterable) -> Collected:
+    """From Streamlit's uploaded files, sorted by name."""
+    found = Collected()
+    for file in sorted(files, key=lambda one: one.name):
+        if not found.add(file.name, file.size, file.getvalue):
+            break
+    return found
+
+
+def collect_zip(data: bytes) -> Collected:
+    """From a zip file. Sizes that it declares are checked before, true ones while unpacking.
+
+    Raises:
+        ValueError: it is no zip file, or a damaged one; the message is a sentence's end.
+    """
+    found = Collected()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in _files(archive):
+
+                def read(entry=entry) -> bytes:
+                    with archive.open(entry) as file:
+                        content = file.read(MAX_IMAGE_BYTES + 1)
+                    if len(content) > MAX_IMAGE_BYTES:
+                        raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
+                    return content
+
+                if not found.add(entry.filename, entry.file_size, read):
+                    break
+    except Exception as error:  # zipfile raises many types on damaged files
+        raise ValueError(f"it is damaged, encrypted or no zip file ({error})") from error
+    return found
+
+
+def _files(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    """Entries in the order of their names, without folders and what macOS adds."""
+    for entry in sorted(archive.infolist(), key=lambda one: one.filename):
+        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
+            yield entry

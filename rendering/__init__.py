@@ -1,0 +1,1 @@
+"""Rendered castings: one photograph, or a whole data set with its ground truth."""

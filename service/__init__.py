@@ -1,0 +1,1 @@
+"""The REST service: HTTP and nothing else."""

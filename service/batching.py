@@ -1,0 +1,164 @@
+"""Collects what concurrent requests want inspected; one thread inspects it in batches.
+
+While a batch is computed, the next collects, up to 16 parts. Only an idle service waits, for some
+milliseconds, whether a part comes alone: of four that come together the first one would be judged
+by itself and the others wait for it. A request is never split: all its parts are recorded, or none.
+"""
+
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inspection.recording import Inspected, Inspector, Part
+from inspection.predictor import BATCH_SIZE, Predictor
+from traceability.log import InspectionLog
+
+FAILING_S = 5.0
+GATHERING_S = 0.004
+
+
+class QueueFullError(Exception):
+    """More parts wait than are allowed to; come again in `retry_after_s`."""
+
+    def __init__(self, retry_after_s: int):
+        super().__init__("too many parts are waiting")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The parts of a request on the queue: judged and recorded all together, or none of them."""
+
+    parts: Sequence[Part]
+    done: "Future[list[Inspected]]" = field(default_factory=Future)
+
+
+class Batcher:
+    """The queue and its thread.
+
+    Args:
+        limit: of parts that wait or are being judged.
+        observe: called with the size of each batch.
+    """
+
+    def __init__(
+        self, predictor: Predictor, log: Path, limit: int, observe: Callable[[int], object]
+    ):
+        self.limit, self.observe = limit, observe
+        self._predictor, self._log = predictor, log
+        self._waiting: deque[Waiting] = deque()
+        self._depth = 0
+        self._failed_at = -math.inf  # monotonic time
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._part_s = 0.05  # how long a part takes, smoothed
+        self._opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="inspecting", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            UserError: the log cannot be opened.
+        """
+        self._thread.start()
+        self._opened.result()
+
+    def stop(self) -> None:
+        """Judge what waits, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    @property
+    def depth(self) -> int:
+        """Parts that wait or are being judged."""
+        return self._depth
+
+    @property
+    def is_running(self) -> bool:
+        """Whether parts are taken."""
+        return self._thread.is_alive() and not self._stopping
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a batch has just failed; not for long, for only the next one can tell."""
+        return time.monotonic() - self._failed_at < FAILING_S
+
+    def check_room(self, count: int = 1) -> None:
+        """Raise QueueFullError unless `count` more parts may come."""
+        if self._stopping or self._depth + count > self.limit:
+            raise QueueFullError(max(1, math.ceil(self._depth * self._part_s)))
+
+    def submit(self, parts: Sequence[Part]) -> "Future[list[Inspected]]":
+        """Queue the parts of a request, all or none; the result is in their order.
+
+        Raises:
+            QueueFullError: there is no room for all.
+        """
+        waiting = Waiting(parts)
+        with self._changed:
+            self.check_room(len(parts))
+            self._waiting.append(waiting)
+            self._depth += len(parts)
+            self._changed.notify()
+        return waiting.done
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            log = InspectionLog(self._log, "create")
+        except BaseException as error:
+            self._opened.set_exception(error)
+            return
+        with log:
+            inspector = Inspector(self._predictor, log)
+            self._opened.set_result(None)
+            while batch := self._next_batch():
+                self._inspect(inspector, batch)
+                with self._changed:
+                    self._depth -= sum(len(one.parts) for one in batch)
+
+    def _next_batch(self) -> list[Waiting]:
+        """Waits for requests; empty when the service stops and none is left."""
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                self._changed.wait_for(
+                    lambda: self._depth >= BATCH_SIZE or self._stopping, GATHERING_S
+                )
+            batch, size = [], 0
+            while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].parts)
+            return batch
+
+    def _inspect(self, inspector: Inspector, batch: list[Waiting]) -> None:
+        # What the service gives up when it ends is cancelled, and not judged any more
+        batch = [one for one in batch if one.done.set_running_or_notify_cancel()]
+        parts = [part for one in batch for part in one.parts]
+        if not parts:
+            return
+        started = time.perf_counter()
+        try:
+            found = inspector.inspect(parts)
+        except Exception as error:  # the thread lives on: the next batch may succeed
+            self._failed_at = time.monotonic()
+            for one in batch:
+                one.done.set_exception(error)
+            return
+        self._failed_at = -math.inf
+        rest = iter(found)
+        for one in batch:
+            one.done.set_result(list(itertools.islice(rest, len(one.parts))))
+        self.observe(len(parts))
+        each_s = (time.perf_counter() - started) / len(parts)
+        self._part_s += 0.2 * (each_s - self._part_s)

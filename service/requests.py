@@ -1,0 +1,119 @@
+"""What requests of the service hold: photographs, forms, times; and how OpenAPI says so."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.datastructures import UploadFile
+
+from common.files import count_of
+from inspection.recording import MAX_IMAGE_BYTES
+from service.middleware import RefusedError
+
+MAX_BATCH_PARTS = 64
+MAX_BATCH_BYTES = 128 << 20
+FORM_BYTES = 1 << 16  # a form's own lines around its photographs
+
+TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d{3})?)?)?Z?)?"  # UTC
+Text = Annotated[str | None, Query(max_length=100)]
+Time = Annotated[str | None, Query(pattern=rf"^{TIME}$")]
+BINARY = {"type": "string", "format": "binary"}
+
+
+def form_of(field: str, schema: dict) -> dict:
+    """OpenAPI of a multipart form with one required field."""
+    return {"schema": {"type": "object", "properties": {field: schema}, "required": [field]}}
+
+
+ONE_PHOTOGRAPH = {
+    "required": True,
+    "content": {
+        "multipart/form-data": form_of("file", BINARY),
+        **{f"image/{kind}": {"schema": BINARY} for kind in ("jpeg", "png", "bmp", "tiff", "webp")},
+        "application/octet-stream": {"schema": BINARY},
+    },
+}
+PHOTOGRAPHS = {
+    "required": True,
+    "content": {
+        "multipart/form-data": form_of(
+            "files", {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MAX_BATCH_PARTS}
+        )
+    },
+}
+
+
+def media_type(request: Request) -> str:
+    """'image/jpeg', without parameters; empty when the client names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def photograph(request: Request) -> tuple[str, bytes]:
+    """The name and content of the one photograph, in a form or as the body itself.
+
+    Raises:
+        RefusedError: there is none, or something else.
+    """
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        ((name, data),) = await form_files(request, "file", 1)
+    elif kind in ("", "application/octet-stream") or kind.startswith("image/"):
+        name, data = "", await request.body()
+    else:
+        raise RefusedError(
+            415, "unsupported",
+            f"{kind[:100]}: send a form, or a photograph with a Content-Type such as image/jpeg",
+        )  # fmt: skip
+    if not data:
+        raise RefusedError(422, "no_file", "there is no photograph in the request")
+    return name, data
+
+
+async def form_files(request: Request, field: str, limit: int) -> list[tuple[str, bytes]]:
+    """Names and contents of the files in `field` of a form.
+
+    Raises:
+        RefusedError: there is none, or something else.
+    """
+    async with request.form(max_files=limit + 1, max_fields=10) as form:
+        others = {name for name, _ in form.multi_items()} - {field}
+        if others:
+            raise RefusedError(
+                422, "invalid",
+                f"'{field}' is the form's only field; name, station and lot go into the address: "
+                f"?lot=A17 (got {', '.join(sorted(others))[:100]})",
+            )  # fmt: skip
+        files = form.getlist(field)
+        if not files or not all(isinstance(one, UploadFile) for one in files):
+            raise RefusedError(
+                422, "no_file", f"the form needs '{field}', a file: {field}=@part.jpeg"
+            )
+        if len(files) > limit:
+            raise RefusedError(413, "too_many", f"at most {count_of(limit, 'file')} in a request")
+        if max(one.size or 0 for one in files) > MAX_IMAGE_BYTES:
+            raise RefusedError(413, "too_large", f"a file exceeds {MAX_IMAGE_BYTES >> 20} MB")
+        return [(one.filename or "", await one.read()) for one in files]
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Raise RefusedError for a parameter that the route has not: a filter misspelt is no filter."""
+    known = {one.alias for one in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise RefusedError(422, "invalid", f"query.{name[:100]}: there is no such parameter")
+
+
+def utc(text: str | None) -> str | None:
+    """A time as the beginning of the log's times, which begin like it.
+
+    Raises:
+        RefusedError: there is no such time.
+    """
+    if text is None:
+        return None
+    begins = text.removesuffix("Z")
+    try:
+        datetime.fromisoformat(begins)
+    except ValueError:
+        raise RefusedError(422, "invalid", f"there is no time {text}") from None
+    return begins

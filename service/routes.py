@@ -1,0 +1,301 @@
+"""The service's routes: FastAPI around `service.Service`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from service import schemas as answers
+from common.files import UserError
+from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
+from traceability.search import MAX_ROWS, search
+from inspection.predictor import Predictor
+from traceability.log import InspectionLog
+from service.runtime import Service, Settings
+from service.middleware import Guard, RefusedError, logger
+from service.requests import (
+    FORM_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_PARTS,
+    ONE_PHOTOGRAPH,
+    PHOTOGRAPHS,
+    Text,
+    Time,
+    form_files,
+    media_type,
+    only_known_parameters,
+    photograph,
+    utc,
+)
+
+ERRORS = {
+    status: {"model": answers.Error, "description": meaning}
+    for status, meaning in {
+        400: "not a request of HTTP or JSON",
+        401: "wrong or missing X-API-Key",
+        403: "without a key only programs on this machine may call",
+        408: "the body came too slowly",
+        413: "the body is too large",
+        422: "a wrong parameter, or a photograph that cannot be judged",
+        500: "a bug",
+        503: "busy, or the decision could not be recorded",
+    }.items()
+}
+UNSUPPORTED = {415: {"model": answers.Error, "description": "neither a photograph nor a form"}}
+UNKNOWN = {404: {"model": answers.Error, "description": "no such inspection"}}
+
+
+def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAPI:
+    """The application; the model is loaded when it starts, unless `predictor` is one.
+
+    Starting raises UserError when there is no usable model or log.
+    """
+    service = Service(settings, predictor)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
+        try:
+            yield
+        finally:
+            service.close()
+
+    app = FastAPI(
+        title="Casting inspection",
+        version="1",
+        description="Judges photographs of castings; records every decision.",
+        lifespan=lifespan,
+        docs_url=None,  # both show their pages from other hosts
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(watching)
+    app.include_router(inspecting)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid_request)
+    app.add_exception_handler(UserError, unavailable)
+    limits = {
+        "/v1/predict": MAX_IMAGE_BYTES + FORM_BYTES,
+        "/v1/predict/batch": MAX_BATCH_BYTES + FORM_BYTES,
+        "*": 1 << 16,
+    }
+    app.add_middleware(
+        Guard, api_key=settings.api_key, max_body_bytes=limits, metrics=service.metrics
+    )
+    return app
+
+
+# --- errors, all of one shape --------------------------------------------------------------------
+
+
+async def http_error(request: Request, error: HTTPException) -> Response:
+    """What a route refuses; unknown paths, wrong methods, forms that are none."""
+    if isinstance(error, RefusedError):
+        return error.response()
+    codes = {404: "not_found", 405: "wrong_method", 400: "malformed"}
+    refusal = RefusedError(
+        error.status_code, codes.get(error.status_code, "refused"), str(error.detail)
+    )
+    refusal.headers.update(error.headers or {})
+    return refusal.response()
+
+
+async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+    """A parameter or JSON body against its schema."""
+    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    return RefusedError(422, "invalid", "; ".join(problems)).response()
+
+
+async def unavailable(request: Request, error: UserError) -> Response:
+    """A full disk, a damaged log or model; its text is for the operator."""
+    logger.error("unavailable", extra={"details": {"reason": str(error)}})
+    return RefusedError(
+        503, "unavailable", "the model or the log cannot be used: nothing was decided or read"
+    ).response()
+
+
+# --- being watched -------------------------------------------------------------------------------
+
+watching = APIRouter()
+
+
+@watching.get("/", include_in_schema=False)
+async def root() -> dict[str, str]:
+    """Where to read on."""
+    return {"service": "casting inspection", "api": "/openapi.json"}
+
+
+@watching.get("/healthz")
+async def healthz() -> answers.Health:
+    """The process lives."""
+    return answers.Health(status="ok")
+
+
+@watching.get("/readyz", responses={503: {"model": answers.Health}})
+async def readyz(request: Request, response: Response) -> answers.Health:
+    """Parts are taken: the model is loaded, the log can be written, the service is not ending."""
+    batcher = request.app.state.service.batcher
+    reason = ""
+    if batcher is None or not batcher.is_running:
+        reason = "starting or ending"
+    elif batcher.is_failing:
+        reason = "the last parts could not be judged or recorded"
+    if reason:
+        response.status_code = 503
+    return answers.Health(status="unavailable" if reason else "ready", reason=reason)
+
+
+@watching.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    registry = request.app.state.service.metrics.registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+# --- inspecting ----------------------------------------------------------------------------------
+
+
+inspecting = APIRouter(
+    prefix="/v1",
+    # For the OpenAPI document; the guard has compared it before the body is read
+    dependencies=[
+        Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
+        Depends(only_known_parameters),
+    ],
+    responses=ERRORS,
+)
+
+
+@inspecting.get("/model")
+async def model(request: Request) -> answers.ModelCard:
+    """Which model judges, how it decides, and its figures."""
+    predictor = request.app.state.service.predictor
+    checkpoint = predictor.checkpoint
+    same = (
+        "class_names", "image_size_px", "temperature", "data", "protocol", "validation",
+        "operating_point",
+    )  # fmt: skip
+    return answers.ModelCard(
+        model=predictor.model_id,
+        sha256=predictor.sha256,
+        threshold=predictor.threshold,
+        review=list(predictor.review) if predictor.review else None,
+        engine="torch" if checkpoint.weights else "onnx",
+        recipe=str(checkpoint.training.get("recipe") or ""),
+        weights=str(checkpoint.training.get("weights") or ""),
+        **{name: getattr(checkpoint, name) for name in same},
+    )
+
+
+@inspecting.post("/predict", responses=UNSUPPORTED, openapi_extra={"requestBody": ONE_PHOTOGRAPH})
+async def predict(
+    request: Request, name: Text = None, station: Text = None, lot: Text = None,
+    explain: bool = False,
+) -> answers.ExplainedDecision:  # fmt: skip
+    """Judge one photograph: the field `file` of a form, or the body itself.
+
+    A photograph that cannot be read is recorded and answered with 422.
+    """
+    service: Service = request.app.state.service
+    with service.heatmap_place(explain):
+        service.check_room()
+        own_name, data = await photograph(request)
+        part = part_of(service.settings, name or own_name, data, station, lot)
+        (inspected,), elapsed_ms = await service.inspect([part])
+        decision = answers.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
+        note(request, [decision])
+        if decision.status == "error":
+            raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
+        heatmap = await service.heatmap(data, inspected.prediction) if explain else None
+    return answers.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
+
+
+@inspecting.post(
+    "/predict/batch", responses=UNSUPPORTED, openapi_extra={"requestBody": PHOTOGRAPHS}
+)
+async def predict_batch(
+    request: Request, station: Text = None, lot: Text = None
+) -> answers.Decisions:
+    """Judge the photographs in the fields `files` of a form, at most 64.
+
+    One that cannot be read is in its place, with status 'error' and no decision.
+    """
+    service: Service = request.app.state.service
+    service.check_room()
+    if media_type(request) != "multipart/form-data":
+        raise RefusedError(415, "unsupported", "send the photographs as fields 'files' of a form")
+    files = await form_files(request, "files", MAX_BATCH_PARTS)
+    parts = [part_of(service.settings, name, data, station, lot) for name, data in files]
+    found, elapsed_ms = await service.inspect(parts)
+    model_id = service.predictor.model_id
+    decisions = [answers.Decision.of(one, model_id, elapsed_ms) for one in found]
+    note(request, decisions)
+    return answers.Decisions(results=decisions)
+
+
+@inspecting.post("/verdicts", status_code=201, responses=UNKNOWN)
+def verdicts(request: Request, body: answers.PersonsVerdict) -> answers.RecordedVerdict:
+    """Record what a person found about a part; of several verdicts on it the latest counts."""
+    with InspectionLog(request.app.state.service.settings.log, "append") as log:
+        if not search(log, number=body.inspection_id):
+            raise RefusedError(404, "not_found", f"there is no inspection {body.inspection_id}")
+        number = log.add_verdict(body.inspection_id, body.verdict, body.person, body.note)
+    return answers.RecordedVerdict(verdict_id=number, **body.model_dump())
+
+
+@inspecting.get("/inspections")
+def inspections(
+    request: Request,
+    decision: Literal["ok", "defect", "review", "error"] | None = None,
+    station: Text = None,
+    lot: Text = None,
+    sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    since: Time = None,
+    until: Time = None,
+    awaiting: bool = False,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
+) -> answers.Inspections:
+    """Records of the log, the newest first; `next_before` leads to the next page.
+
+    `since` and `until` (not included) are UTC times or their beginnings; `awaiting`: parts for
+    review on which no person has spoken yet.
+    """
+    with InspectionLog(request.app.state.service.settings.log) as log:
+        found = search(
+            log,
+            decisions=[] if decision is None else ["" if decision == "error" else decision],
+            station=station, lot=lot, sha256=sha256, since=utc(since), until=utc(until),
+            awaiting=awaiting,
+            before=before, limit=limit + 1,
+        )  # fmt: skip
+    page = found[:limit]
+    return answers.Inspections(
+        inspections=[answers.LoggedInspection.of_record(one) for one in page],
+        next_before=page[-1].id if len(found) > limit else None,
+    )
+
+
+def part_of(
+    settings: Settings, name: str, data: bytes, station: str | None, lot: str | None
+) -> Part:
+    """A photograph and what the log shall say about it."""
+    return Part(
+        file_name(name),
+        data,
+        settings.station if station is None else plain(station),
+        settings.lot if lot is None else plain(lot),
+    )
+
+
+def note(request: Request, decisions: list[answers.Decision]) -> None:
+    """Put the decisions into the request's line of the service's log."""
+    request.state.log = {
+        "inspections": [one.inspection_id for one in decisions],
+        "decisions": [one.decision or "error" for one in decisions],
+    }

@@ -1,0 +1,150 @@
+"""What the service's routes work with: the model, the queue, the heatmaps, the metrics."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from prometheus_client import Gauge
+
+from service.batching import Batcher, QueueFullError
+from inspection.explanation import explain_judged, explainer_of, png
+from inspection.heatmap import Explainer
+from inspection.recording import Inspected, Part
+from inspection.predictor import Prediction, Predictor, load_predictor
+from traceability.log import DEFAULT_LOG
+from service.middleware import Metrics, RefusedError, logger, too_busy
+
+T = TypeVar("T")
+HEATMAPS_WAITING = 8
+HEATMAP_PX = 1500  # the longer side, at most
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the service runs; the defaults are predict.py's."""
+
+    checkpoint: Path | None = None
+    device: str | None = None
+    engine: str | None = None
+    threshold: float | None = None
+    review: tuple[float, float] | None = None
+    log: Path = DEFAULT_LOG
+    station: str = ""  # of parts whose request names none
+    lot: str = ""
+    api_key: str | None = None  # without one only programs on this machine are served
+    queue_limit: int = 128  # parts that wait or are being judged
+
+
+class Service:
+    """The running service."""
+
+    def __init__(self, settings: Settings, predictor: Predictor | None = None):
+        self.settings, self.predictor = settings, predictor
+        self.metrics = Metrics()
+        self.explainer: Explainer | None = None
+        self.batcher: Batcher | None = None
+        self.heatmaps_waiting, self.heatmap_turn = 0, asyncio.Lock()
+        depth = Gauge("casting_queue_parts", "Parts that wait", registry=self.metrics.registry)
+        depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
+
+    def open(self) -> None:
+        """Load the model unless there is one, start the queue.
+
+        Raises:
+            UserError: no usable model or log.
+        """
+        s = self.settings
+        self.predictor = self.predictor or in_own_thread(
+            lambda: load_predictor(
+                s.checkpoint, s.device, s.engine, s.threshold, s.review
+            ).warm_up()
+        )
+        self.explainer = in_own_thread(lambda: explainer_of(self.predictor))
+        batcher = Batcher(self.predictor, s.log, s.queue_limit, self.metrics.batches.observe)
+        batcher.start()
+        self.batcher = batcher
+
+    def close(self) -> None:
+        """Answer what waits, then end."""
+        self.batcher.stop()
+
+    def check_room(self) -> None:
+        """Raise RefusedError when no part can be taken, before its body is read."""
+        try:
+            self.batcher.check_room()
+        except QueueFullError as full:
+            raise too_busy(full.retry_after_s, str(full)) from None
+
+    async def inspect(self, parts: Sequence[Part]) -> tuple[list[Inspected], float]:
+        """Recorded decisions, and how many milliseconds they took from here.
+
+        Raises:
+            RefusedError: there is no room.
+            UserError: they could not be recorded; then there is no decision.
+        """
+        started = time.perf_counter()
+        try:
+            waiting = self.batcher.submit(parts)
+        except QueueFullError as full:
+            raise too_busy(full.retry_after_s, str(full)) from None
+        found = await asyncio.wrap_future(waiting)
+        for one in found:
+            p = one.prediction
+            self.metrics.decisions.labels(p.decision or "error", p.predicted_class).inc()
+        return found, (time.perf_counter() - started) * 1000
+
+    @contextmanager
+    def heatmap_place(self, wanted: bool) -> Iterator[None]:
+        """Holds a place among those who wait for heatmaps, from before the part is judged.
+
+        Raises:
+            RefusedError: there can be no heatmap, or too many wait.
+        """
+        if not wanted:
+            yield
+            return
+        if self.explainer is None:
+            raise RefusedError(
+                422, "no_heatmaps", "an ONNX model has no heatmaps; serve its checkpoint"
+            )
+        if self.heatmaps_waiting >= HEATMAPS_WAITING:
+            raise too_busy(1, "too many heatmaps are waiting")
+        self.heatmaps_waiting += 1
+        try:
+            yield
+        finally:
+            self.heatmaps_waiting -= 1
+
+    async def heatmap(self, data: bytes, prediction: Prediction) -> str | None:
+        """The photograph under its heatmap, a PNG in base64; one at a time, beside the queue.
+
+        None when it cannot be drawn: the decision is recorded and must be answered all the same.
+        """
+
+        def draw() -> str:
+            (one,) = explain_judged(self.explainer, [(data, prediction)], HEATMAP_PX)
+            return base64.b64encode(png(one.overlay())).decode()
+
+        try:
+            async with self.heatmap_turn:
+                return await asyncio.to_thread(in_own_thread, draw)
+        except Exception:
+            logger.exception("no heatmap")
+            return None
+
+
+def in_own_thread(work: Callable[[], T]) -> T:
+    """The result of work done by a thread that then ends.
+
+    OpenMP keeps helpers for every thread that has ever computed, and when there are more of them
+    than cores, all sleep at every step: on two cores a part then takes 30 ms instead of 17. So
+    while the service runs only the queue's thread has helpers.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()

@@ -1,0 +1,169 @@
+"""What the service answers: the shapes in its OpenAPI document."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from inspection.recording import Inspected, plain
+from traceability.search import Found, Verdict
+
+MODEL_DIGITS = 12  # of the SHA-256 of the model's file, as in inspections.csv
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_plain)]
+
+
+class Answer(BaseModel):
+    """A JSON object that has these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True, protected_namespaces=())
+
+
+class Decision(Answer):
+    """A part's verdict."""
+
+    inspection_id: int = Field(description="its number in the inspection log")
+    name: str = Field(description="the file's name; a station records its path")
+    sha256: str = Field(description="of the bytes that were judged")
+    status: str = Field(description="'ok' (judged) or 'error' (could not be read)")
+    decision: str = Field(description="'ok', 'defect', 'review', or empty when it was not judged")
+    predicted_class: str
+    prob_defect: float | None = Field(description="0 to 1")
+    threshold: float = Field(description="defects are parts with prob_defect from here on")
+    model: str = Field(description="first 12 digits of the SHA-256 of the model's file")
+    latency_ms: float = Field(description="from the complete request to the recorded decision")
+    error: str = Field(description="why it could not be judged")
+
+    @classmethod
+    def of(cls, inspected: Inspected, model: str, latency_ms: float) -> "Decision":
+        """The answer on a part."""
+        p = inspected.prediction
+        return cls(
+            inspection_id=inspected.id, name=inspected.name, sha256=p.sha256, status=p.status,
+            decision=p.decision, predicted_class=p.predicted_class, prob_defect=p.prob_defect,
+            threshold=p.threshold, model=model, latency_ms=round(latency_ms, 2), error=p.error,
+        )  # fmt: skip
+
+
+class ExplainedDecision(Decision):
+    """A part's verdict, with what speaks for a defect when it was asked for."""
+
+    heatmap_png: str | None = Field(
+        None,
+        description="the photograph under its heatmap, base64, at most 1500 px; null when it was "
+        "not asked for, or not possible",
+    )
+
+
+class Decisions(Answer):
+    """The verdicts on several parts, in the order of the files."""
+
+    results: list[Decision]
+
+
+class PersonsVerdict(Answer):
+    """What a person found about an inspected part."""
+
+    inspection_id: int = Field(ge=1, le=2**63 - 1)
+    verdict: str = Field(pattern="^(ok|defect)$")
+    person: Line = Field(min_length=1, max_length=100)
+    note: Line = Field("", max_length=1000)
+
+
+class RecordedVerdict(PersonsVerdict):
+    """And its number in the log."""
+
+    verdict_id: int
+
+
+class VerdictOnRecord(Answer):
+    """A person's verdict in the log."""
+
+    verdict: str
+    person: str
+    note: str
+    time: str
+
+    @classmethod
+    def of(cls, found: Verdict) -> "VerdictOnRecord":
+        """The answer on a verdict of the log."""
+        return cls.model_validate(found)
+
+
+class LoggedInspection(Decision):
+    """A record of the log; `latency_ms` is the work on this part alone."""
+
+    time: str = Field(description="UTC, ISO 8601")
+    station: str
+    lot: str
+    brightness: float | None = Field(description="mean grey value, 0 to 255")
+    person_says: VerdictOnRecord | None = Field(description="the latest verdict of a person")
+
+    @classmethod
+    def of_record(cls, found: Found) -> "LoggedInspection":
+        """The answer on a record."""
+        same = (
+            "sha256", "status", "decision", "predicted_class", "prob_defect", "threshold",
+            "latency_ms", "error", "time", "station", "lot", "brightness",
+        )  # fmt: skip
+        spoken = found.person_says
+        return cls(
+            inspection_id=found.id,
+            name=found.file,
+            model=found.model[:MODEL_DIGITS],
+            person_says=VerdictOnRecord.of(spoken) if spoken else None,
+            **{name: getattr(found, name) for name in same},
+        )
+
+
+class Inspections(Answer):
+    """A page of the log, the newest first."""
+
+    inspections: list[LoggedInspection]
+    next_before: int | None = Field(description="the next page: ?before=...; null on the last")
+
+
+class ModelCard(Answer):
+    """The model that judges."""
+
+    model: str
+    sha256: str
+    class_names: list[str]
+    image_size_px: int
+    threshold: float
+    review: list[float] | None = Field(description="low, high: in between a person decides")
+    temperature: float
+    engine: str = Field(description="'torch' or 'onnx'")
+    data: str = Field(description="what it was trained on")
+    protocol: str
+    recipe: str
+    weights: str = Field(description="what it started from")
+    validation: dict[str, float] = Field(
+        description="on its validation images, at its own threshold"
+    )
+    operating_point: dict | None = Field(description="how the threshold came about")
+
+
+class Health(Answer):
+    """Whether the process lives, or takes parts."""
+
+    status: str
+    reason: str = ""
+
+
+class ErrorDetails(Answer):
+    """What went wrong."""
+
+    code: str
+    message: str
+    inspection_id: int | None = Field(description="of a part that was recorded as unreadable")
+
+
+class Error(Answer):
+    """The one shape of all errors."""
+
+    error: ErrorDetails

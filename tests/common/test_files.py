@@ -1,0 +1,220 @@
+"""Files are never half-written, and a script ends with one line and the right exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.files import (
+    ROOT,
+    UserError,
+    cache_folder,
+    count_of,
+    is_defect,
+    sha256_of_file,
+    usable_folder,
+    write_atomic,
+    write_csv,
+    write_json,
+)
+
+DIE_AT = """
+import os, signal, sys
+from common.files import write_atomic
+setattr(os, sys.argv[2], lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+write_atomic(sys.argv[1], "new")
+"""
+
+SMALL_DISK = """
+import resource, sys
+from common.files import run_script, write_atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+run_script(lambda: write_atomic(sys.argv[1], b"n" * 10_000))
+"""
+
+SCRIPT = """
+import os, signal
+from common.files import UserError, run_script
+# A shell's background job, and so its children, ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def main():
+    try:
+        {body}
+    finally:
+        print("cleaned up")
+run_script(main)
+"""
+
+
+def child(code, *arguments):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_write_replaces_the_file_and_creates_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    write_atomic(path, "old")
+    write_atomic(path, "größer")
+    assert path.read_bytes() == "größer".encode()
+    write_atomic(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch, step):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(UserError, match=r"file\.txt: No space left on device") as caught:
+        write_atomic(path, "new")
+    assert caught.value.exit_code == 1
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_kill_while_writing_keeps_the_old_file(tmp_path, step):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    assert child(DIE_AT, path, step).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_full_disk_is_one_line_with_the_path_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    result = child(SMALL_DISK, path)
+    assert result.returncode == 1
+    assert result.stderr == f"error: cannot write {path}: File too large\n"
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_write_below_a_file_is_refused_with_its_path(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write .*file/split\.csv"):
+        write_atomic(tmp_path / "file" / "split.csv", "new")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "stderr"),
+    [
+        ("return 0", 0, ""),
+        ("return 3", 3, ""),
+        ("raise UserError('no such folder: x')", 2, "error: no such folder: x\n"),
+        ("raise UserError('disk full', 1)", 1, "error: disk full\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "interrupted\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143, "terminated\n"),
+    ],
+)
+def test_script_ends_with_one_line_and_its_exit_code(body, code, stderr):
+    result = child(SCRIPT.format(body=body))
+    assert (result.returncode, result.stderr) == (code, stderr)
+    assert result.stdout == "cleaned up\n"
+
+
+def test_a_bug_is_not_disguised_as_a_user_error():
+    result = child(SCRIPT.format(body="raise ValueError('a bug')"))
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_usable_folder_is_created_and_left_empty(tmp_path):
+    folder = usable_folder(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert os.listdir(folder) == []
+
+
+def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(UserError, match=f"cannot use {folder} .*--out") as caught:
+            usable_folder(folder)
+        assert caught.value.exit_code == 2
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that takes no files")
+def test_folder_that_takes_no_files_is_refused():
+    with pytest.raises(UserError, match="cannot use /proc"):
+        usable_folder("/proc")
+
+
+def test_cache_lies_where_the_variable_says_else_in_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("CASTING_CACHE", "")
+    assert cache_folder() == ROOT / ".cache"
+    monkeypatch.delenv("CASTING_CACHE")
+    assert cache_folder() == ROOT / ".cache"
+
+
+@pytest.mark.parametrize(
+    ("label", "defect"),
+    [
+        ("ok_front", False),
+        ("OK", False),
+        ("okay", False),
+        ("def_front", True),
+        ("blow_hole", True),
+        ("not_ok", True),
+    ],
+)
+def test_only_labels_that_begin_with_ok_are_good(label, defect):
+    assert is_defect(label) is defect
+
+
+def test_csv_and_json_read_back(tmp_path):
+    write_csv(tmp_path / "a.csv", ["path", "n"], [("a, b", 1), ('"c"', 2)])
+    assert (tmp_path / "a.csv").read_bytes() == b'path,n\n"a, b",1\n"""c""",2\n'
+    write_json(tmp_path / "a.json", {"n": [1, None]})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == {"n": [1, None]}
+    assert text.endswith("}\n")
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, example B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of_file(tmp_path / "abc") == expected
+
+
+def test_counts_read_as_english():
+    assert [count_of(n, "image") for n in (0, 1, 7348)] == ["0 images", "1 image", "7,348 images"]
+
+
+def run_without_reader(body):
+    """Exit code and errors of a script whose standard output is a pipe that nobody reads."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"from common import run_script\n{body}"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("code", [0, 4])
+def test_a_reader_that_leaves_at_the_end_does_not_change_the_exit_code(code):
+    body = f"def main():\n    print('x')\n    return {code}\nrun_script(main)"
+    assert run_without_reader(body) == (code, b"")
+
+
+def test_work_cut_short_by_a_closed_pipe_is_no_success():
+    body = "def main():\n    for _ in range(100000): print('line')\n    return 0\nrun_script(main)"
+    assert run_without_reader(body) == (141, b"")

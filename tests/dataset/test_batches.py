@@ -1,0 +1,447 @@
+"""The store holds the right pixels whatever happens to its cache; batches repeat bit for bit."""
+
+import os
+import resource
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+
+from dataset import batches as data
+from dataset.augmentation import AUGMENTATIONS
+from common.files import UserError
+from dataset.batches import (
+    Batches,
+    describe_store,
+    make_batches,
+    open_store,
+    order_by_castings,
+    order_by_classes,
+    seeded,
+)
+from data_split import load_split
+from dataset.listing import ImageRow, hashed
+
+CPU = torch.device("cpu")
+SIZE_PX = 16
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty folder for the store's files."""
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Folder and rows of six pictures with a value of their own each."""
+    root = tmp_path / "pictures"
+    rows = []
+    for n in range(6):
+        path = f"train/{'ok' if n % 2 else 'def'}/{n}.png"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 20), 40 * n + 10, np.uint8)).save(root / path)
+        rows.append(ImageRow(path, path.split("/")[1], "val" if n > 3 else "train"))
+    return root, hashed(root, rows)
+
+
+def no_decoding(monkeypatch):
+    def fail(path, size_px):
+        raise AssertionError(f"{path} is decoded again")
+
+    monkeypatch.setattr(data, "read_resized", fail)
+
+
+def values(store):
+    return [int(image[0, 0]) for image in store]
+
+
+def store_file(cache):
+    return next(cache.glob("*.u8"))
+
+
+def random_batches(n=22, **options):
+    """Batches of 4 of random pixels; each target is the number of its image."""
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, 12, 12), np.uint8))
+    defaults = {"batch_size": 4, "device": CPU, "shuffle": True}
+    return Batches(pixels, torch.arange(n), **(defaults | options))
+
+
+def order_of(batches, epoch):
+    return torch.cat([targets for _, targets in batches.epoch(epoch)]).tolist()
+
+
+def same(first, second):
+    return len(first) == len(second) and all(
+        torch.equal(a, b)
+        for pair in zip(first, second, strict=True)
+        for a, b in zip(*pair, strict=True)
+    )
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_px", [32, 61, 100])
+def test_store_holds_what_torchvision_resizes(castings, size_px):
+    rows, _ = load_split(castings)
+    rows = rows[::8]
+    store = open_store(castings, rows, size_px, cache=False)
+    assert (store.shape, store.dtype) == ((len(rows), size_px, size_px), np.uint8)
+    resize = transforms.Resize((size_px, size_px))
+    for row, pixels in zip(rows, store, strict=True):
+        with Image.open(castings / row.path) as image:
+            expected = np.asarray(resize(image.convert("RGB"))).astype(int)
+        assert np.abs(expected - pixels[..., None]).max() <= 1, row.path
+
+
+def test_store_follows_the_order_of_rows(pictures, cache):
+    root, rows = pictures
+    assert values(open_store(root, rows, SIZE_PX)) == [10, 50, 90, 130, 170, 210]
+    assert values(open_store(root, rows[::-1], SIZE_PX)) == [210, 170, 130, 90, 50, 10]
+    assert values(open_store(root, rows[2:4], SIZE_PX)) == [90, 130]
+
+
+def test_second_opening_reads_the_cache(pictures, cache, monkeypatch):
+    root, rows = pictures
+    first = np.array(open_store(root, rows, SIZE_PX))
+    no_decoding(monkeypatch)
+    assert np.array_equal(open_store(root, rows, SIZE_PX), first)
+    with pytest.raises(AssertionError, match="decoded again"):  # another size is another store
+        open_store(root, rows, SIZE_PX + 1)
+
+
+def test_cached_store_cannot_be_written_to_by_accident(pictures, cache):
+    store = open_store(*pictures, SIZE_PX)
+    with pytest.raises(ValueError, match="read-only"):
+        store[0] = 0
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda file: file.write_bytes(file.read_bytes()[:-1]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.unlink(),
+        lambda file: file.with_suffix(".json").unlink(),
+        lambda file: file.with_suffix(".json").write_text('{"crc'),
+        lambda file: file.with_suffix(".json").write_text("[1]"),
+    ],
+    ids=["bit flipped", "truncated", "empty", "gone", "no sum", "half a sum", "other sum"],
+)
+def test_damaged_cache_is_made_anew(pictures, cache, monkeypatch, damage):
+    expected = np.array(open_store(*pictures, SIZE_PX))
+    damage(store_file(cache))
+    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+    no_decoding(monkeypatch)
+    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+
+
+def test_changed_image_is_noticed(pictures, cache):
+    root, rows = pictures
+    open_store(root, rows, SIZE_PX)
+    Image.fromarray(np.full((20, 20), 99, np.uint8)).save(root / rows[3].path)
+    assert values(open_store(root, hashed(root, rows), SIZE_PX)) == [10, 50, 90, 99, 170, 210]
+
+
+def test_store_without_cache_leaves_no_file(pictures, cache):
+    store = open_store(*pictures, SIZE_PX, cache=False)
+    assert values(store) == [10, 50, 90, 130, 170, 210]
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_all_unreadable_images_are_listed_and_nothing_is_kept(pictures, cache, use_cache):
+    root, rows = pictures
+    for n in (1, 4):
+        (root / rows[n].path).write_bytes(b"<html>")
+    with pytest.raises(UserError, match="2 unreadable images") as caught:
+        open_store(root, rows, SIZE_PX, cache=use_cache)
+    assert all(f"{rows[n].path}: not an image" in str(caught.value) for n in (1, 4))
+    assert not cache.exists() or os.listdir(cache) == []
+
+
+def test_cache_folder_that_cannot_be_used_is_named_with_what_to_do(pictures, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CASTING_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"cannot write .*file/images.*--no-cache"):
+        open_store(*pictures, SIZE_PX)
+
+
+def test_full_disk_is_a_user_error_that_leaves_nothing_behind(pictures, cache):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*images.*File too large.*--no-cache"):
+            open_store(*pictures, SIZE_PX)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(cache) == []
+
+
+def test_store_is_described_for_people():
+    text = describe_store(np.zeros((1250, 40, 40), np.uint8))
+    assert text == "1,250 images at 40 px, 2 MB"
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_every_image_comes_once_an_epoch_with_its_own_target():
+    batches = random_batches()
+    found = list(batches.epoch(3))
+    assert [len(targets) for _, targets in found] == [4, 4, 4, 4, 4, 2]
+    assert len(batches) == 6
+    assert sorted(order_of(batches, 3)) == list(range(22))
+    for images, targets in found:
+        assert (images.shape[1:], images.dtype) == ((1, 12, 12), torch.float32)
+        assert torch.equal(images, batches.pixels[targets].unsqueeze(1) / 255)
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    expected = order_of(random_batches(seed=5), 2)
+    torch.manual_seed(123)
+    batches = random_batches(seed=5)
+    order_of(batches, 0)
+    assert order_of(batches, 2) == expected
+    others = [order_of(random_batches(seed=s), e) for s, e in ((5, 1), (4, 2), (2, 5))]
+    assert expected not in others
+
+
+def test_without_shuffling_images_come_in_their_order():
+    assert order_of(random_batches(shuffle=False), 7) == list(range(22))
+
+
+def test_batches_leave_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    list(random_batches(augment="full").epoch())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_epoch_continued_in_the_middle_is_the_tail_bit_for_bit(kind):
+    whole = list(random_batches(augment=kind).epoch(4))
+    for done in range(len(whole) + 1):
+        tail = list(random_batches(augment=kind).epoch(4, first_step=done))
+        assert same(tail, whole[done:])
+
+
+@pytest.mark.parametrize("kind", ["flip", "full"])
+def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
+    n = 8
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
+    batches = Batches(pixels.repeat(n, 1, 1), torch.arange(n), 4, CPU, augment=kind)
+    first, second = (torch.stack([images for images, _ in batches.epoch(e)]) for e in (0, 1))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+@given(images=st.integers(1, 40), batch_size=st.integers(1, 9), ranks=st.integers(1, 5))
+def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, ranks):
+    alone = random_batches(images, batch_size=batch_size)
+    for step in range(len(alone)):
+        shares = [
+            replace(alone, rank=rank, ranks=ranks).share(step) for rank in range(ranks)
+        ]  # fmt: skip
+        places = [place for share in shares for place in range(share.start, share.stop)]
+        assert places == list(range(alone.share(step).start, alone.share(step).stop))
+        assert len(places) == alone.size_of_batch(step)
+        sizes = [share.stop - share.start for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert sizes[0] >= 1  # the first process's BatchNorm statistics are the ones that count
+
+
+def test_processes_cut_the_same_epoch():
+    whole = list(random_batches(9).epoch(2))
+    parts = [list(random_batches(9, rank=rank, ranks=2).epoch(2)) for rank in (0, 1)]
+    for step, (_, targets) in enumerate(whole[:-1]):
+        assert torch.equal(targets, torch.cat([part[step][1] for part in parts]))
+    # Of the last batch's one image the second process has no share; it gets that image all the same
+    assert [part[-1][1].tolist() for part in parts] == [whole[-1][1].tolist()] * 2
+
+
+def test_processes_augment_their_shares_differently():
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
+    alike = random_batches(8, augment="full", batch_size=8)
+    alike.pixels = pixels.repeat(8, 1, 1)
+    first, second = (
+        next(iter(replace(alike, rank=rank, ranks=2).epoch()))[0] for rank in (0, 1)
+    )  # fmt: skip
+    assert not torch.equal(first, second)
+
+
+# --- which images make an epoch ------------------------------------------------------------------
+
+castings_of_images = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40)
+
+
+@given(castings=castings_of_images, images=st.integers(1, 100), epoch=st.integers(0, 5))
+def test_every_casting_comes_equally_often_whatever_its_images(castings, images, epoch):
+    order = order_by_castings(castings, images, seeded(0, epoch)).tolist()
+    assert len(order) == images
+    assert set(order) <= set(range(len(castings)))
+    names = set(castings)
+    times = [sum(castings[i] == name for i in order) for name in names]
+    assert max(times) - min(times) <= 1
+    for start in range(0, images, len(names)):  # each round takes every casting once
+        taken = [castings[i] for i in order[start : start + len(names)]]
+        assert len(set(taken)) == len(taken)
+
+
+@given(castings=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+def test_every_image_of_a_casting_has_its_turn(castings):
+    order = order_by_castings(castings, 600, seeded(1))
+    # Of 12 images one is left out of 200 draws three times in ten million.
+    assert set(order.tolist()) == set(range(len(castings)))
+
+
+def test_castings_come_in_another_order_each_round_and_epoch():
+    castings = list("abcdefghijklmnopqrst")
+    orders = [order_by_castings(castings, 40, seeded(0, epoch)).tolist() for epoch in (0, 1)]
+    rounds = [order[start : start + 20] for order in orders for start in (0, 20)]
+    assert all(sorted(order) == list(range(20)) for order in rounds)
+    assert len(set(map(tuple, rounds))) == 4
+
+
+def sampled(castings, **options):
+    """Batches that draw by castings; each target is the number of its image."""
+    return random_batches(len(castings), sampler="casting", castings=castings, **options)
+
+
+def test_order_by_castings_depends_on_seed_and_epoch_only():
+    castings = ["a", "b", "b", "c", "c", "c", "d", "e"]
+    expected = order_of(sampled(castings, seed=5), 2)
+    torch.manual_seed(123)
+    assert order_of(sampled(castings, seed=5), 2) == expected
+    others = [order_of(sampled(castings, seed=s), e) for s, e in ((5, 1), (4, 2), (2, 5))]
+    assert expected not in others
+
+
+def test_batches_by_castings_hold_the_images_of_their_order():
+    castings = ["a"] * 30 + ["b", "c"]
+    batches = sampled(castings, epoch_size=24)
+    assert (batches.images, len(batches)) == (24, 6)
+    order = order_of(batches, 3)
+    assert order == batches.order(3).tolist()
+    assert [sum(castings[i] == name for i in order) for name in "abc"] == [8, 8, 8]
+    images = torch.cat([images for images, _ in batches.epoch(3)])
+    assert torch.equal(images[:, 0], batches.pixels[order] / 255)
+
+
+@pytest.mark.parametrize("sampler", ["image", "casting"])
+def test_epoch_of_any_size_continued_in_the_middle_is_its_tail(sampler):
+    options = {"sampler": sampler, "castings": ["a", "b"] * 11, "epoch_size": 30}
+    whole = list(random_batches(augment="flip", **options).epoch(4))
+    assert [len(targets) for _, targets in whole] == [4] * 7 + [2]
+    tail = list(random_batches(augment="flip", **options).epoch(4, first_step=5))
+    assert same(tail, whole[5:])
+
+
+def test_classes_alike_and_castings_alike_within_a_class():
+    castings = ["a"] * 30 + ["b"] * 2 + ["c"] * 4 + ["b"] * 4  # b has parts of either class
+    is_defect = torch.tensor([False] * 32 + [True] * 8)
+    order = order_by_classes(castings, is_defect, 24, seeded(3)).tolist()
+    drawn = Counter((castings[i], bool(is_defect[i])) for i in order)
+    assert drawn == {("a", False): 6, ("b", False): 6, ("c", True): 6, ("b", True): 6}
+    assert order != order_by_classes(castings, is_defect, 24, seeded(4)).tolist()
+    assert len(order_by_classes(castings, is_defect, 7, seeded(3))) == 7
+
+
+def with_drawn_defects(**options) -> Batches:
+    pixels = torch.full((40, 64, 64), 150, dtype=torch.uint8)
+    is_defect = torch.arange(40) % 2 == 0
+    defaults = {"is_defect": is_defect, "drawn_defects": 0.5, "augment": "strong"}
+    return Batches(pixels, torch.arange(40), 8, CPU, **(defaults | options))
+
+
+def test_defects_are_drawn_on_good_parts_only_and_on_the_share_asked_for():
+    batches = with_drawn_defects(drawn_defects=1.0)
+    images = torch.cat([images for images, _ in batches.epoch()])
+    assert images.shape == (40, 2, 64, 64)
+    marked = images[:, 1].amax((1, 2)) > 0
+    assert not marked[::2].any()
+    assert marked[1::2].float().mean() > 0.7
+    half = torch.cat([i for e in range(5) for i, _ in with_drawn_defects().epoch(e)])[:, 1]
+    assert 0.3 < (half.amax((1, 2)) > 0)[1::2].float().mean() < 0.6
+
+
+def test_drawn_defects_go_on_in_the_middle_of_an_epoch():
+    whole = list(with_drawn_defects(shuffle=True).epoch(2))
+    assert same(list(with_drawn_defects(shuffle=True).epoch(2, first_step=3)), whole[3:])
+
+
+@pytest.mark.parametrize("size", [10, 22, 23, 44, 50])
+def test_epoch_size_takes_images_equally_often(size):
+    batches = random_batches(epoch_size=size)
+    order = order_of(batches, 0)
+    times = [order.count(image) for image in range(22)]
+    assert len(order) == batches.images == size
+    assert max(times) - min(times) <= 1
+    assert order_of(batches, 1) != order
+
+
+def test_epoch_as_large_as_the_set_is_the_usual_one():
+    assert order_of(random_batches(epoch_size=22), 3) == order_of(random_batches(), 3)
+    assert order_of(random_batches(epoch_size=5, shuffle=False), 3) == list(range(5))
+
+
+def test_split_brings_the_castings_of_its_own_images(pictures, cache):
+    root, rows = pictures
+    rows = [replace(row, casting=f"casting {n // 2}") for n, row in enumerate(rows)]
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 2, "sampler": "casting", "epoch_size": 8}
+    batches = make_batches(store, rows, "train", ["def", "ok"], CPU, **options)
+    assert list(batches.castings) == ["casting 0", "casting 0", "casting 1", "casting 1"]
+    order = batches.order(0)
+    assert sorted((order // 2).tolist()) == [0] * 4 + [1] * 4
+
+
+# --- batches of one split ------------------------------------------------------------------------
+
+
+def test_split_has_its_own_images_and_class_indices(pictures, cache):
+    root, rows = pictures
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 3}
+    for split, numbers in (("train", [0, 1, 2, 3]), ("val", [4, 5])):
+        for names in (["def", "ok"], ["ok", "def"]):
+            found = list(make_batches(store, rows, split, names, CPU, **options).epoch())
+            images = torch.cat([images for images, _ in found])
+            greys = (images[:, 0, 0, 0] * 255).round().int().tolist()
+            assert greys == [40 * n + 10 for n in numbers]
+            targets = torch.cat([targets for _, targets in found]).tolist()
+            assert [names[t] for t in targets] == [rows[n].label for n in numbers]
+
+
+def test_store_on_disk_and_tensor_in_memory_give_the_same_batches(pictures, cache):
+    root, rows = pictures
+    rows = [replace(row, split="train") for row in rows]
+    store = open_store(root, rows, SIZE_PX)
+    options = {"batch_size": 4, "shuffle": True, "augment": "full", "seed": 3}
+    on_disk = make_batches(store, rows, "train", ["def", "ok"], CPU, **options)
+    pixels = torch.from_numpy(np.array(store))
+    in_memory = Batches(pixels, on_disk.targets, device=CPU, **options)
+    assert same(list(on_disk.epoch(1)), list(in_memory.epoch(1)))
+
+
+def test_empty_split_is_refused_by_name(pictures, cache):
+    store = open_store(*pictures, SIZE_PX)
+    with pytest.raises(UserError, match="'test' holds no image"):
+        make_batches(store, pictures[1], "test", ["def", "ok"], CPU, batch_size=2)

@@ -1,0 +1,71 @@
+"""Training leaves its validation verdicts beside the checkpoint, as predict.py gives them."""
+
+import pytest
+
+from common.files import ROOT, UserError, is_defect
+from metrics.decisions import count_decisions
+from model import load_checkpoint
+from inspection.predictor import load_predictor
+from dataset.validation_scores import read_validation, validation_path, write_validation
+
+
+@pytest.mark.parametrize("folder", ["trained", "trained_for_use"])
+def test_the_verdicts_are_those_of_the_checkpoint(folder, request, castings):
+    import csv
+
+    out = request.getfixturevalue(folder)
+    with open(out / "split.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "val"]
+    predictor = load_predictor(out / "best.pth", "cpu")
+    direct = predictor.predict([castings / row["path"] for row in rows])
+    defective, names, prob_defect = read_validation(out / "best.pth")
+    # In other batches, and written with six digits
+    assert sorted(prob_defect) == pytest.approx(sorted(p.prob_defect for p in direct), abs=1e-5)
+    assert sum(defective) == sum(is_defect(row["label"]) for row in rows)
+    known = "for_use" in folder
+    if known:
+        assert sorted(names) == sorted(row["casting"] for row in rows)
+    checkpoint = predictor.checkpoint
+    counts = count_decisions(defective, prob_defect, checkpoint.threshold)
+    assert counts.missed == checkpoint.validation["missed"]
+    assert counts.false_alarms == checkpoint.validation["false_alarms"]
+
+
+def test_what_was_written_is_read(tmp_path):
+    model = tmp_path / "best.pth"
+    model.write_bytes(b"a model")
+    write_validation(model, ["def_front", "ok_front"], ["a", ""], [0.25, 0.75])
+    assert validation_path(model).name == "best_validation.csv"
+    defective, castings, prob_defect = read_validation(model)
+    assert defective.tolist() == [True, False]
+    assert castings == ["a", ""]
+    assert prob_defect.tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "label,casting\na,b\n", "label,casting,prob_defect\na,b,x"]
+)
+def test_a_missing_or_foreign_file_is_told(tmp_path, content):
+    if content is not None:
+        validation_path(tmp_path / "best.pth").write_text(content)
+    with pytest.raises(UserError, match=r"best_validation\.csv"):
+        read_validation(tmp_path / "best.pth")
+
+
+def test_the_released_ones_are_those_that_its_card_counts():
+    released = ROOT / "checkpoints" / "released.pth"
+    defective, castings, prob_defect = read_validation(released)
+    checkpoint = load_checkpoint(released)
+    counts = count_decisions(defective, prob_defect, checkpoint.threshold)
+    figures = checkpoint.validation
+    assert (counts.missed, counts.defects) == (figures["missed"], figures["defects"])
+    assert (counts.false_alarms, counts.good) == (figures["false_alarms"], figures["good"])
+    assert len(set(castings)) == figures["castings"]
+
+
+def test_another_models_verdicts_are_refused(tmp_path):
+    (tmp_path / "best.pth").write_bytes(b"a model")
+    write_validation(tmp_path / "best.pth", ["ok_front"], [""], [0.5])
+    (tmp_path / "best.pth").write_bytes(b"another one")
+    with pytest.raises(UserError, match="belongs to another model"):
+        read_validation(tmp_path / "best.pth")

@@ -1,0 +1,277 @@
+"""Published figures come from files that scripts wrote, and go into the README unchanged."""
+
+import json
+
+import pytest
+
+from evaluation import published as results
+from common.files import UserError
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(results, "README", tmp_path / "README.md")
+    reference = json.loads((results.ROOT / "docs" / "results.json").read_text())["reference"]
+    (tmp_path / "results.json").write_text(json.dumps({"reference": reference, "runs": {}}))
+    marks = results.MARKS
+    (tmp_path / "README.md").write_text(
+        f"before\n{marks['table'][0]}\nold table\n{marks['table'][1]}\nbetween\n"
+        f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\n"
+        f"{marks['speed'][0]}\nold speed\n{marks['speed'][1]}\n"
+        f"{marks['service'][0]}\nold service\n{marks['service'][1]}\nafter\n"
+    )
+    return tmp_path
+
+
+def rate(count, of, low, high):
+    return {"count": count, "of": of, "rate": count / of, "low": low, "high": high}
+
+
+def metrics(tier="test", protocol="kaggle", **counts):
+    counts = {"defects": 241, "missed": 3, "good": 117, "false_alarms": 1} | counts
+    rates = {
+        "missed_defects": rate(counts["missed"], counts["defects"], 0.001, 0.05),
+        "false_alarms": rate(counts["false_alarms"], counts["good"], 0.0, 0.04),
+        "accuracy": rate(354, 358, 0.97, 1.0),
+    }
+    auc = {"mean": 0.98765, "low": 0.9, "high": 1.0, "folds": [0.98, 0.99], "pooled": 0.97}
+    by_casting = {
+        "missed_defects": rate(2, 40, 0.01, 0.17),
+        "false_alarms": rate(5, 10, 0.19, 0.81),
+        "accuracy": rate(43, 50, 0.7, 0.9),
+    }
+    figures = {
+        "images": 358, "castings": 51, "castings_good": 11, "counts": counts, "rates": rates,
+        "roc_auc": auc, "per_casting": by_casting, "both_labels": ["a"],
+        "confusion_matrix": [[1, 2], [3, 4]],
+    }  # fmt: skip
+    run = {"data": "castings", "protocol": protocol, "weights": "none", "recipe": "small"}
+    return run | {"tiers": {tier: figures}}
+
+
+def publish(pages, content, *options):
+    (pages / "figures.json").write_text(json.dumps(content))
+    assert results.main([*options, str(pages / "figures.json")]) == 0
+    return (pages / "README.md").read_text()
+
+
+AUDIT = {
+    "images": 7000,
+    "castings": 120,
+    "castings_good": 20,
+    "casting_table": [{"casting": "a"}],
+    "held_out_known": {"val": {"count": 9, "of": 10}, "test": {"count": 95, "of": 100}},
+    "identical_to_train": {"val": 3, "test": 4},
+    "copy_lookup": {
+        "val and test": {
+            "images": 110,
+            "counts": {"defects": 60, "missed": 1, "good": 50, "false_alarms": 0},
+            "accuracy": 109 / 110,
+        }
+    },
+}
+
+
+def test_the_reference_stands_there_with_its_known_figures(pages):
+    assert results.main([]) == 0
+    line = next(x for x in (pages / "README.md").read_text().splitlines() if "published sys" in x)
+    for figure in ("356/358", "99.44 %", "2/241", "0/117"):
+        assert figure in line
+
+
+def test_a_run_is_added_and_the_rest_of_the_page_stays(pages):
+    text = publish(pages, metrics(), "--name", "ours")
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old table" not in text
+    assert "old leak" in text  # no audit has been published
+    row = next(line for line in text.splitlines() if "| ours" in line)
+    assert "from scratch, no ImageNet weights" in row
+    assert "354/358" in row
+    assert "3/241 = 1.24 % (0.10 to 5.0)" in row
+    assert "0.988 (0.900 to 1.000)" in row
+    assert "confusion_matrix" not in (pages / "results.json").read_text()
+
+
+def test_castings_never_seen_get_a_line_by_image_and_one_by_casting(pages):
+    text = publish(pages, metrics("castings never seen", "casting"), "--name", "small")
+    by_image, by_casting = [line for line in text.splitlines() if "never seen" in line]
+    assert "2 folds: 358 images" in by_image
+    assert "by casting: 50 castings" in by_casting  # the one with both labels is left out
+    assert "2/40 = 5.0 % (1.00 to 17.0)" in by_casting
+    assert "5/10 = 50.0 %" in by_casting
+    assert "43/50" in by_casting
+
+
+def test_publishing_again_replaces_the_row(pages):
+    for missed in (3, 1):
+        text = publish(pages, metrics(missed=missed), "--name", "ours")
+    assert text.count("| ours") == 1
+    assert "1/241" in text
+
+
+def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
+    text = publish(pages, AUDIT)
+    assert "| copy lookup, nothing learned | 1/60 = 1.67 % | 0/50 = 0.00 % | 109/110" in text
+    leak = text.split(results.MARKS["leak"][0])[1]
+    for figure in (
+        "7,000 images",
+        "120 castings, 20 of them good",
+        "95 of the 100",
+        "7 of the 110",
+    ):
+        assert figure in leak
+    assert "109 of 110 right: 99.09 %" in leak
+    assert "356/358" in leak
+    assert "casting_table" not in (pages / "results.json").read_text()
+
+
+def test_probes_give_a_sentence_below_the_table(pages):
+    auc = {"mean": 0.81, "low": 0.7, "high": 0.9}
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc | {"mean": 0.49}}}
+    verdict = {"shortcut": False}
+    text = publish(pages, {"probes": probes, "verdict": verdict, "images": 1000})
+    table = text.split(results.MARKS["table"][0])[1].split(results.MARKS["table"][1])[0]
+    assert "is 0.49 (0.70 to 0.90), where whole pictures give 0.81 (0.70 to 0.90)" in table
+    assert "no shortcut was found" in table
+
+
+def test_the_probes_sentence_names_the_models_it_is_about(pages):
+    publish(pages, metrics() | {"checkpoints": {"1": "ab"}}, "--name", "Net A")
+    publish(pages, metrics() | {"checkpoints": {"1": "cd"}}, "--name", "Net B")
+    auc = {"mean": 0.81, "low": 0.7, "high": 0.9}
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
+    found = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
+    page = publish(pages, found | {"checkpoints": {"1": "cd"}})
+    assert "the models of 'Net B' judge by light and background" in page
+    # Less than whole pictures tell, but more than nothing
+    found["probes"]["ring gone"] = {"roc_auc": {"mean": 0.65, "low": 0.55, "high": 0.75}}
+    page = publish(pages, found | {"checkpoints": {"1": "cd"}})
+    assert "light and background are part of what the models of 'Net B' judge by" in page
+
+
+def test_bad_calls_give_one_line_and_change_nothing(pages):
+    before = (pages / "results.json").read_text(), (pages / "README.md").read_text()
+    with pytest.raises(UserError, match="no such file"):
+        results.main(["--name", "x", str(pages / "gone.json")])
+    with pytest.raises(UserError, match=r"needs a metrics\.json"):
+        results.main(["--name", "x"])
+    (pages / "other.json").write_text("{}")
+    with pytest.raises(UserError, match=r"neither a metrics\.json of test\.py"):
+        results.main(["--name", "x", str(pages / "other.json")])
+    (pages / "part.json").write_text('{"tiers": {"test": {}}, "weights": "none"}')
+    with pytest.raises(UserError, match="make it anew"):
+        results.main(["--name", "x", str(pages / "part.json")])
+    (pages / "good.json").write_text(json.dumps(metrics()))
+    with pytest.raises(UserError, match="--name"):
+        results.main([str(pages / "good.json")])
+    (pages / "text.json").write_text("no json")
+    with pytest.raises(UserError, match="not a JSON file"):
+        results.main(["--name", "x", str(pages / "text.json")])
+    assert ((pages / "results.json").read_text(), (pages / "README.md").read_text()) == before
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+
+def machine(gpu=False):
+    return {"gpu": gpu, "device": "NVIDIA X" if gpu else "AMD Y", "threads": 2}
+
+
+SIZE = {"image_size": 224, "batch_size": 16}
+TRAINING = {
+    "benchmark": "train", "machine": machine(), "data": "castings",
+    "variants": [
+        SIZE | {"name": "plain loop, no workers", "epoch_s": 700.0, "ratio_vs_plain": 1.0},
+        SIZE | {"name": "ours, same recipe", "epoch_s": 540.0, "ratio_vs_plain": 1.296},
+    ],
+}  # fmt: skip
+INFERENCE = {
+    "benchmark": "infer", "machine": machine(), "data": "synthetic castings", "network": "local",
+    "image_size": 160, "plain_image_size": 224,
+    "engines": [
+        {"name": "eager PyTorch", "p50_ms": 45.2, "p95_ms": 51.0, "ratio_vs_eager": 1.0},
+        {"name": "predict.py", "p50_ms": 40.4, "p95_ms": 48.6, "ratio_vs_eager": 1.119},
+    ],
+}  # fmt: skip
+
+
+def test_benchmarks_are_published_as_ratios_and_what_is_missing_is_said(pages):
+    publish(pages, TRAINING)
+    page = publish(pages, INFERENCE)
+    training = "training: ours, same recipe, 224 px, batch 16, 9.0 min an epoch; the plain loop"
+    training += " at 224 px, batch 16 11.7 min"
+    assert f"| {training} | AMD Y, 2 threads | 1.30 |" in page
+    assert (
+        "network local, 160 px, decoding included: predict.py, median 40 ms, p95 49 ms; plain "
+        "ResNet-18 at 224 px 45 ms | AMD Y, 2 threads, synthetic castings | 1.12 |" in page
+    )
+    assert "| `python benchmark.py train` | NVIDIA GPU | not measured |" in page
+    assert "old speed" not in page
+    page = publish(pages, TRAINING | {"machine": machine(gpu=True)})
+    assert "11.7 min | NVIDIA X | 1.30 |" in page
+    assert "11.7 min | AMD Y, 2 threads | 1.30 |" in page  # one does not replace the other
+    assert "benchmark.py train`" not in page
+
+
+def test_the_services_figures_are_published_as_a_paragraph(pages):
+    assert "serve`: not measured" in publish(pages, TRAINING)
+    page = publish(
+        pages,
+        {
+            "benchmark": "serve", "machine": machine(), "data": "castings", "image_size": 112,
+            "parts": 64, "other_decisions": 0, "largest_difference": 0.0,
+            "paced": {
+                "asked_per_s": 20, "requests_per_s": 14.2, "p50_ms": 61.8, "p95_ms": 98.6,
+            },
+            "saturated": {
+                "images_per_s": 108.5, "predict_images_per_s": 122.4, "ratio_vs_predict": 0.9,
+                "generator_cpu_share": 0.004,
+            },
+            "memory_mb": {"requests": [0, 10517], "resident_mb": [1151, 1162]},
+        },
+    )  # fmt: skip
+    assert "ask for 20 requests/s get 14, p50 62 ms, p95 99 ms" in page
+    assert "0.90 times predict.py's own 122" in page
+    assert "1,162 MB at most over 10,517 requests; 0 of 64 parts" in page
+    assert "within 1e-07" in page
+    assert "old service" not in page
+
+
+@pytest.mark.parametrize(
+    ("ours", "text"),
+    [([9.0, 10.0, 12.0], "12.0"), ([9.0, None, 12.0], "reached with 2 of 3 seeds")],
+)
+def test_seconds_to_an_accuracy_are_published_as_the_ratio_of_medians(pages, ours, text):
+    measured = {"benchmark": "accuracy", "machine": machine(gpu=True), "target": 0.99}
+    measured |= {
+        "data": "castings",
+        "seeds": [0, 1, 2],
+        "plain_s": [100.0, 120.0, 300.0],
+        "ours_s": ours,
+    }
+    assert f"| seconds to 99.0% on validation | NVIDIA X | {text}" in publish(pages, measured)
+
+
+def test_what_make_gpu_found_is_published_with_the_cards_name(pages):
+    seconds = {"epochs": 6, "first_epoch_s": 9.5}
+    found = {
+        "benchmark": "gpu", "machine": machine(gpu=True), "data": "castings", "tiny": False,
+        "outcomes": {
+            "tests": {"seconds": 40.0, "figures": {"text": "25 passed in 35.1s"}},
+            "eager": {"seconds": 55.0, "figures": seconds | {"epoch_s": 3.87}},
+            "graph": {"seconds": 29.0, "figures": seconds | {"epoch_s": 1.13}},
+            "train": {"seconds": 95.0, "figures": TRAINING | {"machine": machine(gpu=True)}},
+            "infer": {"seconds": 240.0, "error": "cut short after 240 s"},
+        },
+    }  # fmt: skip
+    page = publish(pages, found)
+    assert "On an NVIDIA X (`make gpu`), tests that need a GPU: 25 passed; " in page
+    assert "reference recipe 3.9 s (the first 10 s), with `--amp --cuda-graph` 1.1 s" in page
+    assert "recipe fast" not in page.split("On an NVIDIA X")[1]
+    assert "11.7 min | NVIDIA X | 1.30 |" in page
+    assert "| `python benchmark.py infer` | NVIDIA GPU | not measured |" in page
+    for nothing in ({"tiny": True}, {"machine": machine()}):
+        with pytest.raises(UserError, match="nothing of a GPU"):
+            publish(pages, found | nothing)

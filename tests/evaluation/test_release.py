@@ -1,0 +1,113 @@
+"""The released model decides as the trained one did, and its card says what was measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation import release
+from training import loop as train
+from common.files import EXIT_GATE, ROOT, UserError, sha256_of_file
+from model import load_checkpoint, save_checkpoint
+from inspection.predictor import load_predictor
+
+PUBLISHED = ROOT / "checkpoints" / "released.json"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, train_options) -> Path:
+    """A finished training that holds out validation castings only."""
+    out = tmp_path_factory.mktemp("for_release")
+    casting = ["--protocol", "casting", "--folds", "2", "--fold", "none"]
+    short = ["--operating-point", "0.9", "--epochs", "1"]
+    assert train.main([*train_options, *casting, *short, "--out", str(out)]) == 0
+    return out / "best.pth"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Where the release goes, and published figures of the recipe's folds."""
+    rate = {"count": 1, "of": 4, "rate": 0.25, "low": 0.01, "high": 0.75}
+    rates = dict.fromkeys(("missed_defects", "false_alarms", "accuracy"), rate)
+    auc = {"mean": 0.7, "low": 0.6, "high": 0.8, "folds": [0.65, 0.75]}
+    tier = {
+        "images": 64, "castings": 16, "castings_good": 8, "rates": rates, "per_casting": rates,
+        "roc_auc": auc,
+        "both_labels": [],
+    }  # fmt: skip
+    run = {"protocol": "casting", "recipe": "reference", "intervals": "some", "tiers": {"x": tier}}
+    results = tmp_path / "results.json"
+    probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
+    probes = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
+    results.write_text(json.dumps({"runs": {"ours": run}, "probes": probes}))
+    monkeypatch.setattr(release, "RESULTS", results)
+    monkeypatch.setattr(release, "RELEASED", tmp_path / "released.pth")
+    monkeypatch.setattr(release, "CARD", tmp_path / "MODEL_CARD.md")
+    return tmp_path
+
+
+def test_the_released_model_is_half_the_size_and_judges_alike(finished, place, castings):
+    assert release.main([str(finished), "--data", str(castings)]) == 0
+    small = place / "released.pth"
+    assert small.stat().st_size < 0.55 * finished.stat().st_size
+    assert small.stat().st_size < 25e6
+    pictures = [np.full((50, 50), level, np.uint8) for level in (30, 120, 220)]
+    before, after = (load_predictor(path, "cpu") for path in (finished, small))
+    assert {p.dtype for p in after.checkpoint.model().parameters()} == {torch.float32}
+    for old, new in zip(before.predict(pictures), after.predict(pictures), strict=True):
+        assert old.prob_defect == pytest.approx(new.prob_defect, abs=2e-3)
+    card = (place / "MODEL_CARD.md").read_text()
+    described = json.loads((place / "released.json").read_text())
+    assert described["sha256"] in card
+    assert "CC BY-NC-ND 4.0" in card
+    assert "1/4 = 25.00 % (1.00 % to 75.00 %)" in card
+    assert "$" not in card
+
+
+def test_a_changed_decision_stops_the_release(finished, place, castings, monkeypatch):
+    monkeypatch.setattr(release, "halved", with_the_other_verdict)
+    with pytest.raises(UserError, match="nothing is released") as error:
+        release.main([str(finished), "--data", str(castings)])
+    assert error.value.exit_code == EXIT_GATE
+    assert not (place / "released.pth").exists()
+
+
+def with_the_other_verdict(checkpoint):
+    checkpoint.threshold = 0.0 if checkpoint.threshold > 1e-3 else 1.0
+    return checkpoint
+
+
+def test_only_a_finished_model_without_a_test_part_is_released(
+    finished, place, castings, trained, tmp_path
+):
+    with pytest.raises(UserError, match="no finished model for use"):
+        release.main([str(trained / "best.pth"), "--data", str(castings)])
+    checkpoint = load_checkpoint(finished)
+    checkpoint.operating_point = None
+    save_checkpoint(tmp_path / "stopped.pth", checkpoint)
+    with pytest.raises(UserError, match="no finished model for use"):
+        release.main([str(tmp_path / "stopped.pth"), "--data", str(castings)])
+
+
+def test_a_card_needs_published_figures_of_the_recipe(place, finished, castings):
+    (place / "results.json").write_text('{"runs": {}}')
+    with pytest.raises(UserError, match="has no figures of the folds"):
+        release.main([str(finished), "--data", str(castings)])
+
+
+def test_the_tracked_card_is_that_of_the_tracked_figures():
+    released = json.loads(PUBLISHED.read_text())
+    results = json.loads((ROOT / "docs" / "results.json").read_text())
+    card = (ROOT / "checkpoints" / "MODEL_CARD.md").read_text()
+    assert card == release.model_card(released, results)
+
+
+def test_the_tracked_model_is_the_one_that_its_side_car_describes():
+    released = json.loads(PUBLISHED.read_text())
+    path = PUBLISHED.with_suffix(".pth")
+    assert sha256_of_file(path) == released["sha256"]
+    assert path.stat().st_size <= 25e6
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.description() == {k: v for k, v in released.items() if k != "sha256"}

@@ -1,0 +1,123 @@
+"""Parts as bytes: judged as predict.py judges files, recorded, kept where a person may ask."""
+
+import hashlib
+import os
+from dataclasses import replace
+
+import pytest
+
+from common.files import UserError
+from inspection.recording import NAMELESS, Inspector, Part, Pictures, doubts, file_name
+from traceability.log import InspectionLog
+
+
+@pytest.fixture
+def log(tmp_path):
+    with InspectionLog(tmp_path / "line.db", "create") as log:
+        yield log
+
+
+def parts_of(paths) -> list[Part]:
+    return [Part(path.name, path.read_bytes(), "line 3", "A17") for path in paths]
+
+
+def test_verdicts_are_those_of_predict_and_in_the_log(predictor, log, paths):
+    found = Inspector(predictor, log).inspect(parts_of(paths))
+    for one, direct in zip(found, predictor.predict(paths), strict=True):
+        p = one.prediction
+        assert (p.decision, p.predicted_class, p.sha256) == (
+            direct.decision, direct.predicted_class, direct.sha256,
+        )  # fmt: skip
+        assert p.prob_defect == pytest.approx(direct.prob_defect, abs=1e-5)  # in other batches
+    rows = list(log.query("SELECT id, file, station, lot, prob_defect FROM inspections"))
+    assert rows == [
+        (one.id, path.name, "line 3", "A17", one.prediction.prob_defect)
+        for one, path in zip(found, paths, strict=True)
+    ]
+
+
+def test_pictures_of_what_did_not_pass_are_kept_and_no_others(predictor, log, paths):
+    found = Inspector(predictor, log).inspect([*parts_of(paths), Part("bad.jpeg", b"no image")])
+    assert {one.prediction.decision for one in found} == {"ok", "defect", ""}
+    pictures = Pictures(log.path)
+    rejected = {one.prediction.sha256 for one in found if one.prediction.decision == "defect"}
+    assert set(os.listdir(pictures.folder)) == {f"{sha256}.jpeg" for sha256 in rejected}
+    for path in paths:
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        assert pictures.find(digest, "elsewhere.jpeg") == (data if digest in rejected else None)
+
+
+def test_a_picture_is_found_where_it_was_judged_unless_it_has_changed(tmp_path, paths):
+    pictures, data = Pictures(tmp_path / "line.db"), paths[0].read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    assert pictures.find(digest, str(paths[0])) == data
+    assert pictures.find(digest, str(paths[1])) is None
+    assert pictures.find("../line.db", str(paths[0])) is None
+    pictures.keep(digest, data)
+    (pictures.folder / f"{digest}.jpeg").write_bytes(b"something else")
+    assert pictures.find(digest, "gone.jpeg") is None
+
+
+def test_a_picture_that_cannot_be_kept_costs_no_decision(predictor, log, paths, capsys):
+    log.path.with_name("line_pictures").write_text("a file in the folder's place")
+    found = Inspector(predictor, log).inspect(parts_of(paths))
+    assert "defect" in {one.prediction.decision for one in found}
+    assert capsys.readouterr().err.count("pictures are not kept") == 1
+
+
+def test_pictures_leave_room_for_the_log(predictor, log, paths, monkeypatch):
+    monkeypatch.setattr("inspector.FREE_BYTES", 1 << 60)
+    Inspector(predictor, log).inspect(parts_of(paths))
+    assert os.listdir(Pictures(log.path).folder) == []
+
+
+def test_a_picture_cut_short_is_kept_anew(tmp_path, paths):
+    pictures, data = Pictures(tmp_path / "line.db"), paths[0].read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    pictures.keep(digest, data)
+    (pictures.folder / f"{digest}.jpeg").write_bytes(data[:100])
+    pictures.keep(digest, data)
+    assert pictures.find(digest, "gone.jpeg") == data
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"good": 10, "false_alarms": 3, "defects": 10, "missed": 0}, "rejects 3 of 10 good parts"),
+        ({"good": 10, "false_alarms": 0, "defects": 10, "missed": 4}, "misses 4 of 10 defects"),
+        ({"good": 10, "false_alarms": 1, "defects": 10, "missed": 1}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_model_that_fails_its_own_validation_is_doubted(predictor, counts, said):
+    text = doubts(replace(predictor.checkpoint, validation=counts))
+    assert said in text
+    assert bool(text) == bool(said)
+
+
+def test_what_cannot_be_recorded_is_not_decided(predictor, log, paths, monkeypatch):
+    def refuse(records):
+        raise UserError("disk full")
+
+    monkeypatch.setattr(log, "append", refuse)
+    with pytest.raises(UserError, match="disk full"):
+        Inspector(predictor, log).inspect(parts_of(paths[:1]))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("part.jpeg", "part.jpeg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\shift\\part 1.jpeg", "part 1.jpeg"),
+        ("evil\x00\n\x1b[31m.jpeg", "evil[31m.jpeg"),
+        ("/", NAMELESS),
+        ("", NAMELESS),
+        (None, NAMELESS),
+        ("\ud800", NAMELESS),
+        ("ü" * 300, "ü" * 200),
+    ],
+)
+def test_names_of_clients_are_names(given, name):
+    assert file_name(given) == name

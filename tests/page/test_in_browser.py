@@ -1,0 +1,98 @@
+"""The page in a real browser: open, upload, read the verdict, speak, look."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from common.files import ROOT
+from inspection.predictor import load_predictor
+from traceability.log import InspectionLog
+
+pytestmark = pytest.mark.slow
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium; on Debian: apt install chromium")
+    with playwright.sync_playwright() as engine:
+        quiet = ["--disable-background-networking", "--disable-component-update"]
+        browser = engine.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *quiet]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def address(trained, tmp_path):
+    """Where the page is served, by a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, str(ROOT / "app.py"), "--port", str(port), "--review", "0", "1",
+        "--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "line.db"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health").close()
+                break
+            except OSError:
+                assert process.poll() is None
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (820, 1180)], ids=["desktop", "tablet"])
+def test_open_upload_read_speak_and_look(browser, address, trained, castings, tmp_path, size):
+    part = next((castings / "test").rglob("*.jpeg"))
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    hosts, errors = set(), []
+    page.on("request", lambda request: hosts.add(re.match(r"\w+:(//[^/]*)?", request.url)[0]))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.locator("input[type=file]").first.set_input_files(part)
+    page.get_by_role("status").filter(has_text="A person decides").wait_for(timeout=60_000)
+    (direct,) = load_predictor(trained / "best.pth").predict([part])
+    page.get_by_text(f"{direct.prob_defect:.4f}").wait_for()
+    image = page.locator("[data-testid=stImage] img").first
+    image.wait_for()
+    page.screenshot(path=tmp_path / "inspect.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+    # By keyboard alone: the radio button, the name, the button
+    page.get_by_role("radio", name="Defect").focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Your name").first.focus()
+    page.keyboard.type("Huber")
+    page.get_by_role("button", name="Store the verdict").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").filter(has_text="Huber says: Defect").wait_for()
+    with InspectionLog(tmp_path / "line.db") as log:
+        assert list(log.query("SELECT verdict, person FROM verdicts")) == [("defect", "Huber")]
+
+    for name, sign in (("Batch", "Folder"), ("Process", "Parts"), ("Model", "Trained on")):
+        page.get_by_role("link", name=name).first.click()
+        page.get_by_text(sign, exact=True).first.wait_for(timeout=60_000)
+        page.wait_for_timeout(500)
+        page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        assert page.locator("[data-testid=stException]").count() == 0
+    page.close()
+    assert errors == []
+    assert {host for host in hosts if host.startswith(("http", "ws"))} <= {
+        address, address.replace("http", "ws"),
+    }  # fmt: skip

@@ -1,0 +1,96 @@
+"""Uploaded folders and zip files give photographs, within limits, and never a path to write to."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import pytest
+
+from page import uploads
+from page.uploads import collect_files, collect_zip
+
+
+@dataclass
+class File:
+    """What Streamlit gives for an uploaded file."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def getvalue(self) -> bytes:
+        return self.data
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def collected(how: str, files: dict[str, bytes]) -> uploads.Collected:
+    if how == "zip":
+        return collect_zip(zipped(files))
+    return collect_files([File(*one) for one in files.items()])
+
+
+@pytest.fixture(params=["zip", "folder"])
+def how(request):
+    return request.param
+
+
+def test_photographs_are_taken_in_order_and_others_noted(how):
+    found = collected(how, {"b/2.JPG": b"two", "notes.txt": b"x", "a/1.png": b"one"})
+    assert found.parts == [("a/1.png", b"one"), ("b/2.JPG", b"two")]
+    assert found.notes == ["notes.txt (no image by its name)"]
+
+
+def test_names_are_only_names(how):
+    found = collected(how, {"../../etc/evil\n.jpeg": b"x"})
+    assert found.parts == [("../../etc/evil.jpeg", b"x")]  # a label; nothing is written
+
+
+def test_large_files_are_left_out(how, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_IMAGE_BYTES", 10)
+    found = collected(how, {"a.png": b"x" * 11, "b.png": b"x" * 10})
+    assert [name for name, _ in found.parts] == ["b.png"]
+    assert "a.png (over" in found.notes[0]
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_PARTS", 2), ("MAX_TOTAL_BYTES", 25)])
+def test_of_too_many_the_first_are_taken(how, monkeypatch, limit, value):
+    monkeypatch.setattr(uploads, limit, value)
+    found = collected(how, {f"{number}.png": b"x" * 10 for number in range(5)})
+    assert [name for name, _ in found.parts] == ["0.png", "1.png"]
+    assert len(found.notes) == 1
+    assert "only the first 2" in found.notes[0]
+
+
+def test_a_zip_bomb_is_not_unpacked(monkeypatch):
+    data = zipped({"bomb.png": bytes(uploads.MAX_IMAGE_BYTES + 1)})
+    assert len(data) < 100_000
+    assert collect_zip(data).parts == []
+    # One that lies about its size: both places where a zip file tells it
+    size = (uploads.MAX_IMAGE_BYTES + 1).to_bytes(4, "little")
+    assert data.count(size) == 2
+    with pytest.raises(ValueError, match="damaged"):
+        collect_zip(data.replace(size, (1000).to_bytes(4, "little")))
+
+
+@pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-30], lambda d: d[:40] + d[60:]])
+def test_what_is_no_zip_file_is_told(damage):
+    with pytest.raises(ValueError, match="damaged"):
+        collect_zip(damage(zipped({"a.png": bytes(range(256)) * 20})))
+
+
+def test_an_encrypted_zip_file_is_told():
+    data = bytearray(zipped({"a.png": b"x"}))
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + flags] |= 1
+    with pytest.raises(ValueError, match="encrypted"):
+        collect_zip(bytes(data))

@@ -1,0 +1,181 @@
+"""Requests that come together are judged together; too many are refused, none is lost."""
+
+import threading
+import time
+
+import pytest
+
+from service.batching import Batcher, QueueFullError
+from common.files import UserError
+from inspection.recording import Part
+from inspection.predictor import BATCH_SIZE
+from traceability.log import InspectionLog
+
+
+@pytest.fixture(scope="module")
+def parts(castings) -> list[Part]:
+    paths = sorted((castings / "train").rglob("*.jpeg"))[:40]
+    return [Part(path.name, path.read_bytes()) for path in paths]
+
+
+class Gate:
+    """Holds the predictor until it is opened."""
+
+    def __init__(self, predictor, monkeypatch):
+        self.open, self.reached = threading.Event(), threading.Event()
+        original = predictor.predict
+
+        def waiting(images):
+            self.reached.set()
+            assert self.open.wait(20)
+            return original(images)
+
+        monkeypatch.setattr(predictor, "predict", waiting)
+
+
+@pytest.fixture
+def start(predictor, tmp_path):
+    """A function that starts a batcher; all are stopped in the end."""
+    started = []
+
+    def start(limit=100, observe=lambda size: None) -> Batcher:
+        batcher = Batcher(predictor, tmp_path / "log.db", limit, observe)
+        batcher.start()
+        started.append(batcher)
+        return batcher
+
+    yield start
+    for batcher in started:
+        batcher.stop()
+
+
+def test_a_crowd_is_judged_in_batches_and_as_one_by_one(
+    start, predictor, parts, monkeypatch, tmp_path
+):
+    alone = predictor.predict([part.data for part in parts])
+    gate, sizes = Gate(predictor, monkeypatch), []
+    batcher = start(observe=sizes.append)
+    futures = [batcher.submit(parts[:1])]
+    assert gate.reached.wait(20)
+    futures += [batcher.submit([part]) for part in parts[1:]]
+    gate.open.set()
+    found = [inspected for one in futures for inspected in one.result(20)]
+    assert [one.name for one in found] == [part.name for part in parts]
+    assert sizes[0] == 1
+    assert sizes[1] == BATCH_SIZE
+    assert sum(sizes) == len(parts)
+    for one, direct in zip(found, alone, strict=True):
+        assert one.prediction.decision == direct.decision
+        assert one.prediction.prob_defect == pytest.approx(direct.prob_defect, abs=1e-4)
+    with InspectionLog(tmp_path / "log.db") as log:
+        rows = dict(log.query("SELECT id, file FROM inspections"))
+    assert rows == {one.id: one.name for one in found}
+
+
+def test_beyond_the_limit_all_or_none_is_taken(start, predictor, parts, monkeypatch):
+    gate, batcher = Gate(predictor, monkeypatch), start(limit=5)
+    taken = [batcher.submit(parts[:1])]
+    assert gate.reached.wait(20)  # what is being judged counts too
+    taken.append(batcher.submit(parts[1:4]))
+    with pytest.raises(QueueFullError) as full:
+        batcher.submit(parts[4:6])
+    assert full.value.retry_after_s >= 1
+    assert batcher.depth == 4
+    taken.append(batcher.submit(parts[4:5]))
+    gate.open.set()
+    assert [len(one.result(20)) for one in taken] == [1, 3, 1]
+    deadline = time.monotonic() + 10
+    while batcher.depth and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert batcher.depth == 0
+
+
+def test_stopping_judges_what_waits_and_takes_no_more(start, predictor, parts, monkeypatch):
+    gate, batcher = Gate(predictor, monkeypatch), start()
+    future = batcher.submit(parts)
+    assert gate.reached.wait(20)
+    stopping = threading.Thread(target=batcher.stop)
+    stopping.start()
+    while batcher.is_running:
+        time.sleep(0.01)
+    with pytest.raises(QueueFullError):
+        batcher.submit(parts[:1])
+    gate.open.set()
+    stopping.join(20)
+    assert [one.id for one in future.result(0)] == list(range(1, len(parts) + 1))
+
+
+def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_judged(
+    start, predictor, parts, monkeypatch
+):
+    batcher = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(InspectionLog, "append", failing)
+        future = batcher.submit(parts[:1])
+        with pytest.raises(UserError, match="disk full"):
+            future.result(20)
+        assert batcher.is_failing
+    monkeypatch.setattr("batching.FAILING_S", 0.05)
+    time.sleep(0.06)
+    assert not batcher.is_failing  # or nobody who asks first would ever send another part
+    assert batcher.submit(parts[:1]).result(20)[0].id == 1
+    assert not batcher.is_failing
+
+
+def failing(self, records):
+    raise UserError("disk full")
+
+
+def test_who_has_gone_is_not_judged(start, predictor, parts, monkeypatch):
+    gate, batcher = Gate(predictor, monkeypatch), start()
+    first = batcher.submit(parts[:1])
+    assert gate.reached.wait(20)
+    gone, last = batcher.submit(parts[1:2]), batcher.submit(parts[2:3])
+    assert gone.cancel()
+    gate.open.set()
+    assert (first.result(20)[0].id, last.result(20)[0].id) == (1, 2)
+    assert last.result()[0].name == parts[2].name
+
+
+def test_a_request_is_recorded_whole_or_not_at_all(start, predictor, parts, monkeypatch, tmp_path):
+    gate, batcher = Gate(predictor, monkeypatch), start()
+    first = batcher.submit(parts[:1])
+    assert gate.reached.wait(20)
+    requests = [batcher.submit(parts[:20]), batcher.submit(parts[:20]), batcher.submit(parts)]
+    original, calls = InspectionLog.append, []
+
+    def second_fails(self, records):
+        calls.append(len(records))
+        if len(calls) == 3:
+            raise UserError("disk full")
+        return original(self, records)
+
+    monkeypatch.setattr(InspectionLog, "append", second_fails)
+    gate.open.set()
+    assert len(first.result(20)) == 1
+    assert len(requests[0].result(20)) == 20
+    with pytest.raises(UserError):
+        requests[1].result(20)
+    assert len(requests[2].result(20)) == len(parts)
+    assert calls == [1, 20, 20, len(parts)]  # none is split, not even one over the batch size
+    with InspectionLog(tmp_path / "log.db") as log:
+        assert next(log.query("SELECT count(*) FROM inspections")) == (21 + len(parts),)
+
+
+def test_a_log_that_cannot_be_opened_is_told_at_the_start(predictor, tmp_path):
+    (tmp_path / "log.db").write_text("no log")
+    batcher = Batcher(predictor, tmp_path / "log.db", 10, lambda size: None)
+    with pytest.raises(UserError, match=r"log\.db"):
+        batcher.start()
+
+
+def test_parts_that_come_together_are_judged_together(start, parts, monkeypatch):
+    monkeypatch.setattr("batching.GATHERING_S", 0.5)
+    sizes = []
+    batcher = start(observe=sizes.append)
+    futures = [batcher.submit([part]) for part in parts[:4]]
+    assert [len(one.result(20)) for one in futures] == [1, 1, 1, 1]
+    deadline = time.monotonic() + 10
+    while not sizes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sizes == [4]

@@ -1,0 +1,116 @@
+"""Find records of the inspection log: the newest first, page by page, with a person's verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from traceability.log import InspectionLog
+
+MAX_ROWS = 500
+# Parts for review: each photograph once, at its last inspection, until a person has spoken on it
+AWAITING = """decision = 'review'
+    AND sha256 NOT IN (SELECT spoken.sha256 FROM inspections spoken
+                       WHERE spoken.id IN (SELECT inspection_id FROM verdicts))
+    AND id = (SELECT max(again.id) FROM inspections again
+              WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
+FIELDS = (
+    "id", "time", "station", "lot", "file", "sha256", "status", "model", "threshold",
+    "prob_defect", "decision", "predicted_class", "brightness", "latency_ms", "error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a person found about a part."""
+
+    verdict: str  # 'ok' or 'defect'
+    person: str
+    note: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record of the log; see `records.Record` for its fields."""
+
+    id: int
+    time: str
+    station: str
+    lot: str
+    file: str
+    sha256: str
+    status: str
+    model: str
+    threshold: float
+    prob_defect: float | None
+    decision: str
+    predicted_class: str
+    brightness: float | None
+    latency_ms: float
+    error: str
+    person_says: Verdict | None = None  # the latest verdict
+
+
+def search(
+    log: InspectionLog,
+    *,
+    number: int | None = None,
+    decisions: Sequence[str] = (),
+    station: str | None = None,
+    lot: str | None = None,
+    sha256: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    awaiting: bool = False,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Found]:
+    """The newest records that match all that is given.
+
+    Args:
+        number: the id.
+        decisions: one of these ('' for parts that could not be read).
+        since, until: times in UTC, ISO 8601 or its beginning; `until` is not included.
+        awaiting: only parts for review on which no person has spoken, each photograph once.
+        before: only records with a smaller id: the last one of the page before.
+    """
+    conditions, values = ["1"], []
+    for condition, value in (
+        ("id = ?", number),
+        ("station = ?", station),
+        ("lot = ?", lot),
+        ("sha256 = ?", sha256),
+        ("time >= ?", since),
+        ("time < ?", until),
+        ("id < ?", before),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if decisions:
+        conditions.append(f"decision IN ({places(decisions)})")
+        values += decisions
+    if awaiting:
+        conditions.append(AWAITING)
+    rows = list(
+        log.query(
+            f"SELECT {', '.join(FIELDS)} FROM inspections WHERE {' AND '.join(conditions)} "
+            "ORDER BY id DESC LIMIT ?",
+            [*values, limit],
+        )
+    )
+    spoken = verdicts_on(log, [row[0] for row in rows])
+    return [Found(*row, spoken.get(row[0])) for row in rows]
+
+
+def verdicts_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Verdict]:
+    """The latest verdict of a person on each of these inspections that has one."""
+    rows = log.query(
+        "SELECT inspection_id, verdict, person, note, time FROM verdicts "
+        f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
+        ids,
+    )
+    return {inspection: Verdict(*rest) for inspection, *rest in rows}
+
+
+def places(values: Sequence) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,292 @@
+"""Set up a training run: settings from recipe and command line, data, network, optimiser."""
+
+import argparse
+import os
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from common.files import UserError
+from dataset.batches import Batches, describe_store, make_batches, open_store
+from data_split import (
+    assign_castings,
+    load_split,
+    split_options,
+    split_sha256,
+    split_table,
+    warn_of_changed_contents,
+    write_split,
+)
+from dataset.listing import ImageRow, data_name, find_data, report_notes
+from networks.losses import LocalLoss
+from networks.local import LocalNetwork
+from model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NO_IMAGENET,
+    Checkpoint,
+    build_model,
+    choose_device,
+    defect_flags,
+    loss_function,
+)
+from metrics.operating_point import casting_weights, class_weights
+from training.distributed import first_of_machine_first, is_first, rank, ranks
+from training.state import (
+    previous_run,
+    refuse_differences,
+)
+from training.options import CHANGEABLE_ON_RESUME, RECIPES
+from training.step import GraphedStep, TrainingStep
+
+
+@dataclass
+class Run:
+    """The parts of a training run that stay the same from its first epoch to its last."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: TrainingStep
+    train_batches: Batches
+    val_batches: Batches
+    val_weights: Tensor  # float32 (N,), sum 1: images, castings, or classes alike
+    class_names: list[str]
+    settings: dict
+    split_sha256: str
+    root: Path
+    device: torch.device
+    out: Path
+
+    def options_to_repeat(self) -> str:
+        """What a command that goes on must say again."""
+        return f" --data {shlex.quote(str(self.root))} --out {shlex.quote(str(self.out))}"
+
+    def autocast(self) -> torch.autocast:
+        """One code path with and without AMP; bfloat16 needs no gradient scaler."""
+        return autocast(self.device, self.settings)
+
+    def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
+        return Checkpoint(
+            weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+            head=self.settings["head"],
+            class_names=self.class_names,
+            image_size_px=self.settings["image_size"],
+            mean=list(IMAGENET_MEAN),
+            std=list(IMAGENET_STD),
+            threshold=0.5,
+            temperature=1.0,
+            protocol=self.settings["protocol"],
+            fold=self.settings["fold"],
+            epoch=epoch,
+            validation=validation,
+            training=self.settings,
+            data=data_name(self.root),
+            split_sha256=self.split_sha256,
+            architecture=self.settings["network"],
+            torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
+        )
+
+
+def set_up(args: argparse.Namespace, settings: dict) -> Run:
+    """Find the data, build the batches and the network; print the plan."""
+    device = choose_device(args.device)
+    prepare_backends(device, args.deterministic)
+    root, rows, store = open_images(args, settings)
+    class_names = sorted({row.label for row in rows})
+    torch.manual_seed(settings["seed"])
+    refuse_single_image_batch(rows, settings)
+    weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
+    model = build_model(
+        len(class_names),
+        weights,
+        settings["head"],
+        network=settings["network"],
+        defects=defect_flags(class_names).tolist(),
+    ).to(device)
+    optimizer = build_optimizer(model, settings, args.cuda_graph)
+    step = build_step(model, optimizer, class_names, settings, args.cuda_graph)
+    batch = {"batch_size": settings["batch_size"], "rank": rank(), "ranks": ranks()}
+    options = ("augment", "drawn_defects", "sampler", "epoch_size", "seed")
+    drawing = {key: settings[key] for key in options}
+    train_batches = make_batches(
+        store, rows, "train", class_names, device, shuffle=True, **batch, **drawing
+    )
+    val_batches = make_batches(store, rows, "val", class_names, device, **batch)
+    val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
+    if settings["sampler"] == "class":
+        val_weights = class_weights(val_batches.castings, val_batches.is_defect.cpu().numpy())
+    elif settings["protocol"] == "casting":
+        val_weights = casting_weights(val_batches.castings)
+    print_plan(device, root, rows, store, settings)
+    if is_first():
+        write_manifest(args, rows)
+    return Run(
+        model=model,
+        optimizer=optimizer,
+        step=step,
+        train_batches=train_batches,
+        val_batches=val_batches,
+        val_weights=torch.from_numpy(val_weights).float().to(device),
+        class_names=class_names,
+        settings=settings,
+        split_sha256=split_sha256(rows),
+        root=root,
+        device=device,
+        out=args.out,
+    )
+
+
+def open_images(
+    args: argparse.Namespace, settings: dict
+) -> tuple[Path, list[ImageRow], np.ndarray]:
+    """The folder of the data, the split, and the decoded images in the split's order."""
+    by_casting = settings["sampler"] != "image" or settings["operating_point"] != "none"
+    with first_of_machine_first():  # the first downloads or renders, and fills the caches
+        root = find_data(args.data)
+        rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
+        store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
+    if is_first():
+        report_notes(notes)
+    return root, rows, store
+
+
+def splits_of_folds(args: argparse.Namespace, stored: dict | None) -> dict[int, str]:
+    """The hash of each fold's split, by its number; so all folds are possible before one trains.
+
+    Args:
+        stored: the settings of the first fold if it is finished.
+
+    Raises:
+        UserError: a fold has too few castings.
+    """
+    options = split_options(resolve_settings(args, stored))
+    with first_of_machine_first():
+        rows, _ = load_split(find_data(args.data), options)
+    folds = range(1, options.folds + 1)
+    return {k: split_sha256(assign_castings(rows, replace(options, fold=k))) for k in folds}
+
+
+def write_manifest(args: argparse.Namespace, rows: list) -> None:
+    """split.csv of a new run in the place of an old one; a run that goes on keeps its own."""
+    if args.resume:
+        warn_of_changed_contents(rows, args.out / "split.csv")
+        return
+    for path in previous_run(args.out) if args.overwrite else ():
+        path.unlink()  # only now: nothing can be wrong with the new run's options any more
+    write_split(args.out / "split.csv", rows)
+
+
+def prepare_backends(device: torch.device, deterministic: bool) -> None:
+    """Let cuDNN choose the fastest algorithms, or only such as repeat bit for bit."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # CUDA's streams and graphs are those of the current device
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    elif device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches but the last have one shape
+
+
+def build_optimizer(model: nn.Module, settings: dict, cuda_graph: bool) -> torch.optim.Optimizer:
+    # A recorded step reads its learning rate from the device, where it can be changed.
+    lr = settings["lr"]
+    device = next(model.parameters()).device
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=torch.tensor(lr, device=device) if cuda_graph else lr,
+        weight_decay=settings["weight_decay"],
+        fused=True,  # the same arithmetic in one pass over memory: 5 times faster on a CPU
+        capturable=cuda_graph,
+    )
+
+
+def build_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    class_names: list[str],
+    settings: dict,
+    cuda_graph: bool,
+) -> TrainingStep:
+    """The training step that suits the device and the number of processes.
+
+    Raises:
+        UserError: a CUDA graph of what cannot be recorded.
+    """
+    device = next(model.parameters()).device
+    if cuda_graph and (device.type != "cuda" or ranks() > 1):
+        raise UserError("--cuda-graph records the work of one GPU, in one process")
+    network = model
+    if ranks() > 1:
+        network = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+    smoothing = settings["label_smoothing"]
+    if isinstance(model, LocalNetwork):
+        loss = LocalLoss(model, class_names, smoothing)
+    else:
+        loss = loss_function(settings["head"], class_names, smoothing)
+    loss = loss.to(device)
+    step = GraphedStep if cuda_graph else TrainingStep
+    return step(network, loss, optimizer, lambda: autocast(device, settings), class_names)
+
+
+def autocast(device: torch.device, settings: dict) -> torch.autocast:
+    # Each weight is used once a step, so that a cache of cast ones is worth nothing.
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings["amp"], cache_enabled=False)
+
+
+def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
+    """Explicit options, over those of the run that goes on, over the recipe's.
+
+    Raises:
+        UserError: an explicit option contradicts the run that goes on.
+    """
+    values = vars(args)
+    if stored and "min_recall" in stored:  # begun before the option had its present name
+        stored = stored | {"operating_point": stored["min_recall"] or "none"}
+        del stored["min_recall"]
+    name = args.recipe or (stored or {}).get("recipe", "reference")
+    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
+    defaults |= {"fold": None, "fold_seed": None, "castings": None, "amp": False}
+    explicit = {name: values[name] for name in defaults if values[name] is not None}
+    if stored is not None:
+        fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
+        refuse_differences(args.out, fixed, stored)
+    settings = defaults | (stored or {}) | explicit
+    if (settings["network"] == "local") != (settings["drawn_defects"] is not None):
+        raise UserError("--network local learns from --drawn-defects; give both or neither")
+    if settings["network"] == "local" and settings["weights"] == "imagenet":
+        raise UserError(NO_IMAGENET)
+    split = split_options(settings)
+    if split.protocol == "casting":
+        settings |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
+    return settings
+
+
+def refuse_single_image_batch(rows: list, settings: dict) -> None:
+    """BatchNorm has no variance where one image is left and the last map is 1 x 1.
+
+    Raises:
+        UserError: some process's share of the last batch would be such a one.
+    """
+    images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
+    last_batch = images % settings["batch_size"] or settings["batch_size"]
+    if settings["image_size"] <= 32 and last_batch // ranks() <= 1:
+        raise UserError(
+            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
+            "choose another --batch-size or a larger --image-size"
+        )
+
+
+def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    processes = f", {ranks()} processes" if ranks() > 1 else ""
+    print(f"device   {device} ({name}{threads}{processes})")
+    print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
+    print(split_table(rows))
+    chosen = (f"{key} {value}" for key, value in settings.items() if value is not None)
+    print("recipe   " + ", ".join(chosen), flush=True)
