@@ -16,10 +16,12 @@ import os
 import shlex
 import sys
 
-from common.files import ROOT, UserError, require_packages, run_script, script_parser
+from common.arguments import script_parser
+from common.errors import UserError, run_script
+from common.files import ROOT
+from common.packages import require_packages
 from common.sockets import listening_socket, port
-from model import find_checkpoint
-from inspection.predictor import add_inspection_arguments, checked_band
+from inspection.options import add_inspection_arguments, checked_band
 from traceability.log import InspectionLog, add_log_argument
 
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
@@ -40,7 +42,7 @@ def start() -> None:
     import streamlit as st
 
     place = st.empty()
-    if "page_parts" not in sys.modules:  # PyTorch takes its time
+    if "page.parts" not in sys.modules:  # PyTorch takes its time
         place.caption("Starting; only the first visitor waits.")
     from page.parts import set_up
 
@@ -77,8 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     require_packages("streamlit")
     checked_band(args.review)
-    if args.checkpoint:
-        find_checkpoint(args.checkpoint)
+    if args.checkpoint and not args.checkpoint.is_file():
+        raise UserError(f"no such checkpoint: {args.checkpoint}")
     InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
     listening_socket(args.host, args.port).close()
     if args.host != "127.0.0.1":

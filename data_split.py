@@ -27,18 +27,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
+from common.arguments import script_parser
+from common.errors import EXIT_GATE, UserError, run_script
+from common.files import CHECKPOINTS, usable_folder, write_csv
+from common.labels import is_defect
+from common.text import count_of
 from dataset.casting_table import with_castings
-from common.files import (
-    CHECKPOINTS,
-    EXIT_GATE,
-    UserError,
-    count_of,
-    is_defect,
-    run_script,
-    script_parser,
-    usable_folder,
-    write_csv,
-)
 from dataset.listing import (
     ImageRow,
     check_images,
@@ -48,6 +42,7 @@ from dataset.listing import (
     list_images,
     report_notes,
 )
+from metrics.castings import mostly_defective
 
 PROTOCOLS = ("kaggle", "casting")
 SPLITS = ("train", "val", "test")
@@ -133,7 +128,7 @@ def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
     votes = defaultdict(list)
     for row in rows:
         votes[row.casting].append(is_defect(row.label))
-    return {name: 2 * sum(votes[name]) >= len(votes[name]) for name in votes}
+    return {name: mostly_defective(sum(votes[name]), len(votes[name])) for name in votes}
 
 
 def _fold(

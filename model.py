@@ -9,8 +9,7 @@ import hashlib
 import io
 import math
 import urllib.error
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -19,10 +18,12 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.resnet import BasicBlock
 
-from common.files import CHECKPOINTS, UserError, is_defect, write_atomic, write_json
+from common.errors import UserError
+from common.files import CHECKPOINTS, write_atomic, write_json
+from common.labels import is_defect
+from networks.classes import defect_flags
 from networks.grey_stem import GreyStem
 from networks.local import LocalNetwork
-from networks.local import evidence as evidence_of_classes
 from networks.winograd import WinogradConv2d
 
 HEADS = ("softmax", "sigmoid")
@@ -129,87 +130,6 @@ def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
         raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
-def loss_function(head: str, class_names: Sequence[str], smoothing: float = 0.0) -> nn.Module:
-    """Mean loss over `(logits (B, C), class indices (B,))`, for either head.
-
-    `smoothing` is the share of the target that goes to all classes alike (label smoothing).
-    """
-    if head == "softmax":
-        return nn.CrossEntropyLoss(label_smoothing=smoothing)
-    return DefectBCELoss(class_names, smoothing)
-
-
-class DefectBCELoss(nn.Module):
-    """BCEWithLogitsLoss on the single logit (B, 1) of 'is a defect', from class indices (B,)."""
-
-    def __init__(self, class_names: Sequence[str], smoothing: float = 0.0):
-        super().__init__()
-        certain = defect_flags(class_names).float()
-        self.register_buffer("wanted", certain * (1 - smoothing) + smoothing / 2)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        wanted = self.wanted.to(logits.device)[targets]
-        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)
-
-
-def class_probabilities(
-    logits: Tensor, class_names: Sequence[str], temperature: float = 1.0
-) -> Tensor:
-    """Probabilities (B, C) in the order of `class_names`, from either head's logits, in float32."""
-    return (class_logits(logits, class_names) / temperature).softmax(dim=1)
-
-
-def class_logits(logits: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Logits (B, C) in float32 from either head: softmax of (z, 0) is the sigmoid of z."""
-    logits = logits.float()
-    if logits.shape[1] > 1:
-        return logits
-    pair = [logits, torch.zeros_like(logits)]  # of the defect, of the good part
-    return torch.cat(pair if is_defect(class_names[0]) else pair[::-1], dim=1)
-
-
-def defect_probability(probabilities: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Sum over the defect classes: (B, C) -> (B,)."""
-    return probabilities[:, defect_flags(class_names).to(probabilities.device)].sum(dim=1)
-
-
-def defect_flags(class_names: Sequence[str]) -> Tensor:
-    """Bool (C,): which classes are defects."""
-    return torch.tensor([is_defect(name) for name in class_names])
-
-
-def evidence(logits: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Logit of the likeliest defect class minus that of the likeliest good one: (B, C) -> (B,)."""
-    logits = class_logits(logits, class_names)
-    return evidence_of_classes(logits, defect_flags(class_names).to(logits.device))
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The named device, else CUDA when there is one, else the CPU.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(1, device=device).tolist()  # 'meta' fails here only
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's ways to say no
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot use device '{name}': {reason}") from error
-    return device
-
-
-@contextmanager
-def tf32(*, allowed: bool) -> Iterator[None]:
-    """Whether cuDNN may round the factors of float32 convolutions within to 10 bits (TF32)."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 # --- checkpoints ---------------------------------------------------------------------------------
 
 
@@ -270,12 +190,12 @@ class Checkpoint:
         return model.eval()
 
 
-def with_cut(checkpoint: Checkpoint, cut: float) -> dict[str, Tensor]:
-    """Weights with which the logits of defects are smaller by `cut`, all else being equal."""
+def with_logit_bias(checkpoint: Checkpoint, shift: float) -> dict[str, Tensor]:
+    """Weights with which the logits of defects are larger by `shift`, all else being equal."""
     flags = defect_flags(checkpoint.class_names)
-    less = torch.tensor([cut]) if checkpoint.head == "sigmoid" else cut * flags
+    more = torch.tensor([shift]) if checkpoint.head == "sigmoid" else shift * flags
     bias = checkpoint.weights["fc.bias"]
-    return checkpoint.weights | {"fc.bias": bias - less.to(bias)}
+    return checkpoint.weights | {"fc.bias": bias + more.to(bias)}
 
 
 def to_bytes(content: dict) -> bytes:

@@ -18,28 +18,17 @@ import argparse
 import os
 from contextlib import suppress
 
-from common.files import UserError, require_packages, run_script, script_parser
-from inspection.recording import doubts
+from common.arguments import script_parser
+from common.errors import UserError, run_script
+from common.packages import require_packages
 from common.sockets import listening_socket, port
-from inspection.predictor import Predictor, add_inspection_arguments, announced_predictor
+from inspection.options import add_inspection_arguments
 from traceability.log import InspectionLog, add_log_argument
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 DRAIN_S = 30
-
-
-def create_app(settings, predictor: Predictor | None = None):
-    """The FastAPI application with `service.Settings`; the model is loaded when it starts.
-
-    Raises:
-        UserError: FastAPI is not installed; when starting, no usable model or log.
-    """
-    require_packages(*PACKAGES)
-    from service.routes import create_app
-
-    return create_app(settings, predictor)
 
 
 def allow_many_connections() -> None:
@@ -70,11 +59,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     require_packages(*PACKAGES)
+
+    # PyTorch takes seconds to import: help and typing errors have been answered by now
     import uvicorn
 
-    from service.runtime import Settings, in_own_thread
+    from inspection.predictor import announced_predictor
+    from inspection.recording import doubts
     from service.middleware import log_as_json
     from service.requests import MAX_BATCH_PARTS
+    from service.routes import create_app
+    from service.runtime import ServiceSettings, in_own_thread
 
     key = os.environ.get(KEY_VARIABLE)
     host = args.host or (ALL_INTERFACES if key else LOCAL)
@@ -87,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         if doubt := doubts(predictor.checkpoint):
             print(f"warning: {doubt}")
         InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
-        settings = Settings(
+        settings = ServiceSettings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
         )
         config = uvicorn.Config(

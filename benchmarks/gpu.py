@@ -20,23 +20,20 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.options import RESULT, SIDE_BY_SIDE, TIMED
+from benchmarks.timing import describe_machine
 from benchmarks.training import FASTEST
 from common.files import ROOT, usable_folder, write_json
 from dataset.listing import data_name, find_data
-from benchmarks.timing import describe_machine
-from model import choose_device, load_checkpoint
+from model import load_checkpoint
+from networks.devices import choose_device
 
 LIMIT_S = 240  # of a command; the longest took 100 s alone on an H200
 GRACE_S = 15  # for a command that is cut short, to save and to end its own processes
 SHOWN = 3  # lines of a part that fails
-RESULT = "gpu.json"
 
 # A training that shows no more than that the commands work, on a CPU too
 TINY = ["--image-size", "32", "--batch-size", "8", "--epoch-size", "16", "--epochs", "1"]
-TIMED = ("eager", "graph", "train", "infer", "fast", "accuracy")
-SIDE_BY_SIDE = ("reference", "robust", "tests", "deterministic", "nccl", "heatmaps")
-NAMES = TIMED + SIDE_BY_SIDE
-USUAL = tuple(name for name in NAMES if name != "accuracy")  # which takes as long as all others
 AT_ONCE, CORES_A_PART = 4, 4  # at most, and at least, of those side by side
 
 

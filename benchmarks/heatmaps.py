@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inspection.heatmap import Explainer
-from imaging.reading import read_resized
 from benchmarks.timing import describe_machine
-from model import choose_device, find_checkpoint, load_checkpoint
-from rendering.data_set import RenderOptions, mask_path, render_dataset
+from imaging.reading import read_resized
+from inspection.heatmap import Explainer
+from inspection.options import BATCH_SIZE
+from model import find_checkpoint, load_checkpoint
+from networks.devices import choose_device
+from rendering.data_set import mask_path, render_dataset
+from rendering.options import RenderOptions
 
 REACH_PX = 10  # at 300 px
 SEED = 1000  # castings that no model here was trained on
-BATCH_SIZE = 16
 
 
 def pointing_hit(heat: np.ndarray, mask: np.ndarray, reach_px: float = REACH_PX) -> bool:

@@ -13,15 +13,17 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
-from evaluation import parity as export
-from common.files import UserError, require_packages
+from benchmarks.baseline import plain_transform
+from benchmarks.timing import describe_machine, peak_memory_mb, turns, wait_for
+from common.errors import UserError
+from common.packages import require_packages
 from data_split import load_split
 from dataset.listing import data_name, find_data
+from evaluation import parity as export
 from imaging.reading import read_resized
-from benchmarks.timing import describe_machine, peak_memory_mb, turns, wait_for
-from model import Checkpoint, find_checkpoint, tf32
-from benchmarks.baseline import plain_transform
 from inspection.predictor import Predictor, load_predictor
+from model import Checkpoint, find_checkpoint
+from networks.devices import tf32
 
 BATCH_SIZES = (1, 8, 32)
 PUBLISHED_SIZE_PX = 224

@@ -21,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import ROOT, UserError
+from benchmarks.timing import describe_machine, turns
+from common.errors import UserError
+from common.files import ROOT
 from data_split import load_split
 from dataset.listing import data_name, find_data
-from benchmarks.timing import describe_machine, turns
+from inspection.options import BATCH_SIZE
+from inspection.predictor import Predictor, load_predictor
 from model import find_checkpoint
-from inspection.predictor import BATCH_SIZE, Predictor, load_predictor
 
 RATE = 20  # requests a second, four at a time
 PACED_S, CROWD_S = 60, 10  # how long each kind of load lasts

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dataset.batches import open_store
-from data_split import load_split
-from dataset.listing import ImageRow, data_name, find_data
+from benchmarks.baseline import CastingImages, PlainTraining
 from benchmarks.timing import (
     Variant,
     describe_machine,
@@ -26,12 +25,15 @@ from benchmarks.timing import (
     training_gflop,
     wait_for,
 )
-from model import choose_device
-from benchmarks.baseline import CastingImages, PlainTraining
-from training.setup import Run, prepare_backends, resolve_settings, set_up
-from training.state import Progress, StopSignal
+from data_split import load_split
+from dataset.listing import ImageRow, data_name, find_data
+from dataset.store import open_store
+from networks.devices import choose_device
 from training.loop import is_finished, train_one_epoch
 from training.options import build_parser
+from training.settings import resolve_settings
+from training.setup import Run, prepare_backends, set_up
+from training.state import Progress, StopSignal
 from training.validation import evaluate
 
 BATCHES_A_ROUND_ON_CPU = 13  # of 16 they are about 200 images
@@ -146,7 +148,7 @@ def own_variant(
     def work(number: int) -> None:
         train_one_epoch(run, Progress(epoch=number), StopSignal())
 
-    return Variant(name, work, images, run.settings["image_size"], run.settings["batch_size"])
+    return Variant(name, work, images, run.settings.image_size, run.settings.batch_size)
 
 
 def fastest_variants(
@@ -246,7 +248,8 @@ def seconds_of_ours(args: argparse.Namespace, seed: int, device: torch.device) -
     options += FASTEST if device.type == "cuda" else []
     with TemporaryDirectory() as folder:
         run, progress = prepare_run(args, folder, options), Progress()
-        while not is_finished(progress, run.settings | {"patience": run.settings["epochs"]}):
+        to_the_end = replace(run.settings, patience=0)
+        while not is_finished(progress, to_the_end):
             train_one_epoch(run, progress, StopSignal())
             accuracy = evaluate(run, progress.epoch + 1)["accuracy"]
             progress.begin_next_epoch()

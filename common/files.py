@@ -1,79 +1,19 @@
-"""What every script shares: errors a person can act on, files never half-written, paths."""
+"""Where things lie, and files that are never half-written."""
 
-import argparse
 import csv
 import hashlib
-import importlib
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+from common.errors import EXIT_FAILURE, UserError
+from common.text import count_of
+
+ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
-
-# Exit codes, the same for every script.
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_GATE, EXIT_UNREADABLE = 0, 1, 2, 3, 4
-
-
-class UserError(Exception):
-    """A failure that a person can act on: what, where, what to do, in one line."""
-
-    def __init__(self, message: str, exit_code: int = EXIT_USAGE):
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def script_parser(description: str) -> argparse.ArgumentParser:
-    """A parser that shows the description as it is written, and takes no abbreviated options."""
-    return argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
-class Terminated(BaseException):
-    """SIGTERM, raised like KeyboardInterrupt so that `finally` blocks run."""
-
-
-def run_script(main: Callable[[], int]) -> None:
-    """Call `main` and leave the process with its exit code; a UserError becomes one line on stderr.
-
-    SIGTERM leaves with 143, Ctrl-C with 130, and work cut short by a closed pipe with 141.
-    """
-
-    def raise_terminated(signum, frame):
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, raise_terminated)
-    try:
-        code = main()
-        flush_stdout()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        code = 143
-    except BrokenPipeError:  # the reader left early, and the work was cut short
-        code = 141
-    flush_stdout()
-    sys.exit(code)
-
-
-def flush_stdout() -> None:
-    """Flush; a reader that has left by now (`| head`) has what it wanted."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -111,15 +51,6 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
     with CsvFile(path, columns) as file:
         for row in rows:
             file.write(row)
-
-
-# What a spreadsheet would take for a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def harmless(value: object) -> object:
-    """A text that a spreadsheet does not run as a formula; other values as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 class CsvFile:
@@ -223,18 +154,6 @@ def locked(path: Path, message: str) -> Iterator[None]:
         lock.release()
 
 
-def require_packages(*names: str) -> None:
-    """Raise UserError unless these packages of requirements-deploy.txt can be imported."""
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UserError(
-                f"{error.name or name} is missing; install it with: "
-                "pip install -r requirements-deploy.txt"
-            ) from None
-
-
 def cache_folder() -> Path:
     """Where decoded images and recognised castings are kept: CASTING_CACHE, else .cache here.
 
@@ -243,11 +162,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CASTING_CACHE") or ROOT / ".cache")
 
 
-def is_defect(label: str) -> bool:
-    """Whether a class folder holds defective parts: all but those that begin with 'ok' do."""
-    return not label.lower().startswith("ok")
+def read_json(path: Path) -> dict:
+    """A JSON object from a file.
 
-
-def count_of(number: int, noun: str) -> str:
-    """'1 image', '7,348 images'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    Raises:
+        UserError: missing, or not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a JSON file: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object")
+    return value

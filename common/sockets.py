@@ -4,7 +4,7 @@ import argparse
 import os
 import socket
 
-from common.files import UserError
+from common.errors import UserError
 
 
 def port(text: str) -> int:

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.files import write_csv, write_json
+from common.labels import is_defect
+from common.text import count_of
+from dataset.audit_figures import plot_audit, plot_copies
 from dataset.casting_table import recognise
-from dataset.recognition import SAME_CASTING, SIZE_PX, Castings, alignment
-from common.files import count_of, is_defect, write_csv, write_json
 from dataset.listing import ImageRow, data_name
+from dataset.recognition import SAME_CASTING, SIZE_PX, Castings, alignment
 from imaging.reading import read_resized
+from metrics.castings import mostly_defective
 from metrics.decisions import DecisionCounts, count_decisions
-from evaluation.figures import plot_audit, plot_copies
 
 COLUMNS = ["path", "label", "split", "casting", "best_train_match", "score"]
 SHOWN = 4  # castings in copies.png
@@ -74,7 +77,8 @@ def casting_figures(rows: Sequence[ImageRow]) -> dict:
 
 
 def _mostly_defective(line: dict) -> bool:
-    return 2 * sum(n for label, n in line["labels"].items() if is_defect(label)) >= line["images"]
+    defects = sum(count for label, count in line["labels"].items() if is_defect(label))
+    return mostly_defective(defects, line["images"])
 
 
 def suspects(rows: Sequence[ImageRow], mixed: Sequence[dict]) -> list[str]:

@@ -1,133 +1,24 @@
-"""From files to batches: every image decoded once into a uint8 store, augmented on the device.
+"""Batches: cut from the store by index, augmented as a whole, on the device.
 
-All images at 224 px are 369 MB as grey bytes, so they are decoded once, kept, and shared by every
-split, fold and run with that size. Batches are cut from the store by index; augmentation works on
-whole batches, on the device; normalisation is the network's.
-"""
+Normalisation is the network's."""
 
-import hashlib
-import json
-import os
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
-from typing import IO
 
 import numpy as np
-import PIL
 import torch
 from torch import Tensor
 
+from common.errors import UserError
+from common.labels import is_defect
 from dataset.augmentation import moved, relit
-from common.files import UserError, cache_folder, count_of, is_defect, write_json
 from dataset.listing import ImageRow
 from dataset.synthetic_defects import with_defects
-from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
 
 
 # --- the store -----------------------------------------------------------------------------------
-
-
-def open_store(
-    root: Path, rows: Sequence[ImageRow], size_px: int, *, cache: bool = True
-) -> np.ndarray:
-    """All images of `rows` as one memory-mapped uint8 array (N, S, S), in the order of `rows`.
-
-    The cache file's name is a hash of the files' contents, the size and the decoder's version, so
-    a changed image or another Pillow makes a new store; a damaged one is noticed and made anew.
-    Without `cache` the array lives in a temporary file that goes with the process.
-
-    Raises:
-        UserError: unreadable images, all of them listed.
-    """
-    shape = (len(rows), size_px, size_px)
-    if not cache:
-        try:
-            with TemporaryFile() as file:
-                store = _reserve(file, shape)
-        except OSError as error:
-            raise UserError(
-                f"no room for decoded images in {gettempdir()}: {error.strerror}; set TMPDIR"
-            ) from error
-        _decode_into(store, root, rows)
-        return store
-    path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"
-    if not _is_sound(path, shape):
-        _build_store(path, root, rows, shape)
-    return np.memmap(path, np.uint8, "r", shape=shape)
-
-
-def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
-    assert all(row.sha256 for row in rows), "rows need hashes: two data sets would share a store"
-    text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {size_px}", *(r.sha256 for r in rows)])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w+b") as file:
-            store = _reserve(file, shape)
-        _decode_into(store, root, rows)
-        store.flush()
-        os.replace(temporary, path)
-        write_json(_checksum_path(path), {"crc32": _crc32(path)})
-    except OSError as error:
-        raise UserError(
-            f"cannot write the image cache {path}: {error.strerror}; "
-            "point CASTING_CACHE elsewhere or use --no-cache"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _reserve(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
-    """Map a file of this shape; written out first, since a disk that fills up later is a SIGBUS."""
-    remaining = int(np.prod(shape))
-    while remaining:
-        remaining -= file.write(bytes(min(remaining, 1 << 24)))
-    file.flush()
-    return np.memmap(file, np.uint8, "r+", shape=shape)
-
-
-def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
-    def decode(index: int) -> tuple[str, str] | None:
-        try:
-            store[index] = read_resized(root / rows[index].path, store.shape[1])
-        except UnreadableImageError as error:
-            return rows[index].path, str(error)
-        return None
-
-    problems = in_threads(decode, range(len(rows)), f"decoding to {store.shape[1]} px")
-    refuse_unreadable(filter(None, problems), root)
-
-
-def _is_sound(path: Path, shape: tuple[int, ...]) -> bool:
-    try:
-        expected = json.loads(_checksum_path(path).read_text())["crc32"]
-        return path.stat().st_size == int(np.prod(shape)) and _crc32(path) == expected
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _checksum_path(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _crc32(path: Path) -> int:
-    value = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            value = zlib.crc32(block, value)
-    return value
 
 
 # --- batches -------------------------------------------------------------------------------------
@@ -139,7 +30,7 @@ class Batches:
 
     All randomness comes from generators seeded by (seed, epoch, step), so that a run continued in
     the middle of an epoch sees the very same batches as one that was never interrupted. Several
-    processes share each batch: `rank` of `ranks` cuts its part, and only that.
+    processes share each batch: `rank` of `world_size` cuts its part, and only that.
     """
 
     pixels: Tensor  # uint8 (N, S, S), on the device when it fits there
@@ -155,7 +46,7 @@ class Batches:
     drawn_defects: float | None = None  # on which share of the good images
     seed: int = 0
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
 
     @property
     def images(self) -> int:
@@ -201,7 +92,7 @@ class Batches:
         """Where in an epoch's order this process's share of a batch lies; it may be empty."""
         start, size = step * self.batch_size, self.size_of_batch(step)
         # Rounded up: the first process, whose BatchNorm statistics count, always has a share.
-        first, last = (-(-size * rank // self.ranks) for rank in (self.rank, self.rank + 1))
+        first, last = (-(-size * rank // self.world_size) for rank in (self.rank, self.rank + 1))
         return slice(start + first, start + last)
 
     def size_of_batch(self, step: int) -> int:
@@ -305,8 +196,3 @@ def seeded(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator
     # SeedSequence mixes neighbouring (seed, epoch, step) into unrelated streams
     seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
     return torch.Generator(device).manual_seed(seed & (2**63 - 1))
-
-
-def describe_store(store: np.ndarray) -> str:
-    """'7,348 images at 112 px, 92 MB'."""
-    return f"{count_of(len(store), 'image')} at {store.shape[1]} px, {store.nbytes / 1e6:.0f} MB"

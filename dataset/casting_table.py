@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from common.files import UserError, cache_folder, count_of, write_atomic
+from common.errors import UserError
+from common.files import cache_folder, write_atomic
+from common.text import count_of
 from dataset.listing import ImageRow
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 

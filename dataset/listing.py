@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.files import UserError, is_defect, sha256_of_file
+from common.errors import UserError
+from common.files import sha256_of_file
+from common.labels import is_defect
 from imaging.reading import (
     IMAGE_SUFFIXES,
     UnreadableImageError,
@@ -68,7 +70,8 @@ def _root_below(folder: Path, source: str) -> Path:
 
 def _rendered() -> Path:
     if not (SYNTHETIC / "truth.csv").is_file():
-        from rendering.data_set import RenderOptions, render_dataset
+        from rendering.data_set import render_dataset
+        from rendering.options import RenderOptions
 
         print(f"rendering synthetic castings into {SYNTHETIC}", file=sys.stderr)
         render_dataset(SYNTHETIC, RenderOptions())

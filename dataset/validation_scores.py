@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import UserError, is_defect, sha256_of_file, write_csv
+from common.errors import UserError
+from common.files import sha256_of_file, write_csv
+from common.labels import is_defect
 
 COLUMNS = ["label", "casting", "prob_defect", "model"]
 

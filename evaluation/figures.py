@@ -1,50 +1,15 @@
-"""Every figure of the repository. Each takes plain data and a path, and writes a PNG atomically."""
+"""Figures of predictions on held-out images. Each takes plain data and a path."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-
-matplotlib.use("Agg")  # no screen needed
-
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from common.files import write_atomic
-
-GOOD_COLOUR, DEFECT_COLOUR = "#2a9d5c", "#c8413a"
-RIGHT_COLOUR, WRONG_COLOUR = GOOD_COLOUR, DEFECT_COLOUR
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically, and free it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
-    write_atomic(path, buffer.getvalue())
-
-
-def plot_curves(path: Path, history: Sequence[dict], best_epoch: int, title: str) -> None:
-    """Loss and accuracy of training and validation over the epochs, the best epoch marked."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [row["epoch"] for row in history]
-    for axis, quantity in zip(axes, ("loss", "accuracy"), strict=True):
-        for part, colour in (("train", "#8c8c8c"), ("val", "#1f5fa8")):
-            values = [row[f"{part}_{quantity}"] for row in history]
-            name = {"train": "training", "val": "validation"}[part]
-            axis.plot(epochs, values, marker="o", markersize=3, color=colour, label=name)
-        axis.axvline(best_epoch, color=GOOD_COLOUR, linestyle="--", label=f"best: {best_epoch}")
-        axis.set(xlabel="epoch", ylabel=quantity)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    axes[0].set_ylim(bottom=0)
-    figure.suptitle(title)
-    save(figure, path)
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR, RIGHT_COLOUR, WRONG_COLOUR
+from common.plotting import save
 
 
 def plot_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:
@@ -184,44 +149,6 @@ def plot_reliability(path: Path, curves: Sequence[tuple], title: str) -> None:
     save(figure, path)
 
 
-def plot_audit(
-    path: Path, result: dict, scores: dict[str, np.ndarray], threshold: float, title: str
-) -> None:
-    """Castings by size and class, share of held-out images of known castings, score histogram."""
-    figure, (sizes, known, scored) = plt.subplots(
-        1, 3, figsize=(15, 4.4), layout="constrained", width_ratios=(2.2, 0.8, 1.6)
-    )
-    bottom = np.zeros(len(result["casting_table"]))
-    labels = sorted({label for line in result["casting_table"] for label in line["labels"]})
-    defect_colours = iter(sns.color_palette("Reds_r", len(labels)))
-    for label in labels:
-        counts = np.array([line["labels"].get(label, 0) for line in result["casting_table"]])
-        colour = GOOD_COLOUR if label.lower().startswith("ok") else next(defect_colours)
-        sizes.bar(range(len(counts)), counts, bottom=bottom, width=1, color=colour, label=label)
-        bottom += counts
-    sizes.set(xlabel="castings, largest first", ylabel="images")
-    sizes.set_title(f"{result['castings']} castings, {result['castings_good']} of them good")
-    sizes.legend()
-    shares = {
-        {"val": "validation", "test": "test"}[split]: 100 * line["count"] / max(line["of"], 1)
-        for split, line in result["held_out_known"].items()
-    }
-    bars = known.bar(list(shares), list(shares.values()), color="#1f5fa8", width=0.6)
-    known.bar_label(bars, fmt="%.1f %%")
-    known.set(ylim=(0, 112), ylabel="% of images", title="casting also in train")
-    for (name, values), colour in zip(scores.items(), ("#1f5fa8", "#e08a2b"), strict=False):
-        sns.histplot(
-            x=values, bins=np.linspace(0, 1, 51), color=colour, label=name, alpha=0.6, ax=scored
-        )
-    scored.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
-    lookup = result["copy_lookup"]["val and test"]
-    scored.set(xlabel="correlation of the rings", ylabel="images")
-    scored.set_title(f"copying the best match's label: {100 * lookup['accuracy']:.1f} % right")
-    scored.legend(loc="upper left")
-    figure.suptitle(title)
-    save(figure, path)
-
-
 def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
     """ROC-AUC with its interval under each probe, and how many decisions it changed.
 
@@ -247,23 +174,5 @@ def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
     right.set(xlabel="decisions changed, % of images", xlim=(0, 100))
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.3)
-    figure.suptitle(title)
-    save(figure, path)
-
-
-def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], title: str) -> None:
-    """Pictures `(grey (H, W), caption)` side by side, one column for each line."""
-    figure, axes = plt.subplots(
-        len(lines[0]),
-        len(lines),
-        figsize=(2.7 * len(lines), 3.1 * len(lines[0])),
-        layout="constrained",
-        squeeze=False,
-    )
-    for column, line in zip(axes.T, lines, strict=True):
-        for axis, (picture, caption) in zip(column, line, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-            axis.set_title(caption, fontsize=9)
-            axis.set_axis_off()
     figure.suptitle(title)
     save(figure, path)

@@ -1,6 +1,5 @@
 """Which images a model may be measured on, and its verdicts on them, each predicted once."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,24 +9,29 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from common.errors import UserError
+from common.files import sha256_of_file
+from common.labels import is_defect
+from common.text import count_of
+from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
 from dataset.casting_table import (
     UnknownCastingsError,
     castings_beside,
     known_castings,
     with_castings,
 )
-from common.files import UserError, count_of, is_defect, sha256_of_file
-from dataset.batches import open_store
-from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
 from dataset.listing import ImageRow, hashed, list_images
+from dataset.store import open_store
+from evaluation.options import UNSEEN
+from inspection.options import BATCH_SIZE
+from inspection.predictor import Prediction, Predictor, load_predictor
 from metrics.decisions import Parts, confusion_matrix
 from model import Checkpoint, find_checkpoint
-from inspection.predictor import BATCH_SIZE, Prediction, Predictor, load_predictor
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint ready to judge, and the split that it was trained with."""
+    """A checkpoint ready to predict_split, and the split that it was trained with."""
 
     path: Path
     predictor: Predictor
@@ -44,7 +48,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """Held-out images (N,) with their verdicts."""
 
     name: str  # the tier, e.g. 'test'
@@ -80,7 +84,7 @@ class Judged:
     def castings_known(self) -> bool:
         return all(row.casting for row in self.rows)
 
-    def chosen(self, wanted: Sequence[bool], name: str) -> "Judged":
+    def chosen(self, wanted: Sequence[bool], name: str) -> "Evaluation":
         """The images that `wanted` (N,) picks."""
 
         def pick(values: list) -> list:
@@ -88,27 +92,6 @@ class Judged:
 
         lists = ("rows", "predictions", "folds", "seen", "temperatures")
         return replace(self, name=name, **{key: pick(getattr(self, key)) for key in lists})
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which model is measured, and on which held-out images."""
-    add = parser.add_argument
-    add(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="default: the latest; with --protocol casting the folder that holds the folds",
-    )
-    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
-    add(
-        "--protocol",
-        choices=("casting",),
-        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
-        "its protocol",
-    )
-    add("--split", choices=("test", "val"), default="test", help="default: test")
-    add("--out", type=Path, default=Path("results"), help="default: results")
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
 
 
 def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
@@ -204,7 +187,7 @@ def _refuse_mixture(models: Sequence[Model]) -> None:
 # --- judging -------------------------------------------------------------------------------------
 
 
-def judge(model: Model, root: Path, split: str, *, cache: bool = True) -> Judged:
+def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -> Evaluation:
     """Predict the images of one split once.
 
     Raises:
@@ -220,20 +203,20 @@ def judge(model: Model, root: Path, split: str, *, cache: bool = True) -> Judged
     rows = model.rows
     if not cache:  # decode no more than is judged
         rows, chosen = [rows[i] for i in chosen], list(range(len(chosen)))
-    return judge_rows(model, split, root, rows, chosen, cache=cache)
+    return predict_rows(model, split, root, rows, chosen, cache=cache)
 
 
-def judge_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> Judged:
+def predict_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> Evaluation:
     """Every image once, by the model that never saw its casting."""
-    parts = [judge(model, root, "test", cache=cache) for model in models]
+    parts = [predict_split(model, root, "test", cache=cache) for model in models]
     paths = [row.path for part in parts for row in part.rows]
     assert sorted(paths) == sorted(row.path for row in models[0].rows), "not every image once"
-    return _joined(parts, "castings never seen")
+    return _joined(parts, UNSEEN)
 
 
-def judge_folder(
+def predict_folder(
     model: Model, folder: Path, name: str, root: Path | None, *, cache: bool
-) -> Judged:
+) -> Evaluation:
     """Images of another folder with class subfolders, compared with the castings in training.
 
     Without `root`, the folder of the training images, the castings stay unknown.
@@ -251,7 +234,7 @@ def judge_folder(
     rows = [replace(row, split=name) for row in hashed(folder.parent, rows)]
     if root:
         rows = _castings_beside_training(model, folder.parent, rows, root)
-    return judge_rows(model, name, folder.parent, rows, range(len(rows)), cache=cache)
+    return predict_rows(model, name, folder.parent, rows, range(len(rows)), cache=cache)
 
 
 def _castings_beside_training(
@@ -269,7 +252,7 @@ def _castings_beside_training(
         return rows
 
 
-def judge_rows(
+def predict_rows(
     model: Model,
     name: str,
     root: Path,
@@ -277,7 +260,7 @@ def judge_rows(
     chosen: Sequence[int],
     *,
     cache: bool,
-) -> Judged:
+) -> Evaluation:
     """Predict the chosen rows once."""
     predictor, checkpoint = model.predictor, model.checkpoint
     store = open_store(root, rows, checkpoint.image_size_px, cache=cache)
@@ -285,11 +268,11 @@ def judge_rows(
     with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             indices = list(chosen[start : start + BATCH_SIZE])
-            predictions += predictor.judge(torch.from_numpy(store[indices]))
+            predictions += predictor.predict_split(torch.from_numpy(store[indices]))
             bar.update(len(indices))
     picked = [rows[i] for i in chosen]
     trained_on = model.castings_in_training
-    return Judged(
+    return Evaluation(
         name=name,
         root=root,
         rows=picked,
@@ -301,13 +284,13 @@ def judge_rows(
     )
 
 
-def _joined(parts: Sequence[Judged], name: str) -> Judged:
+def _joined(parts: Sequence[Evaluation], name: str) -> Evaluation:
     lists = ("rows", "predictions", "folds", "seen", "temperatures")
     joined = {key: [value for part in parts for value in getattr(part, key)] for key in lists}
     return replace(parts[0], name=name, **joined)
 
 
-def leak_line(judged: Judged) -> str:
+def leak_line(judged: Evaluation) -> str:
     """How many of the images show a casting that the model was trained on."""
     if not judged.castings_known:
         return "leak     unknown: the castings of these images are not known"

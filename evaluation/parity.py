@@ -1,21 +1,5 @@
-"""Export a checkpoint as one ONNX file for the edge, and prove that it decides as PyTorch does.
+"""The gate of an export: does the ONNX file decide as PyTorch does, on held-out images?"""
 
-    python export.py                          model.onnx, 32-bit
-    python export.py --int8                   model-int8.onnx: a quarter of the bytes, faster
-    python export.py --checkpoint checkpoints/best.pth --out line3.onnx
-
-The graph takes resized grey bytes, uint8 (N, S, S), and gives logits (N, C) and the calibrated
-defect probability (N,); scaling, normalisation and channels are inside, so that no client can get
-them wrong. Its metadata hold all else that a verdict depends on: examples/edge_infer.py reads them.
-INT8 is calibrated on training images, equally many of each casting.
-
-The gate: on the validation part of the checkpoint's own split, 32-bit logits differ by at most
-0.001 and decide every image alike; INT8 misses no defect that PyTorch catches, and newly rejects at
-most 1 % of the good parts. Else no file is written and the exit code is 3. Without the images that
-the checkpoint was trained on, rendered castings take their place, and the file says gate=synthetic.
-"""
-
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,34 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.files import (
-    EXIT_GATE,
-    EXIT_OK,
-    UserError,
-    count_of,
-    is_defect,
-    require_packages,
-    run_script,
-    script_parser,
-    sha256_of_file,
-    usable_folder,
-    write_atomic,
-)
-from dataset.batches import open_store
+from common.errors import EXIT_GATE, UserError
+from common.labels import is_defect
+from common.text import count_of
 from dataset.listing import ImageRow, data_name, find_data, list_images
+from dataset.store import open_store
 from evaluation.held_out import rebuild_split
-from model import (
-    Checkpoint,
-    class_probabilities,
-    defect_probability,
-    find_checkpoint,
-    load_checkpoint,
+from inspection.engines import (
+    INPUT,
+    LOGITS,
+    PROBABILITY,
+    OnnxNetwork,
+    torch_network,
 )
-from inspection.onnx_graph import quantised, to_onnx, with_metadata
-from inspection.engines import INPUT, LOGITS, PROBABILITY, OnnxNetwork, adds_without_saturation
-from inspection.predictor import torch_network
+from model import Checkpoint
+from networks.classes import class_probabilities, defect_probability
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 CALIBRATION_IMAGES = 400
 LOGIT_TOLERANCE = 1e-3
 NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
@@ -117,7 +89,8 @@ def equally(rows: Sequence[ImageRow | None], count: int) -> list[int]:
 
 def rendered_images(checkpoint: Checkpoint) -> Images:
     """Rendered castings: copies for calibration, castings of their own for the gate."""
-    from rendering.data_set import RenderOptions, render_dataset
+    from rendering.data_set import render_dataset
+    from rendering.options import RenderOptions
 
     options = RenderOptions(castings=100, copies=4, unseen_castings=100, unseen_copies=2)
     with tempfile.TemporaryDirectory() as folder:
@@ -201,76 +174,6 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
 # --- the command line ----------------------------------------------------------------------------
 
 
-def metadata(
-    checkpoint: Checkpoint, sha256: str, precision: str, reduce_range: bool, gate: str
-) -> dict[str, str]:
-    """What a client needs to know, as text; `checkpoint` is everything but the weights."""
-    description = checkpoint.description()
-    return {
-        "class_names": json.dumps(checkpoint.class_names),
-        "image_size_px": str(checkpoint.image_size_px),
-        "threshold": repr(checkpoint.threshold),
-        "temperature": repr(checkpoint.temperature),
-        "checkpoint_sha256": sha256,
-        "precision": precision,
-        "reduce_range": str(int(reduce_range)),
-        "gate": gate,
-        "checkpoint": json.dumps(description),
-    }
-
-
-def exported(
-    checkpoint: Checkpoint, sha256: str, precision: str, calibration: np.ndarray, gate: str
-) -> bytes:
-    """The ONNX file's bytes, 'fp32', or 'int8' calibrated on images uint8 (N, S, S)."""
-    model, reduce_range = to_onnx(checkpoint), False
-    if precision == "int8":
-        reduce_range = not adds_without_saturation()
-        model = quantised(model, calibration, reduce_range, checkpoint.class_names)
-    return with_metadata(model, metadata(checkpoint, sha256, precision, reduce_range, gate))
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = script_parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: model.onnx, with --int8 model-int8.onnx"
-    )
-    parser.add_argument("--int8", action="store_true", help="8-bit weights and activations")
-    parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
-    args = parser.parse_args(argv)
-    precision = "int8" if args.int8 else "fp32"
-    out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
-    if out.suffix != ".onnx":
-        raise UserError(f"--out {out} must end in .onnx")
-    require_packages(*PACKAGES)
-    usable_folder(out.parent)
-    path = find_checkpoint(args.checkpoint)
-    checkpoint = load_checkpoint(path)
-    images = images_for(checkpoint, path, args.data)
-    sha256 = sha256_of_file(path)
-    content = exported(checkpoint, sha256, precision, images.calibration, images.gate)
-    parity = gated(content, checkpoint, images, precision)
-    write_atomic(out, content)
-
-    megabytes = len(content) / 1e6
-    print(f"{path} -> {out}, {precision}, {megabytes:.1f} MB, gate={images.gate}")
-    print(
-        f"on {count_of(parity.images, 'image')}: largest logit difference "
-        f"{parity.max_logit_difference:.1e}, {parity.other_decisions} other decisions "
-        f"({parity.new_missed} new missed defects, {parity.new_false_alarms} new false alarms)"
-    )
-    if not parity.caught or not parity.passed:
-        print(
-            f"warning: of these images PyTorch catches {count_of(parity.caught, 'defect')} and "
-            f"passes {count_of(parity.passed, 'good part')}: the gate says little",
-            file=sys.stderr,
-        )
-    line = {"out": str(out), "precision": precision, "megabytes": round(megabytes, 2)}
-    print(json.dumps(line | {"gate": images.gate} | vars(parity)))
-    return EXIT_OK
-
-
 def gated(content: bytes, checkpoint: Checkpoint, images: Images, precision: str) -> Parity:
     """How the model differs from PyTorch.
 
@@ -284,7 +187,3 @@ def gated(content: bytes, checkpoint: Checkpoint, images: Images, precision: str
     if reason := parity.failure(precision):
         raise UserError(f"{reason}; no file written", EXIT_GATE)
     return parity
-
-
-if __name__ == "__main__":
-    run_script(main)

@@ -1,22 +1,8 @@
-"""What does a model look at? Change held-out pictures in ways that should not, or should, matter.
+"""Shortcut tests: does a model decide by light or background?
 
-    python probe.py --images 200                a quick look: at most 200 images a class
-    python probe.py                             the checkpoint's own test part, all of it
-    python probe.py --protocol casting          all folds: only castings that the model never saw
+Held-out images are changed in ways that should not, or should, matter; the tests report what that
+does to the predictions."""
 
-Every picture is judged as it is and under ten probes: brightness, contrast and histogram changed;
-the ring blurred (fine defects gone, light and shape kept); the ring gone (the whole part painted
-over with its mean grey: only the background is left); the background replaced by one grey.
-A model that still tells good from defective castings with the ring gone (the interval of its AUC
-excludes 0.5) takes a shortcut. That is said only of castings never seen: on known ones the
-background may just remind it of the casting.
-
-Writes into --out: probes.json, probes.csv (one line an image and probe) and probes.png.
-Takes eleven times as long as test.py, and a tenth more for changing the pictures.
-"""
-
-import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,29 +12,23 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation import figures as plots
-from common.files import (
-    UserError,
-    count_of,
-    is_defect,
-    run_script,
-    script_parser,
-    usable_folder,
-    write_csv,
-    write_json,
+from common.errors import UserError
+from common.files import write_csv
+from common.labels import is_defect
+from common.text import count_of
+from dataset.listing import ImageRow
+from evaluation.held_out import Model, checkpoint_hashes
+from evaluation.perturbations import PROBES, RING_GONE, UNMODIFIED, versions
+from imaging.reading import (
+    UnreadableImageError,
+    in_threads,
+    read_grey_image,
+    refuse_unreadable,
+    resized,
 )
-from dataset.listing import ImageRow, data_name, find_data
-from evaluation.held_out import (
-    Model,
-    add_model_arguments,
-    checkpoint_hashes,
-    leak_line,
-    load_models,
-)
-from imaging.reading import UnreadableImageError, in_threads, read_grey_image, refuse_unreadable, resized
+from inspection.options import BATCH_SIZE
+from inspection.predictor import Predictor
 from metrics.decisions import INTERVALS, CastingTable, Parts
-from evaluation.perturbations import OF_PLACE, PROBES, RING_GONE, UNMODIFIED, versions
-from inspection.predictor import BATCH_SIZE, Predictor
 
 FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
 
@@ -218,7 +198,7 @@ def verdict(result: Probed, probes: dict[str, dict | None]) -> tuple[bool | None
     return False, f"no shortcut found: {what}, which includes 0.5{more}"
 
 
-def report(result: Probed, models: Sequence[Model]) -> dict:
+def shortcut_report(result: Probed, models: Sequence[Model]) -> dict:
     """The content of probes.json."""
     probes = {name: figures(result, name) for name in PROBES}
     shortcut, text = verdict(result, probes)
@@ -268,51 +248,3 @@ def write_probes(path: Path, result: Probed) -> None:
         if not np.isnan(prob := result.prob_defect[name][i])
     )
     write_csv(path, columns, lines)
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = script_parser(__doc__)
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--images", type=int, metavar="N", help="N images a class, at random; default: all"
-    )
-    args = parser.parse_args(argv)
-    if args.images is not None and args.images < 1:
-        raise UserError("--images must be at least 1")
-    if args.protocol and args.split != "test":
-        raise UserError("--protocol casting pools the test parts of all folds; leave out --split")
-    return args
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
-    folds = args.protocol == "casting"
-    usable_folder(args.out)
-    root = find_data(args.data, download=False)
-    models = load_models(args.checkpoint, root, args.device, folds=folds)
-    result = probe_models(models, root, args.split, args.images)
-    found = report(result, models)
-    name = "castings never seen" if folds else args.split
-    title = f"{data_name(root)}, protocol {found['protocol']}, {name}"
-    title = f"{title}, {count_of(found['images'], 'image')}"
-    write_probes(args.out / "probes.csv", result)
-    write_json(args.out / "probes.json", found)
-    plots.plot_probes(args.out / "probes.png", found["probes"], title)
-
-    for model in models:
-        print(f"checkpoint {model.path} ({model.predictor.model_id})")
-    print(title)
-    print(table(found["probes"]))
-    print(leak_line(result))
-    if found["without_hub"]:
-        lost = count_of(found["without_hub"], "image")
-        print(f"{lost} without a hub: {', '.join(OF_PLACE)} skipped")
-    print(found["verdict"]["text"])
-    print(f"probes.json, probes.csv and probes.png are in {args.out}")
-    line = {key: found[key] for key in ("data", "protocol", "images", "without_hub")}
-    print(json.dumps(line | {"shortcut": found["verdict"]["shortcut"], "out": str(args.out)}))
-    return 0
-
-
-if __name__ == "__main__":
-    run_script(main)

@@ -16,7 +16,8 @@ import ray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from common.files import UserError, run_script, script_parser  # noqa: E402
+from common.arguments import script_parser  # noqa: E402
+from common.errors import UserError, run_script  # noqa: E402
 from imaging.reading import IMAGE_SUFFIXES  # noqa: E402
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")

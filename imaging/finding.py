@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from common.files import UserError, count_of
+from common.errors import UserError
+from common.text import count_of
 from imaging.reading import IMAGE_SUFFIXES
 
 STANDARD_INPUT = "-"

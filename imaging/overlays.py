@@ -6,7 +6,9 @@ from itertools import count, islice
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-GOOD_COLOUR, DEFECT_COLOUR, INK, PAPER = "#2a9d5c", "#c8413a", "#202020", "#ffffff"
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR
+
+INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
 COLUMNS, LINES = 8, 6  # of a contact sheet
 # From 0 to 1 dark red over orange to pale yellow: brighter is hotter in black and white too

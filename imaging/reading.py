@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from common.files import UserError, count_of
+from common.errors import UserError
+from common.text import count_of
 
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
@@ -113,6 +114,26 @@ def to_grey(image: Image.Image) -> Image.Image:
         if image.getextrema()[3][0] < 255:
             raise UnreadableImageError("transparent pixels; save it without transparency")
     return image.convert("L")
+
+
+def upright_image(image: object) -> Image.Image:
+    """A PIL image or a uint8 array (H, W) or (H, W, 3) as an upright PIL image.
+
+    Raises:
+        UnreadableImageError: it is neither, or cannot be decoded.
+    """
+    if isinstance(image, np.ndarray):
+        grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype != np.uint8 or not grey_or_colour or not image.size:
+            raise UnreadableImageError(f"{image.dtype} array {image.shape}: not an 8-bit image")
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise UnreadableImageError(f"not an image: {type(image).__name__}")
+    refuse_large(image)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # a damaged image that Pillow has not decoded yet
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
 
 def refuse_large(image: Image.Image) -> None:

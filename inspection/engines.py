@@ -1,17 +1,43 @@
-"""An exported network: grey bytes in, logits out, through ONNX Runtime."""
+"""What computes logits: PyTorch on any device, or ONNX Runtime on the CPU."""
 
 import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from common.files import UserError, require_packages
+from common.errors import UserError
+from common.packages import require_packages
+from dataset.batches import unit_range
 from model import Checkpoint
+from networks.local import QUARTER_TURNS
 
-INPUT, LOGITS, PROBABILITY = "images", "logits", "prob_defect"
+INPUT, LOGITS, PROBABILITY = "images", "logits", "prob_defect"  # of the ONNX graph
+PIXELS_AT_ONCE = 800_000  # on a CPU, by measurement: docs/experiments.md, 2026-11-26
+
+Network = Callable[[Tensor], Tensor]  # resized grey images uint8 (B, S, S) to logits (B, C)
+
+
+def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
+    """The checkpoint's network in PyTorch; on a CPU in pieces that stay in its cache.
+
+    On a GPU this process computes with all bits of float32 from now on: rounded to 10 bits (TF32),
+    logits were up to 8e-3 beside a CPU's on real parts, in full within 4e-4.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    model = checkpoint.model().to(device)
+    turns = QUARTER_TURNS if checkpoint.architecture == "local" else 1
+    at_once = max(1, PIXELS_AT_ONCE // (turns * checkpoint.image_size_px**2))
+
+    def network(grey: Tensor) -> Tensor:
+        pieces = grey.split(at_once) if device.type == "cpu" else [grey]
+        return torch.cat([model(unit_range(piece.to(device))) for piece in pieces])
+
+    return network
 
 
 class OnnxNetwork:

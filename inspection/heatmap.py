@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.files import UserError
+from common.errors import UserError
 from dataset.batches import unit_range
+from model import Checkpoint
+from networks.classes import defect_margin
 from networks.local import LocalNetwork, evenly_lit
-from model import Checkpoint, evidence
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 STRIDES = {name: 4 * 2**index for index, name in enumerate(STAGES)}  # input px from cell to cell
@@ -176,7 +177,7 @@ class Explainer:
         """2 P - 1 of each cell, or 0 for P < 1/2, at the pictures' size (B, S, S)."""
         parts = unit_range(grey).split(1)  # four turns of each are enough at once
         logits = torch.cat([self.model(part, pool=False) for part in parts])
-        margin = (evidence(logits, self.checkpoint.class_names) / 2).tanh().relu()
+        margin = (defect_margin(logits, self.checkpoint.class_names) / 2).tanh().relu()
         return enlarged(margin, STRIDES["layer2"], grey.shape[-1])
 
     def _map(self, grey: Tensor, method: Method) -> Tensor:
@@ -196,7 +197,7 @@ class Explainer:
             images = unit_range(grey.clone())
             logits, outputs = stage_outputs(self.model, images, stages[0])
             wanted = [outputs[name] for name in stages]
-            total = evidence(logits, self.checkpoint.class_names).sum()
+            total = defect_margin(logits, self.checkpoint.class_names).sum()
             gradients = torch.autograd.grad(total, wanted)
         return {
             name: [cam(activations.detach(), gradient) for cam in cams]

@@ -1,5 +1,6 @@
 """The network as an ONNX graph: grey bytes in, logits and P(defect) out, in 32 or 8 bits."""
 
+import json
 import logging
 import tempfile
 import warnings
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from dataset.batches import unit_range
+from inspection.engines import INPUT, LOGITS, PROBABILITY, adds_without_saturation
+from model import Checkpoint
+from networks.classes import class_probabilities, defect_flags, defect_margin
 from networks.grey_stem import GreyStem
-from model import Checkpoint, class_probabilities, defect_flags, evidence
-from inspection.engines import INPUT, LOGITS, PROBABILITY
 
 OPSET = 20
 # The first convolution and those of the first stage, which have 1 % of the weights and see the
@@ -133,7 +135,7 @@ def centred(
     proto = onnx.load_model_from_string(small)
     exact, rounded = _logits(model, calibration), _logits(small, calibration)
     correction = (exact - rounded).mean(axis=0)
-    scatter = float((evidence(rounded, class_names) - evidence(exact, class_names)).std())
+    scatter = float((defect_margin(rounded, class_names) - defect_margin(exact, class_names)).std())
     if len(correction) == 1:
         correction += scatter
     else:
@@ -177,3 +179,32 @@ def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
     proto = onnx.load_model_from_string(model)
     onnx.helper.set_model_props(proto, values)
     return proto.SerializeToString()
+
+
+def metadata(
+    checkpoint: Checkpoint, sha256: str, precision: str, reduce_range: bool, gate: str
+) -> dict[str, str]:
+    """What a client needs to know, as text; `checkpoint` is everything but the weights."""
+    description = checkpoint.description()
+    return {
+        "class_names": json.dumps(checkpoint.class_names),
+        "image_size_px": str(checkpoint.image_size_px),
+        "threshold": repr(checkpoint.threshold),
+        "temperature": repr(checkpoint.temperature),
+        "checkpoint_sha256": sha256,
+        "precision": precision,
+        "reduce_range": str(int(reduce_range)),
+        "gate": gate,
+        "checkpoint": json.dumps(description),
+    }
+
+
+def exported(
+    checkpoint: Checkpoint, sha256: str, precision: str, calibration: np.ndarray, gate: str
+) -> bytes:
+    """The ONNX file's bytes, 'fp32', or 'int8' calibrated on images uint8 (N, S, S)."""
+    model, reduce_range = to_onnx(checkpoint), False
+    if precision == "int8":
+        reduce_range = not adds_without_saturation()
+        model = quantised(model, calibration, reduce_range, checkpoint.class_names)
+    return with_metadata(model, metadata(checkpoint, sha256, precision, reduce_range, gate))

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.reading import UnreadableImageError, read_file
+from inspection.predictor import Prediction, Predictor
 from model import Checkpoint
-from inspection.predictor import Prediction, Predictor, record_of
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, Record
 
+# Of inspections.csv
+INSPECTION_COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "threshold", "model"]
+INSPECTION_COLUMNS += ["latency_ms", "error"]
 MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
 FREE_BYTES = 1 << 30
 TROUBLING = 0.2  # of the validation parts judged wrongly
@@ -139,3 +142,28 @@ class Inspector:
             Inspected(number, part.name, prediction)
             for number, (part, prediction) in zip(ids, pairs, strict=True)
         ]
+
+
+def record_of(name: str, prediction: Prediction, model: str, station: str, lot: str) -> Record:
+    """A prediction as a record of the log."""
+    p = prediction
+    return Record(
+        station, lot, name, p.sha256, p.status, model, p.threshold, p.prob_defect, p.decision,
+        p.predicted_class, p.brightness, p.latency_ms, p.error,
+    )  # fmt: skip
+
+
+def inspection_row(name: str, prediction: Prediction, model_id: str) -> list:
+    """One line of inspections.csv."""
+    judged = prediction.prob_defect is not None
+    return [
+        name,
+        prediction.sha256,
+        prediction.status,
+        f"{prediction.prob_defect:.6f}" if judged else "",
+        prediction.decision,
+        f"{prediction.threshold:.6f}",
+        model_id,
+        f"{prediction.latency_ms:.1f}",
+        prediction.error,
+    ]

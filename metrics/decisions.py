@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from metrics.castings import mostly_defective
+
 BOOTSTRAP_DRAWS = 2000
 INTERVALS = (
     f"95 %, castings resampled within class ({BOOTSTRAP_DRAWS:,} draws); per casting "
@@ -138,7 +140,7 @@ class CastingTable:
             "false_alarms": by_casting(~parts.is_defect & parts.rejected),
         }
         self.sizes = self.sums["defects"] + self.sums["good"]
-        self.defective = 2 * self.sums["defects"] >= self.sizes  # by the majority of its images
+        self.defective = mostly_defective(self.sums["defects"], self.sizes)
         random = np.random.default_rng(seed)
         self.times = np.zeros((draws, len(self.names)))  # of each casting in each draw
         for group in (np.flatnonzero(self.defective), np.flatnonzero(~self.defective)):
@@ -242,7 +244,7 @@ def one_part_a_casting(parts: Parts) -> Parts:
     names, first, casting = np.unique(parts.castings, return_index=True, return_inverse=True)
     sizes = np.bincount(casting)
     return Parts(
-        is_defect=2 * np.bincount(casting, parts.is_defect) >= sizes,
+        is_defect=mostly_defective(np.bincount(casting, parts.is_defect), sizes),
         prob_defect=np.bincount(casting, parts.prob_defect) / sizes,
         threshold=parts.threshold[first],
         castings=names,

@@ -16,8 +16,9 @@ from functools import partial
 
 import numpy as np
 
+from common.errors import UserError
 from metrics.calibration import calibrated
-from common.files import UserError
+from metrics.castings import casting_names, casting_weights, class_weights, mostly_defective
 
 BALANCED = "balanced"
 TEMPERATURES = (0.25, 10.0)  # bounds of the search; meeting one is reported
@@ -35,7 +36,7 @@ class OperatingPoint:
     min_recall: float | None  # None: balanced
     castings_defective: int
     castings_good: int
-    cut: float = 0.0  # to be taken from the logits of defects, so that the threshold is 0.5
+    logit_bias: float = 0.0  # to be taken from the logits of defects: the threshold is then 0.5
     note: str = ""
 
     def describe(self) -> str:
@@ -55,28 +56,8 @@ class OperatingPoint:
         return f"for a recall of at least {self.min_recall:g}"
 
     def as_dict(self) -> dict:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-def casting_weights(castings: Sequence[str]) -> np.ndarray:
-    """Weights (N,) that sum to 1 and give each casting the same; an unnamed image is its own."""
-    _, inverse, sizes = np.unique(_names(castings), return_inverse=True, return_counts=True)
-    return 1 / sizes[inverse] / len(sizes)
-
-
-def class_weights(castings: Sequence[str], is_defect: np.ndarray) -> np.ndarray:
-    """Weights (N,) that sum to 1: good parts and defects the same, castings of a class the same."""
-    weights = np.zeros(len(is_defect))
-    kinds = np.unique(is_defect)
-    for kind in kinds:
-        members = np.flatnonzero(is_defect == kind)
-        weights[members] = casting_weights([castings[i] for i in members]) / len(kinds)
-    return weights
-
-
-def _names(castings: Sequence[str]) -> np.ndarray:
-    return np.array([name or f"image {index}" for index, name in enumerate(castings)])
+        """Plain values for JSON; the logit bias is called 'cut' there."""
+        return {{"logit_bias": "cut"}.get(name, name): v for name, v in asdict(self).items()}
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
@@ -154,9 +135,9 @@ def fit_operating_point(
     if aim == BALANCED and is_defect.all():
         raise UserError("the validation part holds no good casting to place a threshold by")
     find = _balanced if aim == BALANCED else partial(_of_recall, min_recall=aim)
-    temperature, threshold, cut, drawn = find(logits, targets, defect_classes, castings, seed)
+    temperature, threshold, bias, drawn = find(logits, targets, defect_classes, castings, seed)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    names = _names(castings)
+    names = casting_names(castings)
     at_bound = min(abs(temperature - bound) for bound in TEMPERATURES) < 1e-9
     return OperatingPoint(
         temperature=temperature,
@@ -166,13 +147,13 @@ def fit_operating_point(
         min_recall=None if aim == BALANCED else aim,
         castings_defective=len(set(names[is_defect])),
         castings_good=len(set(names[~is_defect])),
-        cut=cut,
+        logit_bias=bias,
         note=f"the temperature met its bound {temperature:g}" if at_bound else "",
     )
 
 
 def _of_recall(logits, targets, defect_classes, castings, seed, min_recall) -> tuple:
-    """Temperature, threshold, no cut, and the thresholds of resampled castings."""
+    """Temperature, threshold, no logit bias, and the thresholds of resampled castings."""
     is_defect, weights = defect_classes[targets], casting_weights(castings)
     temperature = fit_temperature(logits, targets, weights)
     prob_defect = calibrated(logits, temperature)[:, defect_classes].sum(axis=1)
@@ -182,24 +163,24 @@ def _of_recall(logits, targets, defect_classes, castings, seed, min_recall) -> t
 
 
 def _balanced(logits, targets, defect_classes, castings, seed) -> tuple:
-    """Temperature after the cut, the threshold 0.5, the cut, and thresholds of resampled castings.
+    """Temperature after the logit bias, the threshold 0.5, the bias, and resampled thresholds.
 
-    Those are by curves of the same steepness to the same goals.
+    The latter are by curves of the same steepness to the same goals.
     """
     from scipy.special import expit
 
     is_defect = defect_classes[targets]
     weights, goals = class_weights(castings, is_defect), platt_goals(is_defect, castings)
-    _, cut = balanced_curve(_log_odds(logits, defect_classes), goals, weights)
-    temperature = fit_temperature(logits - cut * defect_classes, targets, weights)
+    _, bias = balanced_curve(_log_odds(logits, defect_classes), goals, weights)
+    temperature = fit_temperature(logits - bias * defect_classes, targets, weights)
     # Once more: the sum over several defect classes depends on the temperature.
     odds = temperature * _log_odds(logits / temperature, defect_classes)
-    curve_temperature, cut = balanced_curve(odds, goals, weights)
-    cuts = [
-        _fit_cut(odds, goals, weights * times, curve_temperature)[1]
+    curve_temperature, bias = balanced_curve(odds, goals, weights)
+    biases = [
+        _fit_bias(odds, goals, weights * times, curve_temperature)[1]
         for times in _drawn_castings(is_defect, castings, seed)
     ]
-    return temperature, 0.5, cut, expit((np.array(cuts) - cut) / temperature)
+    return temperature, 0.5, bias, expit((np.array(biases) - bias) / temperature)
 
 
 # --- balanced ------------------------------------------------------------------------------------
@@ -213,13 +194,13 @@ def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:
     1999, section 2.2, with castings as samples. The middle comes to lie nearer to the class of
     which less is known: its scores are taken to be less typical. That is mostly the good parts.
     """
-    names = _names(castings)
+    names = casting_names(castings)
     defective, good = (len(set(names[chosen])) for chosen in (is_defect, ~is_defect))
     return np.where(is_defect, (defective + 1) / (defective + 2), 1 / (good + 2))
 
 
 def balanced_curve(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> tuple:
-    """`(temperature, cut)` of the logistic curve sigmoid((odds - cut) / temperature) to the goals.
+    """`(temperature, bias)` of the curve sigmoid((odds - bias) / temperature) through the goals.
 
     Args:
         odds: log odds of a defect, (N,).
@@ -227,19 +208,19 @@ def balanced_curve(odds: np.ndarray, goals: np.ndarray, weights: np.ndarray) -> 
         weights: (N,).
     """
     temperature = _best_temperature(
-        lambda log_t: _fit_cut(odds, goals, weights, np.exp(log_t))[0],
+        lambda log_t: _fit_bias(odds, goals, weights, np.exp(log_t))[0],
     )
-    return temperature, _fit_cut(odds, goals, weights, temperature)[1]
+    return temperature, _fit_bias(odds, goals, weights, temperature)[1]
 
 
-def _fit_cut(
+def _fit_bias(
     odds: np.ndarray, goals: np.ndarray, weights: np.ndarray, temperature: float
 ) -> tuple[float, float]:
-    """The smallest weighted cross-entropy of the curve of this temperature, and its cut."""
+    """The smallest weighted cross-entropy of the curve of this temperature, and its bias."""
     from scipy.optimize import minimize_scalar
 
-    def loss(cut: float) -> float:
-        scaled = (odds - cut) / temperature
+    def loss(bias: float) -> float:
+        scaled = (odds - bias) / temperature
         return float(weights @ (np.logaddexp(0, scaled) - goals * scaled))
 
     bounds = odds.min() - 1, odds.max() + 1
@@ -260,8 +241,8 @@ def _drawn_castings(
 ) -> Iterator[np.ndarray]:
     """BOOTSTRAP_DRAWS times: how often each image's casting is drawn, (N,), within its class."""
     random = np.random.default_rng(seed)
-    unique, inverse = np.unique(_names(castings), return_inverse=True)
-    defective = np.array([2 * is_defect[inverse == i].mean() >= 1 for i in range(len(unique))])
+    unique, inverse = np.unique(casting_names(castings), return_inverse=True)
+    defective = mostly_defective(np.bincount(inverse, is_defect), np.bincount(inverse))
     for _ in range(BOOTSTRAP_DRAWS):
         times = np.zeros(len(unique))
         for group in (np.flatnonzero(defective), np.flatnonzero(~defective)):

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
 from torchvision.models.resnet import BasicBlock
 
+from networks.classes import logit_margin
+
 CHANNELS = 32  # of the first stage; the second has twice as many
 # Of 38 x 38 cells the 29 most suspicious decide. Learning rests on half as many; judging by more of
 # them raised fewer false alarms on castings of development (docs/experiments.md, 2026-11-25).
@@ -82,23 +84,8 @@ class LocalNetwork(nn.Module):
         """Mean logits (B, C) of the `share` of cells (B, C, h, w) that speak most for a defect."""
         cells = cells.flatten(2)
         count = max(1, round(share * cells.shape[2]))
-        strongest = evidence(cells, self.defects).topk(count, dim=1).indices
+        strongest = logit_margin(cells, self.defects).topk(count, dim=1).indices
         return cells.gather(2, strongest.unsqueeze(1).expand(-1, cells.shape[1], -1)).mean(2)
-
-
-def evidence(logits: Tensor, defects: Tensor) -> Tensor:
-    """Logit of the likeliest defect class minus that of the likeliest good one.
-
-    Args:
-        logits: (B, C, ...), or (B, 1, ...): then it is the evidence itself.
-        defects: bool (C,), on the device of the logits.
-    """
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    # Masked instead of selected: how many a mask selects, a GPU would have to be waited for.
-    defects = defects.view(-1, *[1] * (logits.ndim - 2))
-    bad, good = (logits.masked_fill(others, -torch.inf) for others in (~defects, defects))
-    return bad.amax(1) - good.amax(1)
 
 
 def evenly_lit(images: Tensor) -> Tensor:

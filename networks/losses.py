@@ -1,8 +1,10 @@
-"""What the local network learns from: whole parts by their class, cells where the truth is known.
+"""Losses: cross-entropy for either head, and what the local network learns from.
 
+The local network learns from whole parts by their class, and from cells where the truth is known.
 A photograph of a defective casting says only that some cell is bad. One of a good casting says that
-all its cells are good, but for those on which a defect has been drawn, which are bad.
-"""
+all its cells are good, but for those with a synthetic defect, which are bad."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,8 @@ from torch.nn.functional import (
     max_pool2d,
 )
 
-from networks.local import SHARE_THAT_LEARNS, LocalNetwork, evidence
-from model import class_logits, defect_flags
+from networks.classes import class_logits, defect_flags, logit_margin
+from networks.local import SHARE_THAT_LEARNS, LocalNetwork
 
 CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
 
@@ -40,7 +42,7 @@ class LocalLoss(nn.Module):
         any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)
         parts = torch.where(drawn, any_defect, by_class).mean()
         known = ~self.defects[targets]
-        loss = parts + CELL_WEIGHT * cell_loss(evidence(cells, self.defects), marks, known)
+        loss = parts + CELL_WEIGHT * cell_loss(logit_margin(cells, self.defects), marks, known)
         predicted = logits.detach().argmax(1)
         return loss, torch.where(drawn, self.defects[predicted], predicted == targets)
 
@@ -61,3 +63,26 @@ def cell_loss(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
     marked, plain = known * bad, known * (1 - near)
     # One is added to either count: a batch without marked cells has none to divide by.
     return sum((each * weight).sum() / (weight.sum() + 1) for weight in (marked, plain))
+
+
+def loss_function(head: str, class_names: Sequence[str], smoothing: float = 0.0) -> nn.Module:
+    """Mean loss over `(logits (B, C), class indices (B,))`, for either head.
+
+    `smoothing` is the share of the target that goes to all classes alike (label smoothing).
+    """
+    if head == "softmax":
+        return nn.CrossEntropyLoss(label_smoothing=smoothing)
+    return DefectBCELoss(class_names, smoothing)
+
+
+class DefectBCELoss(nn.Module):
+    """BCEWithLogitsLoss on the single logit (B, 1) of 'is a defect', from class indices (B,)."""
+
+    def __init__(self, class_names: Sequence[str], smoothing: float = 0.0):
+        super().__init__()
+        certain = defect_flags(class_names).float()
+        self.register_buffer("wanted", certain * (1 - smoothing) + smoothing / 2)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        wanted = self.wanted.to(logits.device)[targets]
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted)

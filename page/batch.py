@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from common.files import count_of, harmless
+from common.text import count_of, escape_formula
 from imaging.reading import in_threads
-from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part
+from inspection.recording import (
+    INSPECTION_COLUMNS,
+    MAX_IMAGE_BYTES,
+    Inspected,
+    Part,
+    inspection_row,
+)
 from page.parts import (
     IMAGE_TYPES,
-    MARKS,
+    SIGNS,
     WORDS,
     Desk,
     head,
@@ -25,7 +31,6 @@ from page.parts import (
     shown_picture,
     tells_errors,
 )
-from inspection.predictor import COLUMNS, csv_row
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
 
 THUMBNAIL_PX = 72
@@ -178,7 +183,7 @@ def rows(batch: Batch) -> dict[str, list]:
     predictions = [one.prediction for one in found]
     table = {
         "photograph": [batch.thumbnails[place] for place in order],
-        "verdict": [f"{MARKS[p.decision]} {WORDS[p.decision]}" for p in predictions],
+        "verdict": [f"{SIGNS[p.decision]} {WORDS[p.decision]}" for p in predictions],
         "defect probability": [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
         "file": [one.name for one in found],
@@ -203,8 +208,8 @@ def as_csv(batch: Batch, model_id: str) -> str:
     """inspections.csv as predict.py writes it, safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(INSPECTION_COLUMNS)
     for place in batch.order:
         one = batch.judged[place]
-        writer.writerow(map(harmless, csv_row(one.name, one.prediction, model_id)))
+        writer.writerow(map(escape_formula, inspection_row(one.name, one.prediction, model_id)))
     return text.getvalue()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import streamlit as st
 from PIL import Image
 
-from common.files import UserError
+from common.errors import UserError
+from inspection.predictor import Prediction
 from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part, file_name
-from traceability.search import Found, Verdict, search
 from page.parts import (
     IMAGE_TYPES,
-    MARKS,
+    SIGNS,
     WORDS,
     Desk,
     decides,
@@ -27,9 +27,9 @@ from page.parts import (
     tells_errors,
     too_large,
 )
-from inspection.predictor import Prediction
-from traceability.log import InspectionLog
 from page.samples import KINDS, sample_part
+from traceability.log import InspectionLog
+from traceability.search import Found, Verdict, search
 
 THUMBNAIL_PX, THUMBNAILS = 110, 12
 WAITING_SHOWN = 9
@@ -151,13 +151,13 @@ def choose(parts: list[Shown]) -> Shown:
     pictures = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
     if pictures:
         verdicts = [one.prediction for one in pictures]
-        captions = [f"{MARKS[p.decision]} {p.prob_defect:.2f}" for p in verdicts]
+        captions = [f"{SIGNS[p.decision]} {p.prob_defect:.2f}" for p in verdicts]
         st.image([one.thumbnail for one in pictures], captions, width=THUMBNAIL_PX)
 
     def label(number: int) -> str:
         p = order[number].prediction
         chance = "" if p.prob_defect is None else f" {p.prob_defect:.3f}"
-        return f"{MARKS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].part.name}"
+        return f"{SIGNS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].part.name}"
 
     left, right = st.columns([6, 1], vertical_alignment="bottom")
     with left:

@@ -4,11 +4,12 @@ import altair
 import numpy as np
 import streamlit as st
 
-from common.files import ROOT, UserError
+from common.errors import UserError
+from common.files import ROOT, read_json
+from dataset.validation_scores import read_validation
+from evaluation.published import RESULTS, leak_text, probe_text, results_table
 from metrics.decisions import Parts, format_rate, summarise
 from page.parts import Desk, md, open_desk, tells_errors
-from evaluation.published import RESULTS, leak_text, probe_text, read_json, results_table
-from dataset.validation_scores import read_validation
 
 
 @tells_errors

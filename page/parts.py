@@ -15,21 +15,32 @@ import streamlit as st
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
-from common.files import ROOT, UserError
-from inspection.explanation import Explained, explain_judged, explainer_of
-from inspection.heatmap import Explainer
+from common.errors import UserError
+from common.files import ROOT
 from imaging.reading import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
-from inspection.recording import MAX_IMAGE_BYTES, Inspected, Inspector, Part, Pictures, doubts, plain
-from traceability.search import Verdict
-from inspection.predictor import BATCH_SIZE, Prediction, Predictor, checked_band, find_model, load_predictor
-from traceability.log import InspectionLog
+from inspection.explanation import Explained, explain_predicted, explainer_of
+from inspection.heatmap import Explainer
+from inspection.options import BATCH_SIZE, checked_band
+from inspection.predictor import Prediction, Predictor, load_predictor
+from inspection.recording import (
+    MAX_IMAGE_BYTES,
+    Inspected,
+    Inspector,
+    Part,
+    Pictures,
+    doubts,
+    plain,
+)
+from model import find_checkpoint
 from page.samples import GOOD, sample_part
+from traceability.log import InspectionLog
+from traceability.search import Verdict
 
 IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 SHOWN_PX = 900  # the longer side of a photograph on the page, at most
 WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not judged"}
-MARKS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
-STYLE = (ROOT / "page.css").read_text()
+SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
+STYLE = (ROOT / "page" / "style.css").read_text()
 
 
 @dataclass(frozen=True)
@@ -102,9 +113,9 @@ def open_desk() -> Desk:
 def _desk(_options, as_text: str) -> Desk:
     """Once for all visitors: a model that a training replaces meanwhile waits for a restart."""
     options = _options
-    path = find_model(options.checkpoint, options.engine)
+    path = find_checkpoint(options.checkpoint)
     predictor = load_predictor(
-        path, options.device, options.engine, options.threshold, checked_band(options.review)
+        path, options.device, options.threshold, checked_band(options.review)
     )
     own = (options.log, options.station, options.lot, threading.Lock())
     return Desk(predictor, explainer_of(predictor), path, *own)
@@ -177,7 +188,7 @@ def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None
     if key not in kept:
         try:
             with st.spinner("drawing the heatmap"), desk.lock:
-                (kept[key],) = explain_judged(desk.explainer, [(data, prediction)], SHOWN_PX)
+                (kept[key],) = explain_predicted(desk.explainer, [(data, prediction)], SHOWN_PX)
         except UnreadableImageError:
             return None
         while len(kept) > 50:
@@ -226,7 +237,7 @@ def show_verdict(
         text = f"{said.person} says: {WORDS[said.verdict]}{note}. The model: {text}"
     st.html(
         f'<div class="verdict {decision or "error"}" role="status">'
-        f'<span class="mark">{MARKS[decision]}</span>'
+        f'<span class="mark">{SIGNS[decision]}</span>'
         f'<div><div class="word">{WORDS[decision]}</div><div>{html.escape(text)}</div></div></div>'
     )
 

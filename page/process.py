@@ -6,12 +6,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from common.files import UserError, count_of
-from traceability.search import AWAITING, Found, search
-from page.parts import WORDS, Desk, heatmap, md, open_desk, tells_errors
+from common.errors import UserError
+from common.text import count_of
 from inspection.predictor import Prediction
-from traceability.process import analyse_process, read_subgroups, signals
+from page.parts import WORDS, Desk, heatmap, md, open_desk, tells_errors
 from traceability.log import InspectionLog
+from traceability.process import analyse_process, read_subgroups, signals
+from traceability.process_figures import draw_process
+from traceability.search import AWAITING, Found, search
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
@@ -98,7 +100,7 @@ def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> 
     # One at a time: matplotlib is not made for threads
     with _desk.lock, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.png"
-        process.draw(path, process.title(_desk.log.name))
+        draw_process(path, process, process.title(_desk.log.name))
         picture = path.read_bytes()
     standing_out = [
         {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}

@@ -6,8 +6,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from rendering.casting import Casting, render_casting
 from rendering.data_set import copy_photo, widen
-from rendering.casting import DEFECT_TYPES, Casting, render_casting
+from rendering.options import DEFECT_TYPES
 
 GOOD = "good part"
 KINDS = (GOOD, *(name.replace("_", " ") for name in DEFECT_TYPES))

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
-# Size s in px at 300 px: the diameter of a blow hole or shrinkage cavity, the width of a chip (half
-# as deep). A burr runs 2 s along its edge, pinholes cluster over 2 s, a scratch is 3 s long.
-SIZE_RANGES_PX = {"small": (3.0, 12.0), "medium": (16.0, 26.0), "large": (28.0, 44.0)}
-DEFECT_SIZES = tuple(SIZE_RANGES_PX)
+from rendering.options import DEFECT_SIZES, SIZE_RANGES_PX
+
 # Edges of the part, from the axis outwards, measured on the real photographs.
 RADII_PX = {"bore": 28.0, "hub": 36.0, "eye": 69.0, "rim": 77.0, "groove": 80.0, "outer": 122.0}
 VANES = 6

@@ -1,61 +1,27 @@
-"""Render seeded look-alikes of the casting photographs: demo data, and ground truth for tests.
+"""Whole data sets of rendered castings, with the truth about each image.
 
-    python synthetic.py --out data/synthetic
+Every casting, good or not, has its own texture, nicks and stains; it is photographed once or more,
+and each photograph is copied under rotation, mirroring, shift, zoom, shear and new light."""
 
-Kaggle's layout and names (`train/def_front/cast_def_0_7.jpeg`) in grey JPEG. Every casting, good or
-not, has its own texture, nicks and stains; it is photographed once or more, and each photograph is
-copied under rotation, mirroring, shift, zoom, shear and new light. By default copies of one casting
-fall on both sides of train/test, which is the leak of the real data set; `unseen/` holds castings
-that do not. `truth.csv` tells path, casting, photo and defect types of every image.
-synthetic_casting.py draws the parts.
-"""
-
-import argparse
 import csv
 import io
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.files import UserError, count_of, run_script, usable_folder, write_atomic, write_csv
-from rendering.casting import (
-    COPY,
-    DEFECT,
-    DEFECT_SIZES,
-    DEFECT_TYPES,
-    SIZE_RANGES_PX,
-    Casting,
-    render_casting,
-)
+from common.errors import UserError
+from common.files import usable_folder, write_atomic, write_csv
+from rendering.casting import COPY, DEFECT, Casting, render_casting
+from rendering.options import DEFECT_TYPES, OVERVIEW, RenderOptions, check_options
 
 TRUTH_COLUMNS = ["path", "casting", "photo", "defects"]
-SHEET = "castings.png"
-PARTS = ("train", "test", "unseen", "masks", SHEET, "truth.csv")
+PARTS = ("train", "test", "unseen", "masks", OVERVIEW, "truth.csv")
 UNFINISHED = ".rendering"
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """What to render; the command line mirrors these names and `--help` explains them."""
-
-    castings: int = 120
-    copies: int = 8
-    photos: int = 2
-    unseen_castings: int = 40
-    unseen_copies: int = 2
-    test_fraction: float = 0.2
-    leak: bool = True
-    sizes: tuple[str, ...] = DEFECT_SIZES
-    classes: str = "two"
-    brightness_gap: float = 0.0
-    image_size_px: int = 300
-    masks: bool = False
-    seed: int = 0
 
 
 def widen(image: np.ndarray) -> Image.Image:
@@ -140,7 +106,7 @@ def class_folder(casting: Casting, options: RenderOptions) -> str:
     return casting.types[0] if options.classes == "type" else "def_front"
 
 
-def share(count: int, fraction: float, what: str) -> int:
+def part_for_test(count: int, fraction: float, what: str) -> int:
     """How many of `count` go to test: the fraction, but at least one on either side."""
     if count < 2:
         raise UserError(f"{what}: at least 2 are needed to have some in train and some in test")
@@ -156,7 +122,7 @@ def plan(options: RenderOptions) -> Iterator[Copy]:
         random = np.random.default_rng([options.seed, len(castings)])
         test_castings = set()
         if not options.leak:
-            count = share(len(castings), options.test_fraction, f"castings of {folder}")
+            count = part_for_test(len(castings), options.test_fraction, f"castings of {folder}")
             test_castings = set(random.permutation(len(castings))[:count].tolist())
         for number, casting in enumerate(castings):
             test_copies = range(options.copies if number in test_castings else 0)
@@ -185,37 +151,13 @@ def name_files(copies: list[Copy], seed: int) -> list[str]:
     return [f"{c.folder}/cast_{c.stem}_0_{next(numbers[c.stem])}.jpeg" for c in copies]
 
 
-def check_options(options: RenderOptions) -> None:
-    """Raise UserError for what cannot be rendered."""
-    classes_defective = len(DEFECT_TYPES) if options.classes == "type" else 1
-    least = 2 * classes_defective
-    problems = {
-        f"castings must be at least {least}": options.castings < least,
-        f"unseen-castings must be 0 or at least {least}": 0 < options.unseen_castings < least,
-        "copies, photos and unseen-copies must be at least 1": min(
-            options.copies, options.photos, options.unseen_copies
-        )
-        < 1,
-        "test-fraction must lie between 0 and 1": not 0 < options.test_fraction < 1,
-        f"sizes must be some of {', '.join(DEFECT_SIZES)}": not options.sizes
-        or not set(options.sizes) <= set(DEFECT_SIZES),
-        "classes must be two or type": options.classes not in ("two", "type"),
-        "image-size-px must be at least 32": options.image_size_px < 32,
-        "seed must not be negative": options.seed < 0,
-        "copies must be at least 2 for a leak": options.leak and options.copies < 2,
-    }
-    for problem, present in problems.items():
-        if present:
-            raise UserError(f"{problem}; see --help")
-
-
 def check_folder(out: Path) -> None:
     """Raise UserError unless the folder is absent, empty, or holds an earlier rendering only."""
     present = {path.name for path in out.iterdir()} if out.is_dir() else set()
     present = {name for name in present if not name.startswith(UNFINISHED)}
     if not present:
         return
-    known: set[str] = {"truth.csv", SHEET}
+    known: set[str] = {"truth.csv", OVERVIEW}
     if "truth.csv" in present:
         with open(out / "truth.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
@@ -306,77 +248,4 @@ def draw_sheet(out: Path, rows: list[list[str]]) -> None:
             sheet.paste(tile, (column * (size + space), line * (size + space)))
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
-    write_atomic(out / SHEET, buffer.getvalue())
-
-
-def describe(out: Path, options: RenderOptions) -> str:
-    """One line for people: what was rendered, and where to look."""
-    count = options.castings * options.copies + options.unseen_castings * options.unseen_copies
-    low = min(SIZE_RANGES_PX[size][0] for size in options.sizes)
-    high = max(SIZE_RANGES_PX[size][1] for size in options.sizes)
-    return (
-        f"rendered {count_of(count, 'image')} of {options.castings} castings and "
-        f"{options.unseen_castings} unseen ones at {options.image_size_px} px, "
-        f"{' and '.join(options.sizes)} defects ({low:g} to {high:g} px of 300), "
-        f"into {out}; see {out / SHEET}"
-    )
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Options of the command line; each one's name and default are RenderOptions'."""
-    default = RenderOptions()
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
-    add = parser.add_argument
-    add("--out", type=Path, default=Path("data/synthetic"), help="folder to render into: empty, "
-        "new, or holding an earlier rendering, which is replaced")  # fmt: skip
-    for name, kind, text in (
-        ("castings", int, "castings photographed for train and test, half of them defective"),
-        ("copies", int, "images per casting, train and test together"),
-        ("photos", int, "photographs per casting, each in its own light, that copies are made of"),
-        ("unseen_castings", int, "further castings, in unseen/ only; 0, or 2 and more, by type 12"),
-        ("unseen_copies", int, "images per casting in unseen/"),
-        ("test_fraction", float, "share of test/ in the images (of the castings with --no-leak)"),
-        ("brightness_gap", float, "grey levels added to defective images: a planted shortcut"),
-        ("image_size_px", int, "width and height of the images; the scene scales with it"),
-        ("seed", int, "another seed gives other castings"),
-    ):
-        add(f"--{name.replace('_', '-')}", type=kind, default=getattr(default, name), help=text)
-    add(
-        "--leak",
-        action=argparse.BooleanOptionalAction,
-        default=default.leak,
-        help="copies of one casting fall on both sides of train/test, as in the real set",
-    )
-    add(
-        "--sizes",
-        nargs="+",
-        choices=DEFECT_SIZES,
-        default=default.sizes,
-        help="sizes of defects, "
-        "px at 300 px: " + ", ".join(f"{k} {a:g}-{b:g}" for k, (a, b) in SIZE_RANGES_PX.items()),
-    )
-    add(
-        "--classes",
-        choices=("two", "type"),
-        default=default.classes,
-        help="two: def_front and ok_front; type: ok_front and one folder per defect type",
-    )
-    add("--masks", action="store_true", help="also write masks/<path>.png: 255 where a defect is")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Render a data set as the command line asks."""
-    arguments = parse_arguments(argv)
-    values = {field.name: getattr(arguments, field.name) for field in fields(RenderOptions)}
-    options = RenderOptions(**{**values, "sizes": tuple(arguments.sizes)})
-    render_dataset(arguments.out, options)
-    print(describe(arguments.out, options))
-    return 0
-
-
-if __name__ == "__main__":
-    run_script(main)
+    write_atomic(out / OVERVIEW, buffer.getvalue())

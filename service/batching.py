@@ -15,8 +15,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inspection.options import BATCH_SIZE
+from inspection.predictor import Predictor
 from inspection.recording import Inspected, Inspector, Part
-from inspection.predictor import BATCH_SIZE, Predictor
 from traceability.log import InspectionLog
 
 FAILING_S = 5.0
@@ -32,7 +33,7 @@ class QueueFullError(Exception):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingRequest:
     """The parts of a request on the queue: judged and recorded all together, or none of them."""
 
     parts: Sequence[Part]
@@ -52,7 +53,7 @@ class Batcher:
     ):
         self.limit, self.observe = limit, observe
         self._predictor, self._log = predictor, log
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[PendingRequest] = deque()
         self._depth = 0
         self._failed_at = -math.inf  # monotonic time
         self._changed = threading.Condition()
@@ -103,7 +104,7 @@ class Batcher:
         Raises:
             QueueFullError: there is no room for all.
         """
-        waiting = Waiting(parts)
+        waiting = PendingRequest(parts)
         with self._changed:
             self.check_room(len(parts))
             self._waiting.append(waiting)
@@ -127,7 +128,7 @@ class Batcher:
                 with self._changed:
                     self._depth -= sum(len(one.parts) for one in batch)
 
-    def _next_batch(self) -> list[Waiting]:
+    def _next_batch(self) -> list[PendingRequest]:
         """Waits for requests; empty when the service stops and none is left."""
         with self._changed:
             if not self._waiting:
@@ -141,7 +142,7 @@ class Batcher:
                 size += len(batch[-1].parts)
             return batch
 
-    def _inspect(self, inspector: Inspector, batch: list[Waiting]) -> None:
+    def _inspect(self, inspector: Inspector, batch: list[PendingRequest]) -> None:
         # What the service gives up when it ends is cancelled, and not judged any more
         batch = [one for one in batch if one.done.set_running_or_notify_cancel()]
         parts = [part for one in batch for part in one.parts]

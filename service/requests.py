@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.datastructures import UploadFile
 
-from common.files import count_of
+from common.text import count_of
 from inspection.recording import MAX_IMAGE_BYTES
 from service.middleware import RefusedError
 

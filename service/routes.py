@@ -10,13 +10,10 @@ from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from service import schemas as answers
-from common.files import UserError
-from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
-from traceability.search import MAX_ROWS, search
+from common.errors import UserError
 from inspection.predictor import Predictor
-from traceability.log import InspectionLog
-from service.runtime import Service, Settings
+from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
+from service import schemas
 from service.middleware import Guard, RefusedError, logger
 from service.requests import (
     FORM_BYTES,
@@ -32,9 +29,12 @@ from service.requests import (
     photograph,
     utc,
 )
+from service.runtime import Service, ServiceSettings
+from traceability.log import InspectionLog
+from traceability.search import MAX_ROWS, search
 
 ERRORS = {
-    status: {"model": answers.Error, "description": meaning}
+    status: {"model": schemas.Error, "description": meaning}
     for status, meaning in {
         400: "not a request of HTTP or JSON",
         401: "wrong or missing X-API-Key",
@@ -46,15 +46,12 @@ ERRORS = {
         503: "busy, or the decision could not be recorded",
     }.items()
 }
-UNSUPPORTED = {415: {"model": answers.Error, "description": "neither a photograph nor a form"}}
-UNKNOWN = {404: {"model": answers.Error, "description": "no such inspection"}}
+UNSUPPORTED = {415: {"model": schemas.Error, "description": "neither a photograph nor a form"}}
+UNKNOWN = {404: {"model": schemas.Error, "description": "no such inspection"}}
 
 
-def create_app(settings: Settings, predictor: Predictor | None = None) -> FastAPI:
-    """The application; the model is loaded when it starts, unless `predictor` is one.
-
-    Starting raises UserError when there is no usable model or log.
-    """
+def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
+    """The application; starting it raises UserError when there is no usable log."""
     service = Service(settings, predictor)
 
     @asynccontextmanager
@@ -131,13 +128,13 @@ async def root() -> dict[str, str]:
 
 
 @watching.get("/healthz")
-async def healthz() -> answers.Health:
+async def healthz() -> schemas.Health:
     """The process lives."""
-    return answers.Health(status="ok")
+    return schemas.Health(status="ok")
 
 
-@watching.get("/readyz", responses={503: {"model": answers.Health}})
-async def readyz(request: Request, response: Response) -> answers.Health:
+@watching.get("/readyz", responses={503: {"model": schemas.Health}})
+async def readyz(request: Request, response: Response) -> schemas.Health:
     """Parts are taken: the model is loaded, the log can be written, the service is not ending."""
     batcher = request.app.state.service.batcher
     reason = ""
@@ -147,7 +144,7 @@ async def readyz(request: Request, response: Response) -> answers.Health:
         reason = "the last parts could not be judged or recorded"
     if reason:
         response.status_code = 503
-    return answers.Health(status="unavailable" if reason else "ready", reason=reason)
+    return schemas.Health(status="unavailable" if reason else "ready", reason=reason)
 
 
 @watching.get("/metrics", include_in_schema=False)
@@ -172,7 +169,7 @@ inspecting = APIRouter(
 
 
 @inspecting.get("/model")
-async def model(request: Request) -> answers.ModelCard:
+async def model(request: Request) -> schemas.ModelCard:
     """Which model judges, how it decides, and its figures."""
     predictor = request.app.state.service.predictor
     checkpoint = predictor.checkpoint
@@ -180,7 +177,7 @@ async def model(request: Request) -> answers.ModelCard:
         "class_names", "image_size_px", "temperature", "data", "protocol", "validation",
         "operating_point",
     )  # fmt: skip
-    return answers.ModelCard(
+    return schemas.ModelCard(
         model=predictor.model_id,
         sha256=predictor.sha256,
         threshold=predictor.threshold,
@@ -196,7 +193,7 @@ async def model(request: Request) -> answers.ModelCard:
 async def predict(
     request: Request, name: Text = None, station: Text = None, lot: Text = None,
     explain: bool = False,
-) -> answers.ExplainedDecision:  # fmt: skip
+) -> schemas.ExplainedDecision:  # fmt: skip
     """Judge one photograph: the field `file` of a form, or the body itself.
 
     A photograph that cannot be read is recorded and answered with 422.
@@ -207,12 +204,12 @@ async def predict(
         own_name, data = await photograph(request)
         part = part_of(service.settings, name or own_name, data, station, lot)
         (inspected,), elapsed_ms = await service.inspect([part])
-        decision = answers.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
+        decision = schemas.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
         note(request, [decision])
         if decision.status == "error":
             raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
         heatmap = await service.heatmap(data, inspected.prediction) if explain else None
-    return answers.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
+    return schemas.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
 
 
 @inspecting.post(
@@ -220,7 +217,7 @@ async def predict(
 )
 async def predict_batch(
     request: Request, station: Text = None, lot: Text = None
-) -> answers.Decisions:
+) -> schemas.Decisions:
     """Judge the photographs in the fields `files` of a form, at most 64.
 
     One that cannot be read is in its place, with status 'error' and no decision.
@@ -233,19 +230,19 @@ async def predict_batch(
     parts = [part_of(service.settings, name, data, station, lot) for name, data in files]
     found, elapsed_ms = await service.inspect(parts)
     model_id = service.predictor.model_id
-    decisions = [answers.Decision.of(one, model_id, elapsed_ms) for one in found]
+    decisions = [schemas.Decision.of(one, model_id, elapsed_ms) for one in found]
     note(request, decisions)
-    return answers.Decisions(results=decisions)
+    return schemas.Decisions(results=decisions)
 
 
 @inspecting.post("/verdicts", status_code=201, responses=UNKNOWN)
-def verdicts(request: Request, body: answers.PersonsVerdict) -> answers.RecordedVerdict:
+def verdicts(request: Request, body: schemas.PersonsVerdict) -> schemas.RecordedVerdict:
     """Record what a person found about a part; of several verdicts on it the latest counts."""
     with InspectionLog(request.app.state.service.settings.log, "append") as log:
         if not search(log, number=body.inspection_id):
             raise RefusedError(404, "not_found", f"there is no inspection {body.inspection_id}")
         number = log.add_verdict(body.inspection_id, body.verdict, body.person, body.note)
-    return answers.RecordedVerdict(verdict_id=number, **body.model_dump())
+    return schemas.RecordedVerdict(verdict_id=number, **body.model_dump())
 
 
 @inspecting.get("/inspections")
@@ -260,7 +257,7 @@ def inspections(
     awaiting: bool = False,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
-) -> answers.Inspections:
+) -> schemas.Inspections:
     """Records of the log, the newest first; `next_before` leads to the next page.
 
     `since` and `until` (not included) are UTC times or their beginnings; `awaiting`: parts for
@@ -275,14 +272,14 @@ def inspections(
             before=before, limit=limit + 1,
         )  # fmt: skip
     page = found[:limit]
-    return answers.Inspections(
-        inspections=[answers.LoggedInspection.of_record(one) for one in page],
+    return schemas.Inspections(
+        inspections=[schemas.LoggedInspection.of_record(one) for one in page],
         next_before=page[-1].id if len(found) > limit else None,
     )
 
 
 def part_of(
-    settings: Settings, name: str, data: bytes, station: str | None, lot: str | None
+    settings: ServiceSettings, name: str, data: bytes, station: str | None, lot: str | None
 ) -> Part:
     """A photograph and what the log shall say about it."""
     return Part(
@@ -293,7 +290,7 @@ def part_of(
     )
 
 
-def note(request: Request, decisions: list[answers.Decision]) -> None:
+def note(request: Request, decisions: list[schemas.Decision]) -> None:
     """Put the decisions into the request's line of the service's log."""
     request.state.log = {
         "inspections": [one.inspection_id for one in decisions],

@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from prometheus_client import Gauge
 
-from service.batching import Batcher, QueueFullError
-from inspection.explanation import explain_judged, explainer_of, png
+from inspection.explanation import explain_predicted, explainer_of, png
 from inspection.heatmap import Explainer
+from inspection.predictor import Prediction, Predictor
 from inspection.recording import Inspected, Part
-from inspection.predictor import Prediction, Predictor, load_predictor
-from traceability.log import DEFAULT_LOG
+from service.batching import Batcher, QueueFullError
 from service.middleware import Metrics, RefusedError, logger, too_busy
+from traceability.log import DEFAULT_LOG
 
 T = TypeVar("T")
 HEATMAPS_WAITING = 8
@@ -26,25 +26,20 @@ HEATMAP_PX = 1500  # the longer side, at most
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the service runs; the defaults are predict.py's."""
+class ServiceSettings:
+    """How the service runs."""
 
-    checkpoint: Path | None = None
-    device: str | None = None
-    engine: str | None = None
-    threshold: float | None = None
-    review: tuple[float, float] | None = None
     log: Path = DEFAULT_LOG
     station: str = ""  # of parts whose request names none
     lot: str = ""
     api_key: str | None = None  # without one only programs on this machine are served
-    queue_limit: int = 128  # parts that wait or are being judged
+    queue_limit: int = 128  # parts that wait or are being inspected
 
 
 class Service:
     """The running service."""
 
-    def __init__(self, settings: Settings, predictor: Predictor | None = None):
+    def __init__(self, settings: ServiceSettings, predictor: Predictor):
         self.settings, self.predictor = settings, predictor
         self.metrics = Metrics()
         self.explainer: Explainer | None = None
@@ -54,19 +49,14 @@ class Service:
         depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
 
     def open(self) -> None:
-        """Load the model unless there is one, start the queue.
+        """Start the queue.
 
         Raises:
-            UserError: no usable model or log.
+            UserError: no usable log.
         """
-        s = self.settings
-        self.predictor = self.predictor or in_own_thread(
-            lambda: load_predictor(
-                s.checkpoint, s.device, s.engine, s.threshold, s.review
-            ).warm_up()
-        )
         self.explainer = in_own_thread(lambda: explainer_of(self.predictor))
-        batcher = Batcher(self.predictor, s.log, s.queue_limit, self.metrics.batches.observe)
+        settings, observe = self.settings, self.metrics.batches.observe
+        batcher = Batcher(self.predictor, settings.log, settings.queue_limit, observe)
         batcher.start()
         self.batcher = batcher
 
@@ -128,7 +118,7 @@ class Service:
         """
 
         def draw() -> str:
-            (one,) = explain_judged(self.explainer, [(data, prediction)], HEATMAP_PX)
+            (one,) = explain_predicted(self.explainer, [(data, prediction)], HEATMAP_PX)
             return base64.b64encode(png(one.overlay())).decode()
 
         try:

@@ -80,7 +80,8 @@ def cuda(own_world, monkeypatch) -> torch.device:
 
 def rendered(out: Path, **options) -> Path:
     """Rendered castings in a folder."""
-    from rendering.data_set import RenderOptions, render_dataset
+    from rendering.data_set import render_dataset
+    from rendering.options import RenderOptions
 
     render_dataset(out, RenderOptions(**options), progress=False)
     return out

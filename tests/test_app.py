@@ -13,12 +13,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import app
+from common.errors import UserError
+from common.files import ROOT
+from inspection.recording import INSPECTION_COLUMNS, Inspector, Part
 from page import parts as page_parts
-from common.files import ROOT, UserError
-from inspection.recording import Inspector, Part
-from inspection.predictor import COLUMNS
-from traceability.log import InspectionLog
 from page.samples import KINDS, sample_part
+from traceability.log import InspectionLog
 
 REVIEW = (0.0, 1.0)
 
@@ -362,7 +362,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     from page.batch import as_csv
 
     rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"], predictor.model_id))))
-    assert list(rows[0]) == COLUMNS
+    assert list(rows[0]) == INSPECTION_COLUMNS
     assert [row["path"] for row in rows] == list(table(at)["file"])
     assert button.label == "Download CSV"
 

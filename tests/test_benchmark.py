@@ -12,13 +12,13 @@ from torchvision.models import resnet18
 import benchmark
 from benchmarks import service as benchmark_serve
 from benchmarks import training as benchmark_train
-from benchmarks.inference import PlainInference
-from common.files import UserError
-from benchmarks.timing import Variant, in_turns, training_gflop
-from model import load_checkpoint, save_checkpoint
 from benchmarks.baseline import CastingImages
+from benchmarks.inference import PlainInference
+from benchmarks.timing import Variant, in_turns, training_gflop
+from common.errors import UserError
 from inspection.predictor import load_predictor
-from training.options import RECIPES
+from model import load_checkpoint, save_checkpoint
+from training.recipes import RECIPES
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 from test_dataset import make_set
 
-from common.files import ROOT, UserError
+from common.errors import UserError
+from common.files import ROOT
 from data_split import (
     NO_TEST_PART,
     SplitOptions,

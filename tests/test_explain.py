@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspection import explanation as explain
-from common.files import EXIT_UNREADABLE, UserError
+from common.errors import EXIT_UNREADABLE, UserError
 from imaging.overlays import OUTLINE, contact_sheets, outline, overlay
+from inspection import explanation as explain
 
 
 def run(trained, out, *arguments) -> int:

@@ -13,16 +13,20 @@ import pytest
 import torch
 from test_heatmap import checkpoint_of, pictures
 
+from common.errors import EXIT_GATE, UserError
+from common.files import ROOT, sha256_of_file
+from common.packages import require_packages
+from dataset.batches import unit_range
 from evaluation import parity as export
+from evaluation.parity import Images, Parity, compare, equally
+from imaging.reading import read_resized
 from inspection import engines as onnx_network
 from inspection import predictor as predict
-from common.files import EXIT_GATE, ROOT, UserError, require_packages, sha256_of_file
-from dataset.batches import unit_range
-from evaluation.parity import Images, Parity, compare, equally, exported
-from imaging.reading import read_resized
-from model import Checkpoint, class_probabilities, load_checkpoint
 from inspection.engines import OnnxNetwork
+from inspection.onnx_graph import exported
 from inspection.predictor import load_predictor
+from model import Checkpoint, load_checkpoint
+from networks.classes import class_probabilities
 
 CLASSES = ["def_front", "ok_front"]
 
@@ -330,7 +334,7 @@ def test_other_data_than_the_checkpoints_are_refused_when_named(trained, sharp_c
 
 
 def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monkeypatch, capsys):
-    from rendering.data_set import RenderOptions
+    from rendering.options import RenderOptions
 
     few = RenderOptions(castings=4, copies=2, unseen_castings=4, image_size_px=64)
     monkeypatch.setattr("synthetic.RenderOptions", lambda **_: few)

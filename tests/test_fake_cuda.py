@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
+from common.labels import is_defect
 from dataset.augmentation import AUGMENTATIONS
-from common.files import is_defect
 from dataset.batches import Batches, unit_range
 from inspection.heatmap import Explainer
-from networks.losses import LocalLoss
-from model import build_model, class_probabilities, evidence, loss_function
+from model import build_model
+from networks.classes import class_probabilities, defect_margin
+from networks.losses import LocalLoss, loss_function
 from training.step import TrainingStep
 
 NAMES = ["blow_hole", "ok_front", "scratch"]
@@ -105,7 +106,7 @@ def test_verdicts_and_the_cells_of_heatmaps_stay_on_the_gpu(network, head, names
         grey = torch.zeros(2, 64, 64, dtype=torch.uint8, device=GPU)
         logits = model(unit_range(grey))
         assert class_probabilities(logits, names).device.type == "cuda"
-        assert evidence(logits, names).device.type == "cuda"
+        assert defect_margin(logits, names).device.type == "cuda"
         if network == "local":
             explainer.model = model
             maps = explainer.probability_of_cells(grey)

@@ -10,19 +10,17 @@ import torch
 from test_heatmap import checkpoint_of
 from torchvision.models import ResNet18_Weights, resnet18
 
-from common.files import UserError
+from common.errors import UserError
 from model import (
     WEIGHTS_FILE,
     build_model,
-    class_logits,
-    class_probabilities,
-    defect_probability,
     find_checkpoint,
     load_checkpoint,
-    loss_function,
     save_checkpoint,
     with_cut,
 )
+from networks.classes import class_logits, class_probabilities, defect_probability
+from networks.losses import loss_function
 
 TWO = ["def_front", "ok_front"]
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from inspection import predictor as predict
-from common.files import EXIT_UNREADABLE, UserError, sha256_of_file
+from common.errors import EXIT_UNREADABLE, UserError
+from common.files import sha256_of_file
 from imaging.reading import read_resized
-from model import load_checkpoint, save_checkpoint
+from inspection import predictor as predict
 from inspection.predictor import load_predictor
+from model import load_checkpoint, save_checkpoint
 from traceability.log import InspectionLog
 
 COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error".split(",")

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
+from common.labels import is_defect
+from dataset.listing import ImageRow
 from evaluation import perturbations as changes
 from evaluation import shortcut_tests as probe
-from common.files import UserError, is_defect
-from dataset.listing import ImageRow
-from evaluation.held_out import Model, judge, load_models
-from metrics.decisions import CastingTable, Parts
+from evaluation.held_out import Model, load_models
 from inspection.predictor import Prediction
-from rendering.data_set import RenderOptions, make_castings, render_dataset
+from metrics.decisions import CastingTable, Parts
+from page.batch import judge
 from rendering.casting import render_casting
+from rendering.data_set import make_castings, render_dataset
+from rendering.options import RenderOptions
 
 SIZE_PX = 64
 

@@ -11,11 +11,11 @@ from collections import Counter
 import pytest
 from test_data_split import fold_of_castings, parts_by_casting
 
-from evaluation import parity as export
-from dataset.audit import audit
-from dataset.casting_table import recognise
 from common.files import ROOT, cache_folder
 from data_split import casting_classes, identical_across_splits, load_split, split_sha256
+from dataset.audit import audit
+from dataset.casting_table import recognise
+from evaluation import parity as export
 
 pytestmark = pytest.mark.real
 

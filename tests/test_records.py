@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import EXIT_FAILURE, UserError
+from common.files import ROOT
+from common.text import FORMULA_STARTS
 from traceability import log as records
-from common.files import EXIT_FAILURE, FORMULA, ROOT, UserError
 from traceability.log import BEGINNING, InspectionLog, Record
 
 
@@ -378,7 +380,7 @@ def test_export_shows_the_latest_verdict_and_disarms_formulas(path, tmp_path, ca
     assert rows[0]["verdict"] == ""
     assert [row["id"] for row in rows] == [str(n) for n in range(1, 8)]
     for row in rows:
-        assert not any(value.startswith(FORMULA) for value in row.values())
+        assert not any(value.startswith(FORMULA_STARTS) for value in row.values())
     assert rows[6]["sha256"] == record(9).sha256
 
 

@@ -20,13 +20,14 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.runtime import middleware as service_guard
-from common.files import ROOT, UserError
-from inspection.recording import MAX_IMAGE_BYTES
+from common.errors import UserError
+from common.files import ROOT
 from inspection.predictor import load_predictor
-from traceability.log import InspectionLog
+from inspection.recording import MAX_IMAGE_BYTES
 from serve import create_app, main
-from service.runtime import Settings
+from service.runtime import ServiceSettings
+from service.runtime import middleware as service_guard
+from traceability.log import InspectionLog
 
 HOME = "http://127.0.0.1:8000"
 KEY = {"X-API-Key": "a secret"}
@@ -38,7 +39,7 @@ def connect(predictor, tmp_path):
     running = []
 
     def connect(own=predictor, **settings) -> TestClient:
-        app = create_app(Settings(log=tmp_path / "log.db", **settings), own)
+        app = create_app(ServiceSettings(log=tmp_path / "log.db", **settings), own)
         client = TestClient(app, base_url=HOME)
         client.__enter__()
         running.append(client)

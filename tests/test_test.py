@@ -13,13 +13,16 @@ import pytest
 from PIL import Image
 from test_held_out import judged_of
 
+from common.errors import UserError
+from common.files import sha256_of_file
 from evaluation import report as measure
-from training import loop as train
-from common.files import UserError, sha256_of_file
-from evaluation.held_out import judge, judge_folds, load_models
-from model import load_checkpoint, save_checkpoint
+from evaluation.held_out import judge_folds, load_models
 from inspection.predictor import load_predictor
-from rendering.data_set import RenderOptions, render_dataset
+from model import load_checkpoint, save_checkpoint
+from page.batch import judge
+from rendering.data_set import render_dataset
+from rendering.options import RenderOptions
+from training import loop as train
 
 FIGURES = {
     "confusion_matrix.png",

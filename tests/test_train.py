@@ -18,19 +18,21 @@ import pytest
 import torch
 
 import data_split
-from training import state as run_state
-from training import loop as train
-from training import validation as validate
-from dataset.casting_table import read_table
-from common.files import ROOT, UserError, write_csv
-from dataset.batches import open_store, unit_range
+from common.errors import UserError
+from common.files import ROOT, write_csv
 from data_split import load_split, split_options
+from dataset.batches import unit_range
+from dataset.casting_table import read_table
 from dataset.listing import list_images
-from model import load_checkpoint
-from metrics.operating_point import class_weights
+from dataset.store import open_store
 from inspection.predictor import load_predictor
-from training.setup import resolve_settings
+from metrics.castings import class_weights
+from model import load_checkpoint
+from training import loop as train
+from training import state as run_state
+from training import validation as validate
 from training.schedule import one_cycle
+from training.settings import resolve_settings
 from training.step import TrainingStep
 
 FILES = {
@@ -140,7 +142,7 @@ def test_stopped_and_resumed_equals_never_stopped(network, batches, tmp_path, re
 
 
 def train_exit():
-    from common.files import Terminated
+    from common.errors import Terminated
 
     return Terminated
 

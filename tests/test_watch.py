@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
+from common.files import ROOT
 from inspection import station as watch
-from common.files import ROOT, UserError
 from inspection.predictor import load_predictor
-from traceability.log import InspectionLog
 from inspection.station import Station
+from traceability.log import InspectionLog
 
 
 @pytest.fixture(scope="module")

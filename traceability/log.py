@@ -1,41 +1,23 @@
 """The inspection log: every decision kept in an SQLite file that shows when it was tampered with.
 
-    python records.py verify                     nothing altered, nothing removed?
-    python records.py verify --head HASH         nor cut off? HASH: a head noted earlier, elsewhere
-    python records.py export --csv log.csv       all records, with a person's later verdict
-    python records.py verdict 17 ok --by Huber   what a person found about inspection 17
-    python records.py spc --by lot --out spc.png     control charts of the reject rate
-
-predict.py --log and watch.py write it. Records are only ever added, each with a hash over its own
-values and the hash before it: to change one unnoticed, all later ones have to be made anew, and the
-last hash, the head, becomes another. So note the head from time to time where nobody who can write
-the log can change it. Times are UTC. Exit code 1: the log is not intact.
-"""
+Records are only ever added, each with a hash over its own values and the hash before it: to change
+one unnoticed, all later ones have to be made anew, and the last hash, the head, becomes another.
+Times are UTC."""
 
 import argparse
 import hashlib
 import json
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
 
-from common.files import (
-    EXIT_FAILURE,
-    EXIT_OK,
-    CsvFile,
-    UserError,
-    count_of,
-    harmless,
-    run_script,
-    script_parser,
-)
+from common.errors import EXIT_FAILURE, UserError
 
 DEFAULT_LOG = Path("inspections.db")
 SCHEMA_VERSION = 1
@@ -92,18 +74,6 @@ def _schema() -> list[str]:
 def now() -> str:
     """The time in UTC, as '2026-11-24T09:30:00.123Z'."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def storable(value: object) -> object:
-    """A text in characters that SQLite takes; other values as they are."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
-
-
-def printable(path: Path) -> str:
-    """A path with slashes, in characters that any file can hold."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -360,64 +330,6 @@ def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
 # --- the command line ----------------------------------------------------------------------------
 
 
-def export_csv(log: InspectionLog, path: Path) -> int:
-    """Write all inspections, each with the latest verdict of a person; returns how many."""
-    columns = ["id", *_TABLES["inspections"], "hash"]
-    verdict = ["verdict", "person", "note"]
-    names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in verdict])
-    rows = log.query(
-        f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
-        "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
-        "ORDER BY i.id"
-    )
-    count = 0
-    with CsvFile(path, [*columns, *verdict, "verdict_time"]) as file:
-        for row in rows:
-            file.write([harmless(value) for value in row])
-            count += 1
-    return count
-
-
-def run_verify(args: argparse.Namespace) -> int:
-    with InspectionLog(args.log) as log:
-        found = log.verify(args.head or [])
-    for problem in found.problems:
-        print(f"error: {args.log}: {problem}", file=sys.stderr)
-    counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'verdict')}"
-    if not found.problems:
-        print(f"{args.log}: {counts}, none altered or removed")
-        heads = " ".join(h for h in (found.head, found.verdicts_head) if h != BEGINNING)
-        print(f"note elsewhere, to prove later that nothing was cut off:\nverify --head {heads}")
-    result = {field.name: getattr(found, field.name) for field in fields(found)}
-    print(json.dumps(result | {"intact": not found.problems}))
-    return EXIT_FAILURE if found.problems else EXIT_OK
-
-
-def run_export(args: argparse.Namespace) -> int:
-    if args.csv.resolve() == args.log.resolve():
-        raise UserError(f"--csv {args.csv} is the log itself; name another file")
-    with InspectionLog(args.log) as log:
-        count = export_csv(log, args.csv)
-    print(f"{count_of(count, 'record')} -> {args.csv}")
-    return EXIT_OK
-
-
-def run_verdict(args: argparse.Namespace) -> int:
-    with InspectionLog(args.log, "append") as log:
-        number = log.add_verdict(args.inspection, args.verdict, args.by, args.note)
-    print(f"verdict {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
-    return EXIT_OK
-
-
-def run_spc(args: argparse.Namespace) -> int:
-    from traceability.process import chart_process  # draws, which takes a second to import
-
-    with InspectionLog(args.log) as log:
-        result = chart_process(log.query, args.by, args.baseline, args.out, str(args.log))
-    print(json.dumps(result))
-    return EXIT_OK
-
-
 def add_log_argument(parser: argparse.ArgumentParser) -> None:
     """The option of everything that cannot do without a log: which one."""
     parser.add_argument(
@@ -425,43 +337,8 @@ def add_log_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = script_parser(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{verify,export,verdict,spc}")
-
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        one.set_defaults(run=run)
-        add_log_argument(one)
-        return one
-
-    verify = command("verify", run_verify, "walk the chain of hashes from the first record")
-    verify.add_argument("--head", nargs="+", metavar="HASH", help="must still be in the chain")
-    export = command("export", run_export, "all records as CSV, safe to open in a spreadsheet")
-    export.add_argument(
-        "--csv", type=Path, nargs="?", metavar="FILE", default=Path("log.csv"),
-        const=Path("log.csv"), help="default: log.csv",
-    )  # fmt: skip
-    verdict = command("verdict", run_verdict, "add what a person found about an inspected part")
-    verdict.add_argument("inspection", type=int, help="its id, as export shows it")
-    verdict.add_argument("verdict", choices=("ok", "defect"))
-    verdict.add_argument("--by", required=True, metavar="NAME", help="the person")
-    verdict.add_argument("--note", default="", metavar="TEXT")
-    spc = command("spc", run_spc, "p chart and Laney p' chart of the reject rate, and trends")
-    spc.add_argument("--by", choices=("lot", "hour", "day"), required=True, help="one point each")
-    spc.add_argument(
-        "--baseline", nargs=2, metavar=("FROM", "TO"),
-        help="the limits come from these subgroups alone, both ends included: names of lots, days "
-        "(2026-11-24) or hours (2026-11-24T13), in UTC; default: all",
-    )  # fmt: skip
-    spc.add_argument("--out", type=Path, default=Path("spc.png"), help="default: spc.png")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    return args.run(args)
-
-
-if __name__ == "__main__":
-    run_script(main)
+def storable(value: object) -> object:
+    """A text in characters that SQLite takes; other values as they are."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import CsvFile, UserError, count_of, harmless
-from traceability.process_figures import plot_process
+from common.errors import UserError
+from common.files import CsvFile
+from common.text import count_of, escape_formula
+from metrics.control_charts import RUN_LENGTH, PChart, TrendChart, p_chart, trend_chart
 
-SIGMAS = 3.0
-RUN_LENGTH = 8  # so many in a row on one side of the centre line are a signal (Western Electric)
 TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?Z?")  # UTC
-MOVING_RANGE_D2 = 1.128  # mean range of two normal values, in standard deviations
 # The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours
 SUBGROUPS = {"lot": "lot", "day": "substr(time, 1, 10)", "hour": "substr(time, 1, 13)"}
 
@@ -74,119 +73,6 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
 
 
 # --- charts --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PChart:
-    """Shares (G,) with limits (G,) for each subgroup's own size; NaN where it has no parts."""
-
-    rates: np.ndarray
-    centre: float
-    sigma_z: float  # Laney's: deviation of the standardised shares; 1 where they vary as binomials
-    z: np.ndarray  # standardised by the binomial deviation
-    lower: np.ndarray
-    upper: np.ndarray
-    laney_z: np.ndarray  # z / sigma_z
-    laney_lower: np.ndarray
-    laney_upper: np.ndarray
-    runs: np.ndarray  # bool: in a run on one side of the centre
-
-    @property
-    def beyond(self) -> np.ndarray:
-        """Bool (G,): outside the binomial limits."""
-        return _outside(self.rates, self.lower, self.upper)
-
-    @property
-    def laney_beyond(self) -> np.ndarray:
-        """Bool (G,): outside Laney's limits."""
-        return _outside(self.rates, self.laney_lower, self.laney_upper)
-
-
-def p_chart(counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray) -> PChart:
-    """The p chart and Laney's p' chart of `counts` out of `sizes` (G,), in time order.
-
-    Limits come from the subgroups in `baseline` (G,) alone and are clipped to 0..1. For subgroup i
-    of n_i parts: sigma_i = sqrt(p (1 - p) / n_i), limits p +- 3 sigma_i; Laney (Improved control
-    charts for attributes, Quality Engineering 14, 2002) widens them by sigma_z, the mean moving
-    range of z_i = (p_i - p) / sigma_i over 1.128, because shares of large subgroups vary more than
-    coin tosses do.
-
-    Raises:
-        UserError: fewer than two subgroups with parts in the baseline.
-    """
-    counts, sizes = np.asarray(counts, float), np.asarray(sizes, float)
-    used = baseline & (sizes > 0)
-    if used.sum() < 2:
-        raise UserError(
-            f"limits need at least 2 subgroups with parts in the baseline, it holds {used.sum()}"
-        )
-    centre = counts[used].sum() / sizes[used].sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rates = counts / sizes
-        sigma = np.sqrt(centre * (1 - centre) / sizes)
-        z = np.where(rates == centre, 0.0, (rates - centre) / sigma)  # no variation at all: +-inf
-    z[sizes == 0] = np.nan
-    sigma[sizes == 0] = np.nan
-    # Equal shares have no variation to measure: then as binomials
-    sigma_z = float(np.abs(np.diff(z[used])).mean() / MOVING_RANGE_D2) or 1.0
-    lower, upper = _limits(centre, SIGMAS * sigma)
-    laney_lower, laney_upper = _limits(centre, SIGMAS * sigma * sigma_z)
-    laney_z = z / sigma_z
-    runs = runs_on_one_side(rates, centre)
-    return PChart(rates, centre, sigma_z, z, lower, upper, laney_z, laney_lower, laney_upper, runs)
-
-
-def _limits(centre: float, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
-
-
-def _outside(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    slack = 1e-12  # a point on its limit is inside, whatever the rounding
-    return (values > upper + slack) | (values < lower - slack)
-
-
-def runs_on_one_side(values: np.ndarray, centre: float) -> np.ndarray:
-    """Bool (G,): whether a value belongs to RUN_LENGTH or more in a row on one side of the centre.
-
-    A value on the centre ends a run; a subgroup without parts (NaN) neither ends nor extends one.
-    """
-    found = np.zeros(len(values), bool)
-    present = np.flatnonzero(~np.isnan(values))
-    sides = np.sign(values[present] - centre)
-    start = 0
-    for end in range(1, len(sides) + 1):
-        if end == len(sides) or sides[end] != sides[start]:
-            if end - start >= RUN_LENGTH and sides[start] != 0:
-                found[present[start:end]] = True
-            start = end
-    return found
-
-
-@dataclass(frozen=True)
-class TrendChart:
-    """Means (G,) of subgroups as an individuals chart; NaN where nothing was measured."""
-
-    values: np.ndarray
-    centre: float
-    lower: float
-    upper: float
-
-    @property
-    def beyond(self) -> np.ndarray:
-        """Bool (G,): outside the limits."""
-        return _outside(self.values, self.lower, self.upper)
-
-
-def trend_chart(sums: Sequence[float], counts: Sequence[int], baseline: np.ndarray) -> TrendChart:
-    """Means `sums / counts` (G,) with limits of 3 moving-range deviations from the baseline."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.asarray(sums, float) / np.asarray(counts, float)
-    known = values[baseline & ~np.isnan(values)]
-    if len(known) < 2:
-        return TrendChart(values, np.nan, np.nan, np.nan)
-    reach = SIGMAS * np.abs(np.diff(known)).mean() / MOVING_RANGE_D2
-    centre = known.mean()
-    return TrendChart(values, float(centre), float(centre - reach), float(centre + reach))
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -262,13 +148,6 @@ class Process:
             f"{between or 'from all subgroups'}"
         )
 
-    def draw(self, path: Path, title: str) -> None:
-        """All charts above one another, as PNG."""
-        plot_process(
-            path, self.names, self.by, self.baseline, self.rejects, self.reviews,
-            self.probability, self.brightness, rejects_by_class(self.groups), title,
-        )  # fmt: skip
-
 
 def analyse_process(query: Query, by: str, bounds: Sequence[str] | None, source: str) -> Process:
     """The charts of a log.
@@ -295,22 +174,8 @@ def analyse_process(query: Query, by: str, bounds: Sequence[str] | None, source:
     )  # fmt: skip
 
 
-def chart_process(
-    query: Query, by: str, bounds: Sequence[str] | None, out: Path, source: str
-) -> dict:
-    """Draw the charts of a log, write their numbers beside them as CSV, print what stands out.
-
-    Raises:
-        UserError: an empty log, or no baseline.
-    """
-    process = analyse_process(query, by, bounds, source)
-    title = process.title(source)
-    process.draw(out, title)
-    table = out.with_name(f"{out.stem}_numbers.csv")
-    found = signals(process)
-    write_table(table, process, found)
-    print_signals(process.groups, found)
-    print(f"{title}\ncharts in {out}, numbers in {table}")
+def figures_of(process: Process) -> dict:
+    """The charts as plain values."""
     groups, names, rejects = process.groups, process.names, process.rejects
     return {
         "subgroups": len(groups),
@@ -326,7 +191,6 @@ def chart_process(
         "review_beyond": chosen(names, process.reviews.laney_beyond) if process.reviews else [],
         "probability_beyond": chosen(names, process.probability.beyond),
         "brightness_beyond": chosen(names, process.brightness.beyond),
-        "out": str(out),
     }
 
 
@@ -361,18 +225,6 @@ def signals(process: Process) -> list[str]:
     return found
 
 
-def print_signals(groups: Sequence[Subgroup], reasons: Sequence[str]) -> None:
-    """A line for each subgroup that stands out, the last twenty of them."""
-    found = [(group, text) for group, text in zip(groups, reasons, strict=True) if text]
-    if len(found) > 20:
-        print(f"... {len(found) - 20} earlier ones")
-    for group, text in found[-20:]:
-        share = f"{group.rejected}/{group.inspected}"
-        print(f"{group.name:16s} {share:>12s} rejected: {text}")
-    if not found:
-        print("no subgroup stands out")
-
-
 def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     """One line a subgroup."""
     columns = "subgroup,start,baseline,inspected,rejected,review,errors,rate,lower,upper,z,"
@@ -387,5 +239,11 @@ def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
         for i, group in enumerate(process.groups):
             counts = [group.inspected, group.rejected, group.review, group.errors]
             values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
-            row = [harmless(group.name), group.start, int(process.baseline[i]), *counts, *values]
+            row = [
+                escape_formula(group.name),
+                group.start,
+                int(process.baseline[i]),
+                *counts,
+                *values,
+            ]
             file.write([*row, reasons[i]])

@@ -8,33 +8,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from evaluation.figures import DEFECT_COLOUR, save
+from common.colours import DEFECT_COLOUR
+from common.plotting import escape_mathtext, save
+from metrics.control_charts import PChart, TrendChart
+from traceability.process import Process, rejects_by_class
 
 POINT_COLOUR, LIMIT_COLOUR, RUN_COLOUR = "#1f5fa8", "#8c8c8c", "#e08a2b"
 MOST_POINTS_WITH_MARKERS = 200
 
 
-def plot_process(
-    path: Path,
-    names: Sequence[str],
-    by: str,
-    baseline: np.ndarray,
-    rejects,
-    reviews,
-    probability,
-    brightness,
-    classes: dict[str, int],
-    title: str,
-) -> None:
-    """Charts of `process_control.py` above one another, on one time axis.
+def draw_process(path: Path, process: Process, title: str) -> None:
+    """All charts of a process above one another, on one time axis, as PNG.
 
-    Args:
-        names: of the subgroups (G,), in time order; `by` is what they are.
-        baseline: bool (G,), the subgroups that the limits come from, shaded unless all are.
-        rejects: PChart; `reviews`: PChart or None.
-        probability, brightness: TrendChart.
-        classes: rejected parts by class, drawn when there are several.
+    The baseline is shaded unless it is everything; classes are drawn when there are several.
     """
+    names, baseline, classes = process.names, process.baseline, rejects_by_class(process.groups)
+    rejects, reviews = process.rejects, process.reviews
     heights = [2, 2, 1.6] + [1.3] * (bool(reviews) + 2)
     width = float(np.clip(0.28 * len(names), 9, 20))
     figure = plt.figure(figsize=(width, 1.45 * sum(heights) + 1), layout="constrained")
@@ -51,21 +40,21 @@ def plot_process(
     if reviews:
         limits = (reviews.laney_lower, reviews.laney_upper, reviews.laney_beyond)
         draw_p(axes[3], reviews, *limits, "parts for review, p' limits", "in review")
-    draw_trend(axes[-2], probability, "mean defect\nprobability")
-    draw_trend(axes[-1], brightness, "mean brightness\n(0 to 255)")
+    draw_trend(axes[-2], process.probability, "mean defect\nprobability")
+    draw_trend(axes[-1], process.brightness, "mean brightness\n(0 to 255)")
     for axis in axes:
         if not baseline.all():
             shade(axis, baseline)
         axis.grid(alpha=0.3)
         axis.margins(x=0.01)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    name_subgroups(axes[-1], names, by)
-    figure.suptitle(plain(title), fontsize=11)
+    name_subgroups(axes[-1], names, process.by)
+    figure.suptitle(escape_mathtext(title), fontsize=11)
     save(figure, path)
 
 
 def draw_p(
-    axis: Axes, chart, lower: np.ndarray, upper: np.ndarray, beyond: np.ndarray, title: str,
+    axis: Axes, chart: PChart, lower: np.ndarray, upper: np.ndarray, beyond: np.ndarray, title: str,
     what: str = "rejected",
 ) -> None:  # fmt: skip
     """Shares in %, stepped limits, the centre line, and the marks of what stands out."""
@@ -81,7 +70,7 @@ def draw_p(
     axis.set_title(f"{title}: centre {100 * chart.centre:.3g} %", fontsize=10, loc="left")
 
 
-def draw_z(axis: Axes, chart) -> None:
+def draw_z(axis: Axes, chart: PChart) -> None:
     """Standardised shares of both charts, between 3 sigma lines; far ones at the edge."""
     x = np.arange(len(chart.z))
     for z, colour, name in (
@@ -97,7 +86,7 @@ def draw_z(axis: Axes, chart) -> None:
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
-def draw_trend(axis: Axes, chart, name: str) -> None:
+def draw_trend(axis: Axes, chart: TrendChart, name: str) -> None:
     """Means with the limits of an individuals chart."""
     x = np.arange(len(chart.values))
     axis.plot(x, chart.values, color=POINT_COLOUR, linewidth=1, **dots(x))
@@ -115,17 +104,12 @@ def draw_pareto(axis: Axes, classes: dict[str, int]) -> None:
     x = np.arange(len(counts))
     bars = axis.bar(x, counts, color=POINT_COLOUR, width=0.7)
     axis.bar_label(bars, fmt="{:,.0f}")
-    axis.set_xticks(x, list(map(plain, classes)))
+    axis.set_xticks(x, list(map(escape_mathtext, classes)))
     axis.set(ylabel="rejected parts", ylim=(0, 1.15 * counts.max()))
     axis.set_title("rejects by class", fontsize=10, loc="left")
     share = axis.twinx()
     share.plot(x, 100 * counts.cumsum() / counts.sum(), color=RUN_COLOUR, marker="o", markersize=4)
     share.set(ylim=(0, 108), ylabel="cumulative, %")
-
-
-def plain(text: str) -> str:
-    """A text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")
 
 
 def dots(x: np.ndarray) -> dict:
@@ -155,7 +139,7 @@ def name_subgroups(axis: Axes, names: Sequence[str], by: str) -> None:
     def name_at(place: float, _=None) -> str:
         whole = round(place)
         there = abs(place - whole) < 1e-6 and 0 <= whole < len(names)
-        return plain(names[whole]) if there else ""
+        return escape_mathtext(names[whole]) if there else ""
 
     axis.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(name_at))

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from traceability.log import InspectionLog
+from common.files import CsvFile
+from common.text import escape_formula
+from traceability.log import _TABLES, InspectionLog
 
 MAX_ROWS = 500
 # Parts for review: each photograph once, at its last inspection, until a person has spoken on it
@@ -114,3 +117,21 @@ def verdicts_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Verdict]:
 
 def places(values: Sequence) -> str:
     return ", ".join("?" * len(values))
+
+
+def export_csv(log: InspectionLog, path: Path) -> int:
+    """Write all inspections, each with the latest verdict of a person; returns how many."""
+    columns = ["id", *_TABLES["inspections"], "hash"]
+    verdict = ["verdict", "person", "note"]
+    names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in verdict])
+    rows = log.query(
+        f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
+        "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
+        "ORDER BY i.id"
+    )
+    count = 0
+    with CsvFile(path, [*columns, *verdict, "verdict_time"]) as file:
+        for row in rows:
+            file.write([escape_formula(value) for value in row])
+            count += 1
+    return count

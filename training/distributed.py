@@ -1,4 +1,4 @@
-"""Several processes, one training: torchrun starts them, and they agree by these few functions.
+"""Distributed training: torchrun starts the processes, and they agree by these few functions.
 
     torchrun --nproc-per-node=2 train.py ...
 
@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.files import EXIT_FAILURE, UserError
+from common.errors import EXIT_FAILURE, UserError
 
 PATIENCE = timedelta(minutes=10)  # the first process may recognise castings, the others wait
 
 
-def ranks() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -30,13 +30,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return rank() == 0
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[str | None]:
+def process_group(device: str | None) -> Iterator[str | None]:
     """Join the processes that torchrun started and yield the device of this one.
 
     All but the first are silent on stdout.
@@ -55,7 +55,7 @@ def joined(device: str | None) -> Iterator[str | None]:
     try:
         dist.init_process_group(**options)
         with open(os.devnull, "w") as nowhere:
-            with redirect_stdout(sys.stdout if is_first() else nowhere):
+            with redirect_stdout(sys.stdout if is_main_process() else nowhere):
                 yield device
     except RuntimeError as error:
         if not is_loss_of_a_process(error):
@@ -89,49 +89,49 @@ def is_loss_of_a_process(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def first_of_machine_first() -> Iterator[None]:
+def local_main_process_first() -> Iterator[None]:
     """Let one process of each machine do what the others then find done: fill a cache."""
     leads = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if not leads:
-        wait_for_all()
+        barrier()
     yield
     if leads:
-        wait_for_all()
+        barrier()
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return when every process has come here."""
-    if ranks() > 1:
+    if world_size() > 1:
         dist.barrier()
 
 
-def added_up(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum over all processes, in each of them."""
-    if ranks() > 1:
+    if world_size() > 1:
         dist.all_reduce(values)
     return values
 
 
-def largest(value: int) -> int:
+def all_reduce_max(value: int) -> int:
     """The largest value of all processes, in each of them."""
-    if ranks() == 1:
+    if world_size() == 1:
         return value
-    values: list[int] = [0] * ranks()
+    values: list[int] = [0] * world_size()
     dist.all_gather_object(values, value)
     return max(values)
 
 
-def as_in_first(tensors: Iterable[Tensor]) -> None:
+def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
     """Overwrite these tensors with those of the first process."""
-    if ranks() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
-def in_order_of_ranks(part: Tensor) -> Tensor:
+def all_gather(part: Tensor) -> Tensor:
     """The parts (N_r, ...) of all processes, one behind the other, on this one's device."""
-    if ranks() == 1:
+    if world_size() == 1:
         return part
-    parts: list[Tensor] = [part] * ranks()
+    parts: list[Tensor] = [part] * world_size()
     dist.all_gather_object(parts, part.cpu())
     return torch.cat(parts).to(part.device)

@@ -1,98 +1,22 @@
-"""The command line of train.py, and the values that --recipe sets; light to import."""
+"""The command line of train.py; light to import."""
 
 import argparse
-import math
 from pathlib import Path
 
-from common.files import CHECKPOINTS, script_parser
+from common.arguments import (
+    image_size,
+    not_negative,
+    part_below_one,
+    positive,
+    positive_number,
+    script_parser,
+    seed,
+    share,
+    whole_number_or_0,
+)
+from common.files import CHECKPOINTS
 from data_split import add_data_arguments
-
-RECIPES = {
-    # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
-    "reference": {
-        "weights": "imagenet",
-        "network": "resnet18",
-        "head": "softmax",
-        "image_size": 224,
-        "epochs": 100,
-        "patience": 10,
-        "batch_size": 16,
-        "lr": 1e-3,
-        "schedule": "constant",
-        "weight_decay": 1e-4,
-        "augment": "none",
-        "drawn_defects": None,
-        "label_smoothing": 0.0,
-        "sampler": "image",
-        "epoch_size": None,
-        "operating_point": "none",
-        "seed": 42,
-    },
-    # The same split in a fraction of the time, on two CPU cores and from random weights.
-    "fast": {
-        "weights": "none",
-        "network": "resnet18",
-        "head": "softmax",
-        "image_size": 64,
-        "epochs": 5,
-        "patience": 5,
-        "batch_size": 32,
-        "lr": 1e-3,
-        "schedule": "onecycle",
-        "weight_decay": 1e-4,
-        "augment": "flip",
-        "drawn_defects": None,
-        "label_smoothing": 0.1,
-        "sampler": "image",
-        "epoch_size": None,
-        "operating_point": "none",
-        "seed": 42,
-    },
-    # For two CPU cores, without pretrained weights, and for castings never seen: small images,
-    # short epochs in which every casting counts alike, a fitted operating point.
-    "small": {
-        "weights": "none",
-        "network": "resnet18",
-        "head": "softmax",
-        "image_size": 112,
-        "epochs": 10,
-        "patience": 10,
-        "batch_size": 32,
-        "lr": 5e-4,
-        "schedule": "cosine",
-        "weight_decay": 1e-4,
-        "augment": "full",
-        "drawn_defects": None,
-        "label_smoothing": 0.0,
-        "sampler": "casting",
-        "epoch_size": 1280,
-        "operating_point": 0.99,
-        "seed": 42,
-    },
-    # For castings never seen: a network that judges cell by cell, from photographs of good parts
-    # with and without defects drawn on them, and of defective ones.
-    "robust": {
-        "weights": "none",
-        "network": "local",
-        "head": "softmax",
-        "image_size": 300,
-        "epochs": 2,
-        "patience": 0,
-        "batch_size": 16,
-        "lr": 1e-3,
-        "schedule": "onecycle",
-        "weight_decay": 1e-4,
-        "augment": "strong",
-        "drawn_defects": 0.5,
-        "label_smoothing": 0.0,
-        "sampler": "class",
-        "epoch_size": 3072,
-        "operating_point": "balanced",
-        "seed": 42,
-    },
-}
-# A run that goes on may only change these.
-CHANGEABLE_ON_RESUME = ("epochs", "patience")
+from training.recipes import RECIPES
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -190,49 +114,6 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def whole_number(text: str, low: int, high: int = 2**63 - 1) -> int:
-    value = int(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
-    return value
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    return whole_number(text, 1)
-
-
-def whole_number_or_0(text: str) -> int:
-    """A whole number of at least 0, for argparse."""
-    return whole_number(text, 0)
-
-
-def seed(text: str) -> int:
-    """A whole number that seeds a generator, for argparse."""
-    return whole_number(text, 0)
-
-
-def image_size(text: str) -> int:
-    """Pixels: at least 32, which ResNet-18 reduces to one; more than 2,048 fit no memory."""
-    return whole_number(text, 32, 2048)
-
-
-def positive_number(text: str) -> float:
-    """A finite number above 0, for argparse."""
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError("must be a finite number above 0")
-    return value
-
-
-def share(text: str) -> float:
-    """A number above 0 and up to 1, for argparse."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("must lie above 0 and be at most 1")
-    return value
-
-
 def operating_point(text: str) -> float | str:
     """'none', 'balanced' or the share of defects to catch, for argparse."""
     if text in ("none", "balanced"):
@@ -241,16 +122,3 @@ def operating_point(text: str) -> float | str:
         return share(text)
     except ValueError:
         raise argparse.ArgumentTypeError("must be none, balanced or a share of defects") from None
-
-
-def part_below_one(text: str) -> float:
-    """A number from 0 to below 1, for argparse."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("must be at least 0 and below 1")
-    return value
-
-
-def not_negative(text: str) -> float:
-    """A finite number of at least 0, for argparse."""
-    return 0.0 if float(text) == 0 else positive_number(text)

@@ -1,9 +1,9 @@
-"""Set up a training run: settings from recipe and command line, data, network, optimiser."""
+"""Set up a training run: data, network, optimiser."""
 
 import argparse
 import os
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,37 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.files import UserError
-from dataset.batches import Batches, describe_store, make_batches, open_store
+from common.errors import UserError
 from data_split import (
-    assign_castings,
     load_split,
-    split_options,
     split_sha256,
     split_table,
     warn_of_changed_contents,
     write_split,
 )
+from dataset.batches import Batches, make_batches
 from dataset.listing import ImageRow, data_name, find_data, report_notes
-from networks.losses import LocalLoss
+from dataset.store import describe_store, open_store
+from metrics.castings import casting_weights, class_weights
+from model import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, build_model
+from networks.classes import defect_flags
+from networks.devices import choose_device
 from networks.local import LocalNetwork
-from model import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    NO_IMAGENET,
-    Checkpoint,
-    build_model,
-    choose_device,
-    defect_flags,
-    loss_function,
-)
-from metrics.operating_point import casting_weights, class_weights
-from training.distributed import first_of_machine_first, is_first, rank, ranks
+from networks.losses import LocalLoss, loss_function
+from training.distributed import is_main_process, local_main_process_first, rank, world_size
+from training.settings import Settings
 from training.state import (
     previous_run,
-    refuse_differences,
 )
-from training.options import CHANGEABLE_ON_RESUME, RECIPES
 from training.step import GraphedStep, TrainingStep
 
 
@@ -56,7 +47,7 @@ class Run:
     val_batches: Batches
     val_weights: Tensor  # float32 (N,), sum 1: images, castings, or classes alike
     class_names: list[str]
-    settings: dict
+    settings: Settings
     split_sha256: str
     root: Path
     device: torch.device
@@ -73,57 +64,57 @@ class Run:
     def checkpoint(self, epoch: int, validation: dict) -> Checkpoint:
         return Checkpoint(
             weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
-            head=self.settings["head"],
+            head=self.settings.head,
             class_names=self.class_names,
-            image_size_px=self.settings["image_size"],
+            image_size_px=self.settings.image_size,
             mean=list(IMAGENET_MEAN),
             std=list(IMAGENET_STD),
             threshold=0.5,
             temperature=1.0,
-            protocol=self.settings["protocol"],
-            fold=self.settings["fold"],
+            protocol=self.settings.protocol,
+            fold=self.settings.fold,
             epoch=epoch,
             validation=validation,
-            training=self.settings,
+            training=self.settings.as_dict(),
             data=data_name(self.root),
             split_sha256=self.split_sha256,
-            architecture=self.settings["network"],
+            architecture=self.settings.network,
             torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
         )
 
 
-def set_up(args: argparse.Namespace, settings: dict) -> Run:
+def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     """Find the data, build the batches and the network; print the plan."""
     device = choose_device(args.device)
     prepare_backends(device, args.deterministic)
     root, rows, store = open_images(args, settings)
     class_names = sorted({row.label for row in rows})
-    torch.manual_seed(settings["seed"])
+    torch.manual_seed(settings.seed)
     refuse_single_image_batch(rows, settings)
-    weights = "none" if args.resume else settings["weights"]  # last.pth brings its own
+    weights = "none" if args.resume else settings.weights  # last.pth brings its own
     model = build_model(
         len(class_names),
         weights,
-        settings["head"],
-        network=settings["network"],
+        settings.head,
+        network=settings.network,
         defects=defect_flags(class_names).tolist(),
     ).to(device)
     optimizer = build_optimizer(model, settings, args.cuda_graph)
     step = build_step(model, optimizer, class_names, settings, args.cuda_graph)
-    batch = {"batch_size": settings["batch_size"], "rank": rank(), "ranks": ranks()}
+    batch = {"batch_size": settings.batch_size, "rank": rank(), "world_size": world_size()}
     options = ("augment", "drawn_defects", "sampler", "epoch_size", "seed")
-    drawing = {key: settings[key] for key in options}
+    drawing = {key: getattr(settings, key) for key in options}
     train_batches = make_batches(
         store, rows, "train", class_names, device, shuffle=True, **batch, **drawing
     )
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
     val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
-    if settings["sampler"] == "class":
+    if settings.sampler == "class":
         val_weights = class_weights(val_batches.castings, val_batches.is_defect.cpu().numpy())
-    elif settings["protocol"] == "casting":
+    elif settings.protocol == "casting":
         val_weights = casting_weights(val_batches.castings)
     print_plan(device, root, rows, store, settings)
-    if is_first():
+    if is_main_process():
         write_manifest(args, rows)
     return Run(
         model=model,
@@ -142,33 +133,17 @@ def set_up(args: argparse.Namespace, settings: dict) -> Run:
 
 
 def open_images(
-    args: argparse.Namespace, settings: dict
+    args: argparse.Namespace, settings: Settings
 ) -> tuple[Path, list[ImageRow], np.ndarray]:
     """The folder of the data, the split, and the decoded images in the split's order."""
-    by_casting = settings["sampler"] != "image" or settings["operating_point"] != "none"
-    with first_of_machine_first():  # the first downloads or renders, and fills the caches
+    by_casting = settings.sampler != "image" or settings.operating_point != "none"
+    with local_main_process_first():  # the first downloads or renders, and fills the caches
         root = find_data(args.data)
-        rows, notes = load_split(root, split_options(settings), need_castings=by_casting)
-        store = open_store(root, rows, settings["image_size"], cache=not args.no_cache)
-    if is_first():
+        rows, notes = load_split(root, settings.split, need_castings=by_casting)
+        store = open_store(root, rows, settings.image_size, cache=not args.no_cache)
+    if is_main_process():
         report_notes(notes)
     return root, rows, store
-
-
-def splits_of_folds(args: argparse.Namespace, stored: dict | None) -> dict[int, str]:
-    """The hash of each fold's split, by its number; so all folds are possible before one trains.
-
-    Args:
-        stored: the settings of the first fold if it is finished.
-
-    Raises:
-        UserError: a fold has too few castings.
-    """
-    options = split_options(resolve_settings(args, stored))
-    with first_of_machine_first():
-        rows, _ = load_split(find_data(args.data), options)
-    folds = range(1, options.folds + 1)
-    return {k: split_sha256(assign_castings(rows, replace(options, fold=k))) for k in folds}
 
 
 def write_manifest(args: argparse.Namespace, rows: list) -> None:
@@ -192,14 +167,16 @@ def prepare_backends(device: torch.device, deterministic: bool) -> None:
         torch.backends.cudnn.benchmark = True  # all batches but the last have one shape
 
 
-def build_optimizer(model: nn.Module, settings: dict, cuda_graph: bool) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, settings: Settings, cuda_graph: bool
+) -> torch.optim.Optimizer:
     # A recorded step reads its learning rate from the device, where it can be changed.
-    lr = settings["lr"]
+    lr = settings.lr
     device = next(model.parameters()).device
     return torch.optim.Adam(
         model.parameters(),
         lr=torch.tensor(lr, device=device) if cuda_graph else lr,
-        weight_decay=settings["weight_decay"],
+        weight_decay=settings.weight_decay,
         fused=True,  # the same arithmetic in one pass over memory: 5 times faster on a CPU
         capturable=cuda_graph,
     )
@@ -209,7 +186,7 @@ def build_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     class_names: list[str],
-    settings: dict,
+    settings: Settings,
     cuda_graph: bool,
 ) -> TrainingStep:
     """The training step that suits the device and the number of processes.
@@ -218,75 +195,47 @@ def build_step(
         UserError: a CUDA graph of what cannot be recorded.
     """
     device = next(model.parameters()).device
-    if cuda_graph and (device.type != "cuda" or ranks() > 1):
+    if cuda_graph and (device.type != "cuda" or world_size() > 1):
         raise UserError("--cuda-graph records the work of one GPU, in one process")
     network = model
-    if ranks() > 1:
+    if world_size() > 1:
         network = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
-    smoothing = settings["label_smoothing"]
+    smoothing = settings.label_smoothing
     if isinstance(model, LocalNetwork):
         loss = LocalLoss(model, class_names, smoothing)
     else:
-        loss = loss_function(settings["head"], class_names, smoothing)
+        loss = loss_function(settings.head, class_names, smoothing)
     loss = loss.to(device)
     step = GraphedStep if cuda_graph else TrainingStep
     return step(network, loss, optimizer, lambda: autocast(device, settings), class_names)
 
 
-def autocast(device: torch.device, settings: dict) -> torch.autocast:
+def autocast(device: torch.device, settings: Settings) -> torch.autocast:
     # Each weight is used once a step, so that a cache of cast ones is worth nothing.
-    return torch.autocast(device.type, torch.bfloat16, enabled=settings["amp"], cache_enabled=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.amp, cache_enabled=False)
 
 
-def resolve_settings(args: argparse.Namespace, stored: dict | None) -> dict:
-    """Explicit options, over those of the run that goes on, over the recipe's.
-
-    Raises:
-        UserError: an explicit option contradicts the run that goes on.
-    """
-    values = vars(args)
-    if stored and "min_recall" in stored:  # begun before the option had its present name
-        stored = stored | {"operating_point": stored["min_recall"] or "none"}
-        del stored["min_recall"]
-    name = args.recipe or (stored or {}).get("recipe", "reference")
-    defaults = {"recipe": name} | RECIPES[name] | {"protocol": "kaggle", "folds": None}
-    defaults |= {"fold": None, "fold_seed": None, "castings": None, "amp": False}
-    explicit = {name: values[name] for name in defaults if values[name] is not None}
-    if stored is not None:
-        fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
-        refuse_differences(args.out, fixed, stored)
-    settings = defaults | (stored or {}) | explicit
-    if (settings["network"] == "local") != (settings["drawn_defects"] is not None):
-        raise UserError("--network local learns from --drawn-defects; give both or neither")
-    if settings["network"] == "local" and settings["weights"] == "imagenet":
-        raise UserError(NO_IMAGENET)
-    split = split_options(settings)
-    if split.protocol == "casting":
-        settings |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
-    return settings
-
-
-def refuse_single_image_batch(rows: list, settings: dict) -> None:
+def refuse_single_image_batch(rows: list, settings: Settings) -> None:
     """BatchNorm has no variance where one image is left and the last map is 1 x 1.
 
     Raises:
         UserError: some process's share of the last batch would be such a one.
     """
-    images = settings["epoch_size"] or sum(row.split == "train" for row in rows)
-    last_batch = images % settings["batch_size"] or settings["batch_size"]
-    if settings["image_size"] <= 32 and last_batch // ranks() <= 1:
+    images = settings.epoch_size or sum(row.split == "train" for row in rows)
+    last_batch = images % settings.batch_size or settings.batch_size
+    if settings.image_size <= 32 and last_batch // world_size() <= 1:
         raise UserError(
-            f"a batch of one image of {settings['image_size']} px cannot be normalised; "
+            f"a batch of one image of {settings.image_size} px cannot be normalised; "
             "choose another --batch-size or a larger --image-size"
         )
 
 
-def print_plan(device: torch.device, root: Path, rows: list, store, settings: dict) -> None:
+def print_plan(device: torch.device, root: Path, rows: list, store, settings: Settings) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    processes = f", {ranks()} processes" if ranks() > 1 else ""
+    processes = f", {world_size()} processes" if world_size() > 1 else ""
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
-    chosen = (f"{key} {value}" for key, value in settings.items() if value is not None)
+    chosen = (f"{key} {value}" for key, value in settings.as_dict().items() if value is not None)
     print("recipe   " + ", ".join(chosen), flush=True)

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.files import EXIT_FAILURE, Terminated, UserError, locked
+from common.errors import EXIT_FAILURE, Terminated, UserError
+from common.files import locked
 from model import load_tensors
-from training.distributed import largest
+from training.distributed import all_reduce_max
 
 RUN_FILES = (
     "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
@@ -59,7 +60,7 @@ class StopSignal:
 
     def agree(self) -> int:
         """Whether some process has been asked to stop: the signal, the same in all, or 0."""
-        self.agreed = largest(self.signum)
+        self.agreed = all_reduce_max(self.signum)
         return self.agreed
 
     def leave(self) -> None:
@@ -142,11 +143,3 @@ def raise_out_of_memory(error: Exception, batch_size: int) -> None:
         "smaller --image-size, with --overwrite: they cannot change within a run",
         EXIT_FAILURE,
     ) from error
-
-
-def format_duration(seconds: float) -> str:
-    """'45 s', '12 min', '3 h 05 min'."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

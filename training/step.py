@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from networks.classes import class_logits
 from networks.losses import LocalLoss
-from model import class_logits
-from training.distributed import ranks
+from training.distributed import world_size
 
 EAGER_STEPS = 3  # before recording: cuDNN chooses its algorithms, the optimiser makes its state
 
@@ -45,7 +45,7 @@ class TrainingStep:
         loss, right = self.judged(images, targets)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages over processes, whatever their shares.
-        (loss * (counted * ranks() / batch_size)).backward()
+        (loss * (counted * world_size() / batch_size)).backward()
         self.optimizer.step()
         return torch.stack([loss.detach() * counted, right * min(counted, 1)])
 

@@ -7,8 +7,9 @@ import pytest
 
 import benchmark
 from benchmarks import gpu as benchmark_gpu
-from benchmarks.gpu import NAMES, Part, last_json, last_line, parts_of
-from model import choose_device
+from benchmarks.gpu import Part, last_json, last_line, parts_of
+from benchmarks.options import NAMES
+from networks.devices import choose_device
 from training.options import build_parser
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from common.files import (
     ROOT,
-    UserError,
     cache_folder,
-    count_of,
-    is_defect,
     sha256_of_file,
     usable_folder,
     write_atomic,
     write_csv,
     write_json,
 )
+from common.labels import is_defect
+from common.text import count_of
 
 DIE_AT = """
 import os, signal, sys

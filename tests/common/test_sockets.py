@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from common.files import UserError
+from common.errors import UserError
 from common.sockets import listening_socket, port
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.audit import COLUMNS, agreement, audit, describe
-from dataset.recognition import SAME_CASTING, Castings
 from data_split import main
+from dataset.audit import COLUMNS, agreement, audit, describe
 from dataset.listing import ImageRow, list_images
+from dataset.recognition import SAME_CASTING, Castings
 
 
 def row_of(text):

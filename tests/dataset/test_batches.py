@@ -13,20 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
+from common.errors import UserError
+from data_split import load_split
 from dataset import batches as data
 from dataset.augmentation import AUGMENTATIONS
-from common.files import UserError
-from dataset.batches import (
-    Batches,
-    describe_store,
-    make_batches,
-    open_store,
-    order_by_castings,
-    order_by_classes,
-    seeded,
-)
-from data_split import load_split
+from dataset.batches import Batches, make_batches, order_by_castings, order_by_classes, seeded
 from dataset.listing import ImageRow, hashed
+from dataset.store import describe_store, open_store
 
 CPU = torch.device("cpu")
 SIZE_PX = 16
@@ -253,12 +246,12 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
 # --- several processes ---------------------------------------------------------------------------
 
 
-@given(images=st.integers(1, 40), batch_size=st.integers(1, 9), ranks=st.integers(1, 5))
-def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, ranks):
+@given(images=st.integers(1, 40), batch_size=st.integers(1, 9), world_size=st.integers(1, 5))
+def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, world_size):
     alone = random_batches(images, batch_size=batch_size)
     for step in range(len(alone)):
         shares = [
-            replace(alone, rank=rank, ranks=ranks).share(step) for rank in range(ranks)
+            replace(alone, rank=rank, world_size=world_size).share(step) for rank in range(world_size)
         ]  # fmt: skip
         places = [place for share in shares for place in range(share.start, share.stop)]
         assert places == list(range(alone.share(step).start, alone.share(step).stop))
@@ -270,7 +263,7 @@ def test_shares_of_all_processes_are_the_batches_of_one(images, batch_size, rank
 
 def test_processes_cut_the_same_epoch():
     whole = list(random_batches(9).epoch(2))
-    parts = [list(random_batches(9, rank=rank, ranks=2).epoch(2)) for rank in (0, 1)]
+    parts = [list(random_batches(9, rank=rank, world_size=2).epoch(2)) for rank in (0, 1)]
     for step, (_, targets) in enumerate(whole[:-1]):
         assert torch.equal(targets, torch.cat([part[step][1] for part in parts]))
     # Of the last batch's one image the second process has no share; it gets that image all the same
@@ -282,7 +275,7 @@ def test_processes_augment_their_shares_differently():
     alike = random_batches(8, augment="full", batch_size=8)
     alike.pixels = pixels.repeat(8, 1, 1)
     first, second = (
-        next(iter(replace(alike, rank=rank, ranks=2).epoch()))[0] for rank in (0, 1)
+        next(iter(replace(alike, rank=rank, world_size=2).epoch()))[0] for rank in (0, 1)
     )  # fmt: skip
     assert not torch.equal(first, second)
 

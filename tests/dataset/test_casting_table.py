@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
 from dataset import recognition as castings
 from dataset.casting_table import castings_beside, read_table, recognise, with_castings
-from common.files import UserError
 from dataset.listing import hashed, list_images
-from rendering.data_set import RenderOptions, render_dataset
+from rendering.data_set import render_dataset
+from rendering.options import RenderOptions
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendering import data_set as synthetic
-from common.files import UserError
+from common.errors import UserError
 from dataset.listing import check_images, data_name, find_data, hashed, list_images, report_notes
+from rendering import data_set as synthetic
 
 
 def write_image(path):

@@ -20,8 +20,9 @@ from dataset.recognition import (
     match,
     ring_spectra,
 )
-from rendering.data_set import RenderOptions, make_castings, widen
 from rendering.casting import render_casting
+from rendering.data_set import make_castings, widen
+from rendering.options import RenderOptions
 
 SIZE_PX = 300
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from common.files import ROOT, UserError, is_defect
+from common.errors import UserError
+from common.files import ROOT
+from common.labels import is_defect
+from dataset.validation_scores import read_validation, validation_path, write_validation
+from inspection.predictor import load_predictor
 from metrics.decisions import count_decisions
 from model import load_checkpoint
-from inspection.predictor import load_predictor
-from dataset.validation_scores import read_validation, validation_path, write_validation
 
 
 @pytest.mark.parametrize("folder", ["trained", "trained_for_use"])

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
 from dataset.casting_table import UnknownCastingsError
-from common.files import UserError
 from dataset.listing import ImageRow, list_images
 from evaluation.held_out import (
-    Judged,
+    Evaluation,
     find_folds,
-    judge,
-    judge_folder,
-    judge_folds,
     leak_line,
     load_models,
+    predict_folder,
+    predict_folds,
     rebuild_split,
 )
-from model import load_checkpoint, save_checkpoint
 from inspection.predictor import Prediction
+from model import load_checkpoint, save_checkpoint
+from page.batch import judge
 
 
 def model_of(folder, root):
@@ -63,7 +63,7 @@ def judged_of(*images):
         folds.append(int(fold))
         seen.append(is_seen == "yes")
     temperatures = [float(fold) for fold in folds]
-    return Judged("test", None, rows, predictions, folds, seen, ["defect", "ok"], temperatures)
+    return Evaluation("test", None, rows, predictions, folds, seen, ["defect", "ok"], temperatures)
 
 
 def test_verdicts_become_arrays_with_each_folds_own_threshold():
@@ -211,7 +211,7 @@ def test_runs_that_are_no_folds_are_refused(trained, castings, tmp_path):
 
 
 def test_every_image_is_judged_once_by_the_model_that_never_saw_its_casting(folds, castings):
-    judged = judge_folds(folds, castings)
+    judged = predict_folds(folds, castings)
     rows, _ = list_images(castings)
     assert sorted(row.path for row in judged.rows) == [row.path for row in rows]
     assert not any(judged.seen)
@@ -236,7 +236,7 @@ def test_without_the_cache_the_verdicts_are_the_same(model, castings):
 def test_copies_are_seen_and_castings_of_another_folder_are_not(model, castings):
     copies = judge(model, castings, "test")
     assert all(copies.seen)
-    unseen = judge_folder(model, castings / "unseen", "unseen", castings, cache=True)
+    unseen = predict_folder(model, castings / "unseen", "unseen", castings, cache=True)
     assert not any(unseen.seen)
     truth = truth_of(castings)
     assert [row.casting for row in unseen.rows] == [truth[row.path] for row in unseen.rows]
@@ -255,14 +255,14 @@ def test_classes_that_the_model_does_not_know_are_refused(model, castings, tmp_p
     shutil.copytree(castings / "unseen" / "ok_front", tmp_path / "line" / "ok_front")
     shutil.copytree(castings / "unseen" / "def_front", tmp_path / "line" / "scratch")
     with pytest.raises(UserError, match="class that the model does not know: scratch"):
-        judge_folder(model, tmp_path / "line", "line", castings, cache=False)
+        predict_folder(model, tmp_path / "line", "line", castings, cache=False)
 
 
 def test_other_photographs_are_compared_with_the_castings_in_training(
     trained_sharp, sharp_castings, line_photographs
 ):
     model = model_of(trained_sharp, sharp_castings)
-    judged = judge_folder(model, line_photographs, "line", sharp_castings, cache=False)
+    judged = predict_folder(model, line_photographs, "line", sharp_castings, cache=False)
     names = {row.path: row.casting for row in judged.rows}
     truth = truth_of(sharp_castings)
     for path, is_seen in zip(names, judged.seen, strict=True):
@@ -285,7 +285,7 @@ def test_unseen_castings_without_truth_are_compared_with_those_in_training(
     shutil.copytree(line_photographs, root / "unseen")
     model = model_of(trained_sharp, root)
     assert min(model.castings_in_training) == "casting_001"
-    judged = judge_folder(model, root / "unseen", "unseen", root, cache=False)
+    judged = predict_folder(model, root / "unseen", "unseen", root, cache=False)
     known = ["known" in row.path for row in judged.rows]
     assert judged.seen == known
     assert sum(known) == 4
@@ -299,5 +299,5 @@ def test_castings_that_the_user_named_are_compared_and_not_taken_from_the_truth(
     model.predictor.checkpoint = replace(model.checkpoint, training=training)
     model = replace(model, rows=[replace(row, casting=row.casting[1:]) for row in model.rows])
     folder = sharp_castings / "unseen"
-    judged = judge_folder(model, folder, "unseen", sharp_castings, cache=False)
+    judged = predict_folder(model, folder, "unseen", sharp_castings, cache=False)
     assert sorted(row.casting for row in judged.rows) == [f"new_00{n}" for n in (1, 2, 3, 4)]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.errors import UserError
 from evaluation import published as results
-from common.files import UserError
 
 
 @pytest.fixture

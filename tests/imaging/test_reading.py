@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.files import UserError
+from common.errors import UserError
 from imaging.reading import (
     UnreadableImageError,
     in_threads,

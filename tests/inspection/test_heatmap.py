@@ -9,10 +9,20 @@ import torch
 from captum.attr import LayerGradCam
 from closeness import assert_near
 
-from common.files import UserError
+from common.errors import UserError
 from dataset.batches import unit_range
-from inspection.heatmap import CELLS, METHODS, STAGES, STRIDES, Explainer, enlarged, grad_cam, hottest_region
-from model import Checkpoint, build_model, defect_flags, evidence, load_checkpoint
+from inspection.heatmap import (
+    CELLS,
+    METHODS,
+    STAGES,
+    STRIDES,
+    Explainer,
+    enlarged,
+    grad_cam,
+    hottest_region,
+)
+from model import Checkpoint, build_model, load_checkpoint
+from networks.classes import defect_flags, defect_margin
 
 SIZE_PX = 64
 
@@ -68,7 +78,7 @@ def test_raw_maps_equal_captums(class_names, head, network, stage):
     ours = explainer.cells(grey, (stage,), (grad_cam,))[stage][0]
 
     def explained(images):
-        return evidence(explainer.model(images), class_names)
+        return defect_margin(explainer.model(images), class_names)
 
     oracle = LayerGradCam(explained, getattr(explainer.model, stage))
     images = unit_range(grey).requires_grad_()
@@ -80,9 +90,9 @@ def test_raw_maps_equal_captums(class_names, head, network, stage):
 def test_evidence_is_the_difference_of_the_likeliest_classes():
     names = ["burr", "ok_back", "ok_front", "scratch"]
     logits = torch.tensor([[1.0, -2.0, 0.5, 3.0], [1.0, 4.0, 0.5, -3.0]])
-    assert evidence(logits, names).tolist() == [2.5, -3.0]
-    assert evidence(torch.tensor([[1.5], [-2.0]]), ["def", "ok"]).tolist() == [1.5, -2.0]
-    assert evidence(torch.tensor([[1.5]]), ["OK", "crack"]).tolist() == [1.5]
+    assert defect_margin(logits, names).tolist() == [2.5, -3.0]
+    assert defect_margin(torch.tensor([[1.5], [-2.0]]), ["def", "ok"]).tolist() == [1.5, -2.0]
+    assert defect_margin(torch.tensor([[1.5]]), ["OK", "crack"]).tolist() == [1.5]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.files import UserError
+from common.errors import UserError
 from inspection.recording import NAMELESS, Inspector, Part, Pictures, doubts, file_name
 from traceability.log import InspectionLog
 

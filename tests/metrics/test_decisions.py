@@ -117,7 +117,7 @@ def test_auc_of_a_weighting_without_one_class_is_not_a_number():
 
 
 def test_auc_is_the_mean_over_folds_whose_scores_have_other_scales():
-    # Either fold is perfect; fold 2 scores all lower, so that pooling ranks its defects below
+    # Either fold is perfect; fold 2 scores all lower, so that pooling world_size its defects below
     parts = parts_of(
         "a d .9 1", "b d .8 1", "c g .6 1", "d g .5 1",
         "e d .4 2", "f d .3 2", "g g .2 2", "h g .1 2",

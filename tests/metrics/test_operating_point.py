@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from metrics import operating_point
 from metrics.calibration import calibrated
-from common.files import UserError
+from metrics.castings import casting_weights
 from metrics.operating_point import (
     BALANCED,
     TEMPERATURES,
-    casting_weights,
     fit_operating_point,
     fit_temperature,
     fit_threshold,

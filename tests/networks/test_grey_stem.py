@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18
 
-from networks.grey_stem import GreyStem
 from model import IMAGENET_MEAN, IMAGENET_STD, build_model
+from networks.grey_stem import GreyStem
 
 
 def stems(mean=IMAGENET_MEAN, std=IMAGENET_STD):

@@ -4,17 +4,17 @@ import pytest
 import torch
 from test_heatmap import checkpoint_of
 
-from common.files import UserError
-from networks.losses import LocalLoss, cell_loss
+from common.errors import UserError
+from model import build_model
+from networks.classes import class_logits, logit_margin
 from networks.local import (
     SHARE_THAT_DECIDES,
     SHARE_THAT_LEARNS,
     LocalNetwork,
     evenly_lit,
-    evidence,
     surroundings,
 )
-from model import build_model, class_logits
+from networks.losses import LocalLoss, cell_loss
 
 NAMES = ["def_front", "ok_front"]
 LN2 = torch.log(torch.tensor(2.0))
@@ -118,8 +118,8 @@ def test_surroundings_of_a_plain_picture_are_that_picture_at_any_size():
 def test_evidence_takes_the_likeliest_class_of_either_kind():
     logits = torch.tensor([[1.0, 4.0, 2.0], [0.0, -1.0, 3.0]])
     defects = torch.tensor([True, True, False])
-    assert evidence(logits, defects).tolist() == [2.0, -3.0]
-    assert evidence(logits[:, :1], defects).tolist() == [1.0, 0.0]
+    assert logit_margin(logits, defects).tolist() == [2.0, -3.0]
+    assert logit_margin(logits[:, :1], defects).tolist() == [1.0, 0.0]
 
 
 # --- the loss ------------------------------------------------------------------------------------

@@ -9,16 +9,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from common.files import UserError
-from rendering.data_set import RenderOptions, main, render_dataset
-from rendering.casting import (
-    DEFECT_SIZES,
-    DEFECT_TYPES,
-    SIZE_RANGES_PX,
-    Casting,
-    Scene,
-    render_casting,
-)
+from common.errors import UserError
+from rendering.casting import Casting, Scene, render_casting
+from rendering.data_set import main, render_dataset
+from rendering.options import DEFECT_SIZES, DEFECT_TYPES, SIZE_RANGES_PX, RenderOptions
 
 SMALL = RenderOptions(castings=8, copies=4, unseen_castings=4, image_size_px=64)
 

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from service.batching import Batcher, QueueFullError
-from common.files import UserError
+from common.errors import UserError
+from inspection.options import BATCH_SIZE
 from inspection.recording import Part
-from inspection.predictor import BATCH_SIZE
+from service.batching import Batcher, QueueFullError
 from traceability.log import InspectionLog
 
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from inspection.predictor import load_predictor
 from serve import create_app
-from service.runtime import Settings
+from service.runtime import ServiceSettings
 
 KEY = {"X-API-Key": "a secret"}
 
@@ -25,14 +25,14 @@ def api(trained, castings, tmp_path_factory):
         schemathesis.openapi.media_type(f"image/{kind}", photographs)
     log = tmp_path_factory.mktemp("openapi") / "log.db"
     predictor = load_predictor(trained / "best.pth", "cpu", review=(0.1, 0.9))
-    app = create_app(Settings(log=log, api_key=KEY["X-API-Key"]), predictor)
+    app = create_app(ServiceSettings(log=log, api_key=KEY["X-API-Key"]), predictor)
     with TestClient(app):
         yield schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 OPERATIONS = [
     (path, method)
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for path, operations in create_app(ServiceSettings()).openapi()["paths"].items()
     for method in operations
 ]
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_records import record
 
+from common.errors import UserError
+from metrics.control_charts import p_chart, runs_on_one_side, trend_chart
 from traceability import log as records
-from common.files import UserError
-from traceability.process import p_chart, read_subgroups, runs_on_one_side, trend_chart
 from traceability.log import InspectionLog
+from traceability.process import read_subgroups
 
 # Montgomery, Introduction to Statistical Quality Control: orange juice cans, 30 samples of 50.
 # Published: p 0.2313, limits 0.0524 and 0.4102, samples 15 and 23 out.

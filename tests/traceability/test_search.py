@@ -2,8 +2,8 @@
 
 import pytest
 
-from traceability.search import search
 from traceability.log import InspectionLog, Record
+from traceability.search import search
 
 
 def record(number: int, decision: str = "ok", **values) -> Record:

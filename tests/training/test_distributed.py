@@ -12,20 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import distributed as processes
-from training import state as run_state
-from training import loop as train
-from common.files import ROOT, UserError
+from common.errors import UserError
+from common.files import ROOT
 from model import load_checkpoint
-from training.setup import resolve_settings, set_up
+from training import distributed as processes
+from training import loop as train
+from training import state as run_state
+from training.settings import resolve_settings
+from training.setup import set_up
 from training.validation import evaluate, validation_logits
 
 BOUND_S = 60  # from the death of one process to the end of all
 UNEVEN = ["--image-size", "64", "--batch-size", "37", "--augment", "none"]
 
 
-def torchrun(arguments: list[str], ranks: int = 2) -> subprocess.Popen:
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+def torchrun(arguments: list[str], world_size: int = 2) -> subprocess.Popen:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(world_size)]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -54,14 +56,18 @@ def options(train_options) -> list[str]:
 
 def test_without_torchrun_every_exchange_is_the_identity():
     values = torch.tensor([1.5, 2.0])
-    with processes.joined("cpu") as device:
+    with processes.process_group("cpu") as device:
         assert device == "cpu"
-        assert (processes.rank(), processes.ranks(), processes.is_first()) == (0, 1, True)
-        assert torch.equal(processes.added_up(values), values)
-        assert torch.equal(processes.in_order_of_ranks(values), values)
-        assert processes.largest(7) == 7
-        with processes.first_of_machine_first():
-            processes.wait_for_all()
+        assert (processes.rank(), processes.world_size(), processes.is_main_process()) == (
+            0,
+            1,
+            True,
+        )
+        assert torch.equal(processes.all_reduce_sum(values), values)
+        assert torch.equal(processes.all_gather(values), values)
+        assert processes.all_reduce_max(7) == 7
+        with processes.local_main_process_first():
+            processes.barrier()
 
 
 def test_the_loss_of_a_process_is_told_from_other_errors():
@@ -85,10 +91,10 @@ import json, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from training import loop as train
-from training.distributed import joined, rank
+from training.distributed import process_group, rank
 from test_processes import judged
 args = train.build_parser("").parse_args({options!r})
-with joined(args.device) as args.device:
+with process_group(args.device) as args.device:
     found = judged(args, Path({checkpoint!r}))
     (args.out / f"rank{{rank()}}.json").write_text(json.dumps(found))
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model import loss_function
+from networks.losses import loss_function
 from training.step import TrainingStep, count_right
 
 NAMES = ["def_front", "ok_front"]

@@ -1,0 +1,77 @@
+"""Command lines: the parser that all commands share, and checked numbers for it."""
+
+import argparse
+import math
+
+
+def script_parser(description: str) -> argparse.ArgumentParser:
+    """A parser that shows the description as it is written, and takes no abbreviated options."""
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def whole_number(text: str, low: int, high: int = 2**63 - 1) -> int:
+    value = int(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    return whole_number(text, 1)
+
+
+def whole_number_or_0(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return whole_number(text, 0)
+
+
+def seed(text: str) -> int:
+    """A whole number that seeds a generator, for argparse."""
+    return whole_number(text, 0)
+
+
+def image_size(text: str) -> int:
+    """Pixels: at least 32, which ResNet-18 reduces to one; more than 2,048 fit no memory."""
+    return whole_number(text, 32, 2048)
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0, for argparse."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError("must be a finite number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """A number above 0 and up to 1, for argparse."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("must lie above 0 and be at most 1")
+    return value
+
+
+def part_below_one(text: str) -> float:
+    """A number from 0 to below 1, for argparse."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("must be at least 0 and below 1")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least 0, for argparse."""
+    return 0.0 if float(text) == 0 else positive_number(text)
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must lie between 0 and 1")
+    return value

@@ -1,0 +1,75 @@
+"""The released model's card, from released.json and docs/results.json."""
+
+from string import Template
+
+from common.files import ROOT
+from evaluation.published import folds_of, probe_text
+from metrics.decisions import format_rate
+
+NETWORK_NAMES = {
+    "resnet18": "ResNet-18",
+    "local": "Two stages of a narrow ResNet with logits for each cell, averaged over quarter turns",
+}
+
+
+TEMPLATE = ROOT / "docs" / "MODEL_CARD.template.md"
+
+
+def model_card(released: dict, results: dict) -> str:
+    """The card's text, from released.json and docs/results.json.
+
+    Raises:
+        UserError: no figures of the recipe's folds have been published.
+    """
+    recipe = released["training"]["recipe"]
+    run = folds_of(recipe, results)
+    (tier,) = run["tiers"].values()
+    point, val = released["operating_point"], released["validation"]
+    by_image, by_casting, auc = tier["rates"], tier["per_casting"], tier["roc_auc"]
+    alarms = by_casting["false_alarms"]
+    values = {
+        **{key: released[key] for key in ("head", "image_size_px", "epoch", "sha256")},
+        "network": NETWORK_NAMES[released["architecture"]],
+        "weights": released["training"]["weights"],
+        "recipe": recipe,
+        "folds": len(auc["folds"]),
+        "images": f"{tier['images']:,}",
+        "castings": tier["castings"],
+        "good": tier["castings_good"],
+        "image_missed": format_rate(by_image["missed_defects"]),
+        "image_alarms": format_rate(by_image["false_alarms"]),
+        "image_right": format_rate(by_image["accuracy"]),
+        "casting_missed": format_rate(by_casting["missed_defects"]),
+        "casting_alarms": format_rate(alarms),
+        "casting_right": format_rate(by_casting["accuracy"]),
+        "auc": f"{auc['mean']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})",
+        "each_auc": ", ".join(f"{value:.3f}" for value in auc["folds"]),
+        "both": ", ".join(tier["both_labels"]) or "none",
+        "intervals": run["intervals"],
+        "single_good": alarms["of"],
+        "alarms_low": f"{100 * alarms['low']:.0f}",
+        "alarms_high": f"{100 * alarms['high']:.0f}",
+        **{key: f"{point[key]:.4f}" for key in ("threshold", "threshold_low", "threshold_high")},
+        "temperature": f"{point['temperature']:.2f}",
+        "aim": aim_text(point["min_recall"]),
+        "probe": probe_text(results).replace("\n", " ").strip(),
+        "val_castings": val["castings"],
+        "val_good": val["castings_good"],
+        "val_images": f"{val['images']:,}",
+        "val_missed": f"{val['missed']} of {val['defects']}",
+        "val_alarms": f"{val['false_alarms']} of {val['good']}",
+    }
+    return Template(TEMPLATE.read_text()).substitute(values)
+
+
+def aim_text(min_recall: float | None) -> str:
+    """How the threshold was placed, in the card's words."""
+    if min_recall is None:
+        return (
+            "where the odds are even by a logistic curve through the scores of the validation "
+            "parts, good parts and defects, and in either each casting, weighing alike"
+        )
+    return (
+        f"the largest threshold that catches {100 * min_recall:g} % of the defects, castings "
+        "weighted alike"
+    )

@@ -1,0 +1,27 @@
+"""The options of commands that measure a model on held-out images; light to import."""
+
+import argparse
+from pathlib import Path
+
+UNSEEN = "unseen castings"  # the tier of all folds together
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is measured, and on which held-out images."""
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="default: the latest; with --protocol casting the folder that holds the folds",
+    )
+    add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add(
+        "--protocol",
+        choices=("casting",),
+        help="casting: pool all folds of train.py --fold all; default: one checkpoint, whatever "
+        "its protocol",
+    )
+    add("--split", choices=("test", "val"), default="test", help="default: test")
+    add("--out", type=Path, default=Path("results"), help="default: results")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")

@@ -1,0 +1,103 @@
+"""The figures of test.py: curves, images worth a look, every error with its heatmap."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from common.labels import is_defect
+from common.text import count_of
+from evaluation import figures as plots
+from evaluation.held_out import (
+    Evaluation,
+    Model,
+)
+from evaluation.report import calibration_inputs
+from imaging.reading import read_grey_image
+from inspection.explanation import TILE_PX, explain_images, write_sheets
+from inspection.heatmap import Explainer
+from inspection.options import BATCH_SIZE
+from metrics.calibration import calibration_errors, reliability
+
+
+def most_telling(judged: Evaluation, count: int = 12) -> list[int]:
+    """Indices of the parts worth a look: errors first, then those nearest to the threshold."""
+    parts = judged.parts
+    labels = np.array([row.label for row in judged.rows])
+    predicted = np.array([p.predicted_class for p in judged.predictions])
+    doubt = np.abs(parts.prob_defect - parts.threshold)
+    return np.lexsort((doubt, labels == predicted))[:count].tolist()
+
+
+def draw_figures(judged: Evaluation, out: Path, title: str) -> None:
+    """All figures of one tier."""
+    parts = judged.parts
+    scores = (parts.is_defect, parts.prob_defect)
+    thresholds = parts.threshold.tolist()
+    typical = float(np.median(parts.threshold))
+    plots.plot_confusion(out / "confusion_matrix.png", judged.confusion, judged.class_names, title)
+    plots.plot_roc_pr(out / "roc_pr.png", *scores, typical, title)
+    plots.plot_score_histogram(out / "score_histogram.png", *scores, typical, title)
+    plots.plot_threshold(out / "threshold.png", *scores, thresholds, title)
+    curves = []
+    for name, prob in zip(("before", "after"), calibration_inputs(judged), strict=True):
+        errors = calibration_errors(parts.is_defect, prob)
+        label = f"{name} calibration: " + ", ".join(
+            f"{key} {errors[key]:.3f}" for key in ("brier", "nll", "ece")
+        )
+        curves.append((label, *reliability(parts.is_defect, prob)))
+    plots.plot_reliability(
+        out / "reliability.png", curves, f"{title}\n{errors['bins']} bins of equal width"
+    )
+    draw_parts(judged, out / "predictions.png", title)
+
+
+def draw_parts(judged: Evaluation, path: Path, title: str) -> None:
+    """The parts worth a look, as pictures."""
+    parts = []
+    for index in most_telling(judged):
+        row, prediction = judged.rows[index], judged.predictions[index]
+        picture = np.asarray(read_grey_image(judged.root / row.path))
+        right = prediction.predicted_class == row.label
+        judged_as = "" if right else f", judged {prediction.predicted_class}"
+        caption = f"{row.label}{judged_as}\np(defect) = {prediction.prob_defect:.3f}"
+        parts.append((picture, caption, right))
+    plots.plot_parts(path, parts, f"{title}\nerrors, then the least certain")
+
+
+def draw_errors(
+    tiers: Sequence[Evaluation], models: Sequence[Model], path: Path, title: str
+) -> None:
+    """errors.png and, beyond one sheet, errors_2.png and so on: every error with its heatmap."""
+    wrong = []
+    for tier in tiers:
+        parts = tier.parts
+        rejected = parts.prob_defect >= parts.threshold
+        wrong.append(np.flatnonzero(parts.is_defect != rejected).tolist())
+    counts = ", ".join(
+        f"{tier.name}: {count_of(len(indices), 'error') if indices else 'no errors'}"
+        for tier, indices in zip(tiers, wrong, strict=True)
+    )
+    pairs = zip(tiers, wrong, strict=True)
+    tiles = (tile for tier, indices in pairs for tile in error_tiles(tier, models, indices))
+    write_sheets(path, tiles, f"{title}; {counts}")
+
+
+def error_tiles(
+    judged: Evaluation, models: Sequence[Model], wrong: Sequence[int]
+) -> Iterator[tuple[Image.Image, str, bool]]:
+    """Overlays of the parts with these indices, each explained by the model that judged it."""
+    for model in models:
+        fold = model.checkpoint.fold or 0
+        own = [index for index in wrong if judged.folds[index] == fold]
+        explainer = Explainer(model.checkpoint, model.predictor.device)
+        for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
+            rows = [judged.rows[index] for index in own[start : start + BATCH_SIZE]]
+            pictures = [read_grey_image(judged.root / row.path) for row in rows]
+            found = explain_images(model.predictor, explainer, pictures)
+            for row, one in zip(rows, found, strict=True):
+                kind = "missed" if is_defect(row.label) else "false alarm"
+                verdict = f"{judged.name}: {kind}, {one.prediction.prob_defect:.3f}"
+                yield one.overlay(TILE_PX), f"{Path(row.path).stem}\n{verdict}", False

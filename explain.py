@@ -1,0 +1,73 @@
+"""Show where a decision comes from: the photograph with a heatmap of what speaks for a defect.
+
+    python explain.py part.jpeg --out heatmaps/             heatmaps/part.png
+    python explain.py line3/ --out heatmaps/                one a part, and contact_sheet.png
+    python explain.py line3/ --out heatmaps/ --arrays       also the maps themselves, part.npy
+
+A map is drawn whatever the decision; for a defect its hottest region is outlined. Each .npy is
+square, float32, 0 to 1, and covers the whole image corner to corner, whatever its shape.
+Methods (inspection/heatmap.py has the formulas): cells, the default of a local network, is the
+probability that its decision is made of; fused, ResNet-18's default, multiplies the maps of all
+four stages, averaged over the eight symmetries of the square: it points better and takes ten times
+as long as layercam, of the third stage alone, or as gradcam, the classical one, of the last.
+Exit code 4: some files could not be read.
+"""
+
+import argparse
+from pathlib import Path
+
+from common.arguments import probability, script_parser
+from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
+from common.files import usable_folder
+from common.text import count_of
+from imaging.finding import PATHS_HELP, find_images
+from inspection.options import HEATMAP_METHODS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of explain.py."""
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    add("--arrays", action="store_true", help="also write the maps as .npy")
+    add("--method", choices=HEATMAP_METHODS, help="default: cells, else fused")
+    add("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    add("--threshold", type=probability, metavar="T", help="default: the model's")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.checkpoint and args.checkpoint.suffix == ".onnx":
+        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
+    usable_folder(args.out)
+    paths = find_images(args.paths)
+    inside = [path for path in paths if path.resolve().parent == args.out.resolve()]
+    if inside:
+        raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
+
+    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    from inspection.explained_files import explain_files
+    from inspection.explanation import CONTACT_SHEET, write_sheets
+    from inspection.heatmap import Explainer
+    from inspection.predictor import load_predictor
+
+    predictor = load_predictor(args.checkpoint, args.device, threshold=args.threshold)
+    explainer = Explainer(predictor.checkpoint, predictor.device)
+    unreadable: list[Path] = []
+    tiles = explain_files(args, predictor, explainer, paths, unreadable)
+    if len(paths) > 1:
+        method = args.method or explainer.methods[0]
+        title = f"method {method}, model {predictor.model_id}"
+        write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title)
+    else:
+        list(tiles)
+    done = count_of(len(paths) - len(unreadable), "heatmap")
+    print(f"{done} in {args.out}, model {predictor.model_id}, {len(unreadable)} unreadable")
+    return EXIT_UNREADABLE if unreadable else EXIT_OK
+
+
+if __name__ == "__main__":
+    run_script(main)

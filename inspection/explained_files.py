@@ -1,0 +1,87 @@
+"""TODO"""
+
+import argparse
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from common.files import write_atomic
+from common.text import printable
+from imaging.overlays import captioned
+from imaging.reading import UnreadableImageError, read_grey_image
+from inspection.explanation import (
+    CONTACT_SHEET,
+    TILE_PX,
+    Explained,
+    decision_text,
+    explain_images,
+    png,
+)
+from inspection.heatmap import Explainer
+from inspection.options import BATCH_SIZE
+from inspection.predictor import Predictor
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """File names without suffix: the stems, where they are equal with folder and number."""
+    stems = Counter(path.stem for path in paths)
+    names: dict[str, None] = {}
+    for path in paths:
+        plain = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}"
+        name, number = plain, 1
+        while name in names or name.startswith(CONTACT_SHEET):
+            number += 1
+            name = (
+                f"part_{plain}_{number}" if plain.startswith(CONTACT_SHEET) else f"{plain}_{number}"
+            )
+        names[name] = None
+    return list(names)
+
+
+def explain_files(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    explainer: Explainer,
+    paths: Sequence[Path],
+    unreadable: list[Path],
+) -> Iterator[tuple[Image.Image, str, bool]]:
+    """Write what was asked for of each file; yields tiles, notes `unreadable` ones."""
+    names = dict(zip(paths, output_names(paths), strict=True))
+    with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            pictures = dict(readable(batch, unreadable))
+            found = explain_images(predictor, explainer, list(pictures.values()), args.method)
+            for path, one in zip(pictures, found, strict=True):
+                write_explained(args.out / names[path], one, args.arrays)
+                decision, number = one.prediction.decision, one.prediction.prob_defect
+                caption = f"{names[path]}\n{decision} {number:.3f}"
+                yield one.overlay(TILE_PX), caption, decision != "defect"
+            bar.update(len(batch))
+
+
+def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Path, Image.Image]]:
+    """Files with their pictures; adds the others to `unreadable` and says why."""
+    for path in paths:
+        try:
+            yield path, read_grey_image(path)
+        except UnreadableImageError as error:
+            unreadable.append(path)
+            tqdm.write(f"unreadable: {printable(path)}: {error}", sys.stderr)
+
+
+def write_explained(target: Path, one: Explained, arrays: bool) -> None:
+    """The overlay with its verdict as target.png and, if wanted, the map as target.npy."""
+    lines = [target.name, decision_text(one.prediction)]
+    picture = captioned(one.overlay(), lines, one.prediction.decision != "defect")
+    write_atomic(target.with_name(f"{target.name}.png"), png(picture))
+    if arrays:
+        data = io.BytesIO()
+        np.save(data, one.heat)
+        write_atomic(target.with_name(f"{target.name}.npy"), data.getvalue())

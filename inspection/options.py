@@ -1,0 +1,37 @@
+"""The options of every command that inspects; light to import."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.arguments import probability
+from common.errors import UserError
+
+DECISIONS = ("ok", "defect", "review")
+BATCH_SIZE = 16  # images in the network at once
+HEATMAP_METHODS = ("cells", "fused", "layercam", "gradcam")  # heatmap.py has their formulas
+
+
+def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that inspects: which model, its rule, what the log says."""
+    add = parser.add_argument
+    add("--checkpoint", type=Path, metavar="FILE", help="checkpoint or .onnx; default: the latest")
+    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
+    add(
+        "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
+    )  # fmt: skip
+    add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
+    add("--lot", default="", metavar="ID", help="for the log: which lot the parts belong to")
+
+
+def checked_band(bounds: Sequence[float] | None) -> tuple[float, float] | None:
+    """The band of --review.
+
+    Raises:
+        UserError: it is no interval of probabilities.
+    """
+    if bounds and not 0 <= bounds[0] < bounds[1] <= 1:
+        raise UserError("--review needs 0 <= LOW < HIGH <= 1")
+    return tuple(bounds) if bounds else None

@@ -1,0 +1,34 @@
+"""Where a network computes, and in which precision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from common.errors import UserError
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The named device, else CUDA when there is one, else the CPU.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).tolist()  # 'meta' fails here only
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's ways to say no
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot use device '{name}': {reason}") from error
+    return device
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Whether cuDNN may round the factors of float32 convolutions within to 10 bits (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

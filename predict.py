@@ -1,0 +1,110 @@
+"""Inspect photographs: one line an image, whatever its size.
+
+    python predict.py part.jpeg                        one photograph
+    python predict.py line3/ line4/ 'old/*.png'        folders, with all below them, and patterns
+    find /archive -name '*.jpg' | python predict.py -  a list of files
+    python predict.py line3/ --log inspections.db --station line3 --lot A17
+
+Preprocessing, classes and decision threshold come from the checkpoint. Writes to --out one line an
+image: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a
+record that cannot be changed unnoticed (see records.py). The decision is ok, defect or, with
+--review, review. A file that cannot be read gets status `error`, no decision, and exit code 4 at
+the end. A run cut short leaves what it has in inspections.partial.csv.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+
+from common.arguments import script_parser
+from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
+from common.files import CsvFile, usable_folder
+from common.text import printable
+from imaging.finding import PATHS_HELP, find_images
+from inspection.options import BATCH_SIZE, DECISIONS, add_inspection_arguments
+from traceability.log import InspectionLog
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of predict.py."""
+    parser = script_parser(__doc__)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
+    add_inspection_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
+    parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="also record every decision in this SQLite log"
+    )
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for options that contradict each other."""
+    if args.out.is_dir():
+        raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
+    if args.batch_size < 1:
+        raise UserError("--batch-size must be at least 1")
+    if args.log is None and (args.station or args.lot):
+        raise UserError("--station and --lot go into the log: name one, --log inspections.db")
+    if args.log and args.log.resolve() == args.out.resolve():
+        raise UserError("--log and --out name the same file")
+
+
+def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
+    """What was decided, and how fast."""
+    import numpy as np
+
+    parts = len(latencies_ms)
+    for name in (*DECISIONS, "error"):
+        if counts[name] or name in ("ok", "defect"):
+            word = "unreadable" if name == "error" else name
+            print(f"{word:12s}{counts[name]:9,d}  {counts[name] / parts:6.1%}")
+    middle, high = np.percentile(latencies_ms, [50, 95])
+    print(
+        f"{'parts':12s}{parts:9,d}  in {seconds:.1f} s, {parts / seconds:.0f} parts/s; work for "
+        f"one {middle:.1f} ms, p95 {high:.1f} ms"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    usable_folder(args.out.parent)
+    paths = find_images(args.paths)
+
+    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    from inspection.predictor import announced_predictor, inspect_files
+    from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
+
+    predictor = announced_predictor(args)
+    started, counts, latencies_ms = time.perf_counter(), Counter(), []
+    with ExitStack() as stack:
+        log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
+        partial = args.out.with_suffix(f".partial{args.out.suffix}")
+        table = stack.enter_context(CsvFile(args.out, INSPECTION_COLUMNS, partial))
+        for batch in inspect_files(predictor, paths, args.batch_size):
+            if log:  # before anybody hears of the decision
+                own = (predictor.sha256, args.station, args.lot)
+                log.append([record_of(printable(path), p, *own) for path, p in batch])
+            for path, prediction in batch:
+                table.write(inspection_row(printable(path), prediction, predictor.model_id))
+                counts[prediction.decision or "error"] += 1
+                latencies_ms.append(prediction.latency_ms)
+                if prediction.error:
+                    tqdm.write(f"unreadable: {printable(path)}: {prediction.error}", sys.stderr)
+    print_summary(counts, latencies_ms, time.perf_counter() - started)
+    print(f"-> {args.out}" + (f" and {args.log}" if args.log else ""))
+    line = {name: counts[name] for name in (*DECISIONS, "error")}
+    print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
+    return EXIT_UNREADABLE if counts["error"] else EXIT_OK
+
+
+if __name__ == "__main__":
+    run_script(main)

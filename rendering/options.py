@@ -1,0 +1,61 @@
+"""What can be rendered; light to import."""
+
+from dataclasses import dataclass
+
+from common.errors import UserError
+
+DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
+
+
+# Size s in px at 300 px: the diameter of a blow hole or shrinkage cavity, the width of a chip (half
+# as deep). A burr runs 2 s along its edge, pinholes cluster over 2 s, a scratch is 3 s long.
+SIZE_RANGES_PX = {"small": (3.0, 12.0), "medium": (16.0, 26.0), "large": (28.0, 44.0)}
+
+
+DEFECT_SIZES = tuple(SIZE_RANGES_PX)
+
+
+OVERVIEW = "castings.png"
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What to render; the command line mirrors these names and `--help` explains them."""
+
+    castings: int = 120
+    copies: int = 8
+    photos: int = 2
+    unseen_castings: int = 40
+    unseen_copies: int = 2
+    test_fraction: float = 0.2
+    leak: bool = True
+    sizes: tuple[str, ...] = DEFECT_SIZES
+    classes: str = "two"
+    brightness_gap: float = 0.0
+    image_size_px: int = 300
+    masks: bool = False
+    seed: int = 0
+
+
+def check_options(options: RenderOptions) -> None:
+    """Raise UserError for what cannot be rendered."""
+    classes_defective = len(DEFECT_TYPES) if options.classes == "type" else 1
+    least = 2 * classes_defective
+    problems = {
+        f"castings must be at least {least}": options.castings < least,
+        f"unseen-castings must be 0 or at least {least}": 0 < options.unseen_castings < least,
+        "copies, photos and unseen-copies must be at least 1": min(
+            options.copies, options.photos, options.unseen_copies
+        )
+        < 1,
+        "test-fraction must lie between 0 and 1": not 0 < options.test_fraction < 1,
+        f"sizes must be some of {', '.join(DEFECT_SIZES)}": not options.sizes
+        or not set(options.sizes) <= set(DEFECT_SIZES),
+        "classes must be two or type": options.classes not in ("two", "type"),
+        "image-size-px must be at least 32": options.image_size_px < 32,
+        "seed must not be negative": options.seed < 0,
+        "copies must be at least 2 for a leak": options.leak and options.copies < 2,
+    }
+    for problem, present in problems.items():
+        if present:
+            raise UserError(f"{problem}; see --help")

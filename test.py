@@ -1,0 +1,106 @@
+"""Measure a model on photographs that it was not trained on, and draw what there is to see.
+
+    python test.py                          checkpoints/best.pth on the test part of its own split
+    python test.py --split val              the same on the validation part
+    python test.py --protocol casting       all folds: each image by a model that saw no copy of it
+    python test.py --external FOLDER        also on class folders of other photographs, of any size
+
+Every image is predicted once; every figure follows from predictions.csv. Each report says how many
+of its images show a casting that is also in training. Data that has a folder `unseen/` (the
+synthetic default has) is measured on that too. Writes into --out: predictions.csv, metrics.json,
+classification_report.txt, confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png,
+reliability.png, predictions.png, and errors.png: all errors, with what spoke for a defect.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from common.arguments import script_parser
+from common.errors import UserError, run_script
+from common.files import usable_folder, write_json
+from common.text import count_of
+from evaluation.options import add_model_arguments
+from inspection.options import checked_band
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of test.py."""
+    parser = script_parser(__doc__)
+    add_model_arguments(parser)
+    add = parser.add_argument
+    add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
+    add(
+        "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="also report what it changes when a person decides all parts with a defect "
+        "probability in between; default: nobody does",
+    )  # fmt: skip
+    add("--no-cache", action="store_true", help="do not keep decoded images")
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for options that contradict each other."""
+    checked_band(args.review)
+    if args.protocol and (args.external or args.split != "test"):
+        raise UserError("--external and --split go with one model, not with --protocol casting")
+    if args.external and not args.external.is_dir():
+        raise UserError(f"--external: no such folder: {args.external}")
+
+
+def print_review_bands(result: dict) -> None:
+    """What a person who decides the parts in between would change."""
+    for name, band in result.get("review", {}).items():
+        print(
+            f"{name}: review band {band['low']:g} to {band['high']:g}: {band['for_review']} of "
+            f"{band['images']} for a person; outside it {band['missed_outside']} missed, "
+            f"{band['false_alarms_outside']} false alarms"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    usable_folder(args.out)
+
+    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    from dataset.listing import data_name
+    from evaluation.held_out import leak_line, load_models
+    from evaluation.report import (
+        metrics_report,
+        tier_table,
+        write_classification_report,
+        write_predictions,
+    )
+    from evaluation.report_figures import draw_errors, draw_figures
+    from evaluation.tiers import predict_tiers, training_data
+
+    root = training_data(args)
+    models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
+    tiers = predict_tiers(args, models, root)
+    result = metrics_report(tiers, models, args.review)
+    first = tiers[0]
+    title = f"{data_name(first.root)}, protocol {result['protocol']}, {first.name}"
+    title = f"{title}, {count_of(len(first.rows), 'image')}"
+    write_predictions(args.out / "predictions.csv", tiers)
+    write_json(args.out / "metrics.json", result)
+    write_classification_report(args.out / "classification_report.txt", first, title)
+    draw_figures(first, args.out, title)
+    draw_errors(tiers, models, args.out / "errors.png", title)
+
+    for model in models:
+        print(f"checkpoint {model.path} ({model.predictor.model_id})")
+    print(tier_table(result))
+    for tier in tiers:
+        print(f"{tier.name}: {leak_line(tier)}")
+    print_review_bands(result)
+    print(f"figures and predictions.csv are in {args.out}")
+    line = {"data": result["data"], "protocol": result["protocol"], "out": str(args.out)}
+    tier = result["tiers"][first.name]
+    line |= {key: tier[key] for key in ("images", "castings", "counts")}
+    print(json.dumps(line | {"split": first.name, "roc_auc": tier["roc_auc"]["mean"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,90 @@
+"""Recipes: the values that --recipe sets."""
+
+RECIPES = {
+    # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
+    "reference": {
+        "weights": "imagenet",
+        "network": "resnet18",
+        "head": "softmax",
+        "image_size": 224,
+        "epochs": 100,
+        "patience": 10,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 1e-4,
+        "augment": "none",
+        "drawn_defects": None,
+        "label_smoothing": 0.0,
+        "sampler": "image",
+        "epoch_size": None,
+        "operating_point": "none",
+        "seed": 42,
+    },
+    # The same split in a fraction of the time, on two CPU cores and from random weights.
+    "fast": {
+        "weights": "none",
+        "network": "resnet18",
+        "head": "softmax",
+        "image_size": 64,
+        "epochs": 5,
+        "patience": 5,
+        "batch_size": 32,
+        "lr": 1e-3,
+        "schedule": "onecycle",
+        "weight_decay": 1e-4,
+        "augment": "flip",
+        "drawn_defects": None,
+        "label_smoothing": 0.1,
+        "sampler": "image",
+        "epoch_size": None,
+        "operating_point": "none",
+        "seed": 42,
+    },
+    # For two CPU cores, without pretrained weights, and for castings never seen: small images,
+    # short epochs in which every casting counts alike, a fitted operating point.
+    "small": {
+        "weights": "none",
+        "network": "resnet18",
+        "head": "softmax",
+        "image_size": 112,
+        "epochs": 10,
+        "patience": 10,
+        "batch_size": 32,
+        "lr": 5e-4,
+        "schedule": "cosine",
+        "weight_decay": 1e-4,
+        "augment": "full",
+        "drawn_defects": None,
+        "label_smoothing": 0.0,
+        "sampler": "casting",
+        "epoch_size": 1280,
+        "operating_point": 0.99,
+        "seed": 42,
+    },
+    # For castings never seen: a network that judges cell by cell, from photographs of good parts
+    # with and without defects drawn on them, and of defective ones.
+    "robust": {
+        "weights": "none",
+        "network": "local",
+        "head": "softmax",
+        "image_size": 300,
+        "epochs": 2,
+        "patience": 0,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "schedule": "onecycle",
+        "weight_decay": 1e-4,
+        "augment": "strong",
+        "drawn_defects": 0.5,
+        "label_smoothing": 0.0,
+        "sampler": "class",
+        "epoch_size": 3072,
+        "operating_point": "balanced",
+        "seed": 42,
+    },
+}
+
+
+# A run that goes on may only change these.
+CHANGEABLE_ON_RESUME = ("epochs", "patience")

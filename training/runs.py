@@ -1,0 +1,153 @@
+"""A training run from start to finish, and one a fold."""
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import torch
+
+from common.errors import UserError
+from common.files import usable_folder
+from common.text import format_duration
+from data_split import NO_TEST_PART, assign_castings, load_split, split_sha256
+from dataset.listing import find_data
+from training.distributed import (
+    all_reduce_max,
+    barrier,
+    is_main_process,
+    local_main_process_first,
+    process_group,
+)
+from training.finish import finish_run
+from training.loop import fit
+from training.saving import draw_curves, restore, save_last, write_history
+from training.settings import resolve_settings
+from training.setup import Run, set_up
+from training.state import (
+    Progress,
+    StopSignal,
+    check_folder,
+    finished_run,
+    load_last,
+    raise_out_of_memory,
+    sole_use_of,
+)
+
+
+def train_in_processes(args: argparse.Namespace) -> int:
+    """Train as the options of train.py say, in as many processes as torchrun has started."""
+    with process_group(args.device) as args.device:
+        return train_all(args)
+
+
+def train_all(args: argparse.Namespace) -> int:
+    """One model, or with --fold all one a fold; tells what to do next."""
+    if args.fold != "all":
+        run = train(args)
+        checkpoint = shlex.quote(str(args.out / "best.pth"))
+        part = " --split val" if run.settings.fold == NO_TEST_PART else ""
+        data = shlex.quote(str(run.root))
+        print(f"next: python test.py --checkpoint {checkpoint} --data {data}{part}")
+        return 0
+    if args.protocol != "casting":
+        raise UserError("--fold all belongs to --protocol casting")
+    first = one_fold(args, 1)
+    finished = finished_run(first.out) if first.resume else None
+    splits = splits_of_folds(first, finished and finished["training"])
+    for fold in splits:
+        train_fold(args, fold, splits)
+    data = f" --data {shlex.quote(args.data)}" if args.data else ""
+    out = shlex.quote(str(args.out))
+    print(f"next: python test.py --protocol casting --checkpoint {out}{data}")
+    return 0
+
+
+def one_fold(args: argparse.Namespace, fold: int) -> argparse.Namespace:
+    """The options of one fold of all, in a folder of its own; it goes on where it was begun."""
+    out = args.out / f"fold{fold}"
+    begun = bool(all_reduce_max((out / "last.pth").exists() and not args.overwrite))
+    return argparse.Namespace(**vars(args) | {"fold": fold, "out": out, "resume": begun})
+
+
+def train_fold(args: argparse.Namespace, fold: int, splits: dict[int, str]) -> None:
+    """One fold of all: skipped when finished, continued when begun, else started.
+
+    Args:
+        splits: the hash of each fold's split.
+
+    Raises:
+        UserError: the finished or begun run had other settings, images or castings.
+    """
+    one = one_fold(args, fold)
+    finished = finished_run(one.out) if one.resume else None
+    stored = finished and finished["training"]
+    if (
+        stored and resolve_settings(one, stored).as_dict() == stored
+    ):  # else it is to go on for longer
+        if finished["split_sha256"] != splits[fold]:
+            raise UserError(
+                f"{one.out} was trained on other images or castings; choose another folder with "
+                "--out, or start anew with --overwrite"
+            )
+        print(f"fold {fold} is finished: {one.out / 'best.pth'}")
+        return
+    print(f"fold {fold} of {len(splits)}: {one.out}")
+    train(one)
+
+
+@contextmanager
+def folder_of_run(args: argparse.Namespace) -> Iterator[None]:
+    """Make sure that the output folder is this run's, and its alone."""
+    usable_folder(args.out)
+    with sole_use_of(args.out):
+        check_folder(args.out, args.resume, args.overwrite)
+        yield
+
+
+def train(args: argparse.Namespace) -> Run:
+    """Train one model into `args.out`, from the beginning or from where last.pth left it."""
+    with folder_of_run(args) if is_main_process() else nullcontext():
+        barrier()
+        last = load_last(args.out) if args.resume else None
+        settings = resolve_settings(args, last and last["checkpoint"]["training"])
+        run = set_up(args, settings)
+        progress = restore(run, last) if last else Progress()
+        with StopSignal() as stop:
+            if not last:
+                save_last(run, progress)
+            elif progress.history:  # a crash may have come between last.pth and these
+                write_history(run, progress)
+                draw_curves(run, progress)
+            try:
+                fit(run, progress, stop)
+                finish_run(run)
+                stop.agree()
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                raise_out_of_memory(error, settings.batch_size)
+    seconds = progress.seconds + sum(row["seconds"] for row in progress.history)
+    print(
+        f"best epoch {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
+        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png "
+        f"in {args.out}"
+    )
+    if stop.agreed:  # it came when nothing was left to stop, but a next fold may be waiting
+        stop.leave()
+    return run
+
+
+def splits_of_folds(args: argparse.Namespace, stored: dict | None) -> dict[int, str]:
+    """The hash of each fold's split, by its number; so all folds are possible before one trains.
+
+    Args:
+        stored: the settings of the first fold if it is finished.
+
+    Raises:
+        UserError: a fold has too few castings.
+    """
+    options = resolve_settings(args, stored).split
+    with local_main_process_first():
+        rows, _ = load_split(find_data(args.data), options)
+    folds = range(1, options.folds + 1)
+    return {k: split_sha256(assign_castings(rows, replace(options, fold=k))) for k in folds}

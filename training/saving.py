@@ -1,0 +1,107 @@
+"""What a run writes while it trains, and how it goes on from it."""
+
+import time
+from dataclasses import asdict
+
+import torch
+
+from common.files import write_atomic, write_csv
+from dataset.listing import data_name
+from model import Checkpoint, save_checkpoint, to_bytes
+from training.distributed import is_main_process
+from training.setup import Run
+from training.state import Progress, refuse_differences
+
+HISTORY_COLUMNS = [
+    "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_missed",
+    "val_false_alarms", "learning_rate", "seconds",
+]  # fmt: skip
+
+
+# Saving takes most of a second, as long as an epoch on a fast GPU. A crash costs the epoch under
+# way and those that ended within this time of the last saving.
+SECONDS_BETWEEN_SAVES = 10
+
+
+def write_history(run: Run, progress: Progress) -> None:
+    if not is_main_process():
+        return
+    rows = ([row[name] for name in HISTORY_COLUMNS] for row in progress.history)
+    write_csv(run.out / "history.csv", HISTORY_COLUMNS, rows)
+
+
+def draw_curves(run: Run, progress: Progress) -> None:
+    if not (is_main_process() and progress.history):
+        return
+    from training.curves import plot_curves
+
+    title = f"Training on {data_name(run.root)}, protocol {run.settings.protocol}"
+    plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
+
+
+class Saving:
+    """Writes best.pth, last.pth and the curves; meanwhile the best epoch's weights are in memory.
+
+    A crash repeats the epochs since then, exactly, also one between best.pth, which goes first, and
+    last.pth.
+    """
+
+    def __init__(self, run: Run, progress: Progress):
+        self.run, self.progress = run, progress
+        self.best: Checkpoint | None = None  # not yet written
+        self.last_time = time.perf_counter()
+
+    def is_due(self) -> bool:
+        """Whether the last time was not just a moment ago."""
+        return time.perf_counter() - self.last_time >= SECONDS_BETWEEN_SAVES
+
+    def save_best(self) -> None:
+        """Save the best epoch's weights, where they are not yet."""
+        if self.best:
+            save_checkpoint(self.run.out / "best.pth", self.best)
+        self.best = None
+
+    def save(self) -> None:
+        """Save what there is."""
+        self.save_best()
+        save_last(self.run, self.progress)
+        draw_curves(self.run, self.progress)
+        self.last_time = time.perf_counter()
+
+
+def save_last(run: Run, progress: Progress) -> None:
+    """Everything that the next batch depends on."""
+    if not is_main_process():
+        return
+    content = {
+        "checkpoint": asdict(run.checkpoint(progress.epoch, {})),
+        "optimizer": run.optimizer.state_dict(),
+        "progress": asdict(progress),
+        "rng": torch.get_rng_state(),
+    }
+    write_atomic(run.out / "last.pth", to_bytes(content))
+
+
+def restore(run: Run, content: dict) -> Progress:
+    """Put a run where last.pth left it.
+
+    Raises:
+        UserError: it was another model or other images; every difference is listed.
+    """
+    stored = content["checkpoint"]
+    now = {"classes": run.class_names, "images and split": run.split_sha256}
+    then = {"classes": stored["class_names"], "images and split": stored["split_sha256"]}
+    refuse_differences(run.out, now, then)
+    run.model.load_state_dict(stored["weights"])
+    # What it has learned, not how it is to be run: another device may go on.
+    options = [{k: v for k, v in g.items() if k != "params"} for g in run.optimizer.param_groups]
+    run.optimizer.load_state_dict(content["optimizer"])
+    for group, kept in zip(run.optimizer.param_groups, options, strict=True):
+        group |= kept
+    # Fused Adam walks through memory: its moments must lie there in the order of the weights.
+    for weights, state in run.optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == weights.shape:
+                state[name] = torch.empty_like(weights).copy_(value)
+    torch.set_rng_state(content["rng"])
+    return Progress(**content["progress"])

@@ -1,0 +1,89 @@
+"""The settings of a run: all that its result depends on, besides the images."""
+
+import argparse
+from dataclasses import asdict, dataclass, fields
+
+from common.errors import UserError
+from data_split import SplitOptions, split_options
+from model import NO_IMAGENET
+from training.recipes import CHANGEABLE_ON_RESUME, RECIPES
+from training.state import refuse_differences
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run's settings, as checkpoints store them; train.py's options explain each."""
+
+    recipe: str
+    weights: str
+    network: str
+    head: str
+    image_size: int  # px
+    epochs: int
+    patience: int
+    batch_size: int
+    lr: float
+    schedule: str
+    weight_decay: float
+    augment: str
+    drawn_defects: float | None  # share of the good parts
+    label_smoothing: float
+    sampler: str
+    epoch_size: int | None  # images; None: all
+    operating_point: float | str
+    seed: int
+    protocol: str = "kaggle"
+    folds: int | None = None  # these three are None but with protocol casting
+    fold: int | None = None
+    fold_seed: int | None = None
+    castings: str | None = None
+    amp: bool = False
+
+    def as_dict(self) -> dict:
+        """Plain values, for checkpoints and JSON."""
+        return asdict(self)
+
+    @property
+    def split(self) -> SplitOptions:
+        """Which split."""
+        return split_options(self.as_dict())
+
+
+NAMES = [field.name for field in fields(Settings)]
+
+
+def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
+    """Explicit options, over those of the run that goes on, over the recipe's.
+
+    Args:
+        stored: the settings of a run that goes on, as its checkpoint has them.
+
+    Raises:
+        UserError: options that exclude each other, or contradict the run that goes on.
+    """
+    stored = renamed(stored or {})
+    recipe = args.recipe or stored.get("recipe", "reference")
+    explicit = {k: v for k, v in vars(args).items() if k in NAMES and v is not None}
+    if stored:
+        fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
+        refuse_differences(args.out, fixed, stored)
+    # A run of a recipe that is no more goes on with what it has stored
+    defaults = {"recipe": recipe} | RECIPES.get(recipe, RECIPES["reference"])
+    values = defaults | {k: v for k, v in stored.items() if k in NAMES} | explicit
+    split = split_options(values)
+    if split.protocol == "casting":
+        values |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
+    settings = Settings(**values)
+    if (settings.network == "local") != (settings.drawn_defects is not None):
+        raise UserError("--network local learns from --drawn-defects; give both or neither")
+    if settings.network == "local" and settings.weights == "imagenet":
+        raise UserError(NO_IMAGENET)
+    return settings
+
+
+def renamed(stored: dict) -> dict:
+    """Stored settings under their present names."""
+    if "min_recall" not in stored:
+        return stored
+    rest = {name: value for name, value in stored.items() if name != "min_recall"}
+    return rest | {"operating_point": stored["min_recall"] or "none"}

@@ -1,0 +1,124 @@
+"""An inline station: inspects each photograph that arrives in a folder, as soon as it is complete.
+
+    python watch.py incoming/                                  until Ctrl-C
+    python watch.py incoming/ --station line3 --lot A17 --review 0.2 0.8
+
+Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
+on where it stopped: what the log holds is not inspected again, what arrived meanwhile is. A file
+counts as complete when it has not changed for 20 ms and decodes to its end; one that never does is
+recorded as an error after 2 s. Best let the camera write under another suffix, or elsewhere on the
+same disk, and rename: then no half-written file is ever looked at. A file that is written anew
+under its old name is a new part; one that is moved within the folder is not. Works on network
+folders too; keep some 10,000 files in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.arguments import script_parser
+from common.errors import UserError, run_script
+from common.files import locked
+from common.text import printable
+from inspection.options import add_inspection_arguments
+from traceability.log import InspectionLog, add_log_argument
+
+if TYPE_CHECKING:
+    from inspection.station import Station, StationResult
+
+POLL_S = 0.01
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of watch.py."""
+    parser = script_parser(__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with all folders below it")
+    add_inspection_arguments(parser)
+    add_log_argument(parser)
+    return parser
+
+
+def only_one(args: argparse.Namespace) -> AbstractContextManager:
+    """Refuses a second station for the same folder and log, which would inspect all twice."""
+    key = hashlib.sha256(str(args.folder.resolve()).encode("utf-8", "replace")).hexdigest()[:8]
+    return locked(
+        args.log.with_name(f"{args.log.name}.{key}.lock"),
+        f"another watch.py records {args.folder} in {args.log}",
+    )
+
+
+def run(station: Station) -> None:
+    """Watch until interrupted; print each decision, and a summary at the end."""
+    counts, waits_ms, away = Counter(), [], False
+    backlog = True
+    try:
+        while True:
+            try:
+                found = station.tick()
+                if away:
+                    print("the folder is back", file=sys.stderr)
+                away = False
+            except OSError as error:  # a network folder may go and come again
+                if not away:
+                    print(f"warning: {error}; waiting for the folder", file=sys.stderr)
+                found, away = [], True
+            for one in found:
+                counts[one.prediction.decision or "error"] += 1
+                print(line(one), flush=True)
+                if one.waited_ms is not None and not backlog:
+                    waits_ms.append(one.waited_ms)
+            backlog = backlog and bool(found)
+            time.sleep(1.0 if away else POLL_S)
+    finally:
+        print(summary(counts, waits_ms), flush=True)
+
+
+def line(result: StationResult) -> str:
+    """'defect  0.974     31 ms  part.jpeg'."""
+    p = result.prediction
+    number = "     " if p.prob_defect is None else f"{p.prob_defect:.3f}"
+    reason = f": {p.error}" if p.error else ""
+    decision = p.decision or "error"
+    name = printable(Path(result.file))
+    waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"
+    return f"{decision:6s}  {number}  {waited}  {name}{reason}"
+
+
+def summary(counts: Counter, waits_ms: Sequence[float]) -> str:
+    """What was decided, and how long parts waited that came while the station was idle."""
+    import numpy as np
+
+    text = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    text = text or "nothing inspected"
+    if not waits_ms:
+        return text
+    middle, high = np.percentile(waits_ms, [50, 95])
+    return f"{text}; from file to decision {middle:.0f} ms, p95 {high:.0f} ms"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if not args.folder.is_dir():
+        raise UserError(f"no such folder: {args.folder}")
+
+    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    from inspection.predictor import announced_predictor
+    from inspection.station import Station
+
+    predictor = announced_predictor(args).warm_up()
+    with InspectionLog(args.log, "create") as log, only_one(args):
+        print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
+        run(Station(predictor, args.folder, log, args.station, args.lot))
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
