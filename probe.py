@@ -49,12 +49,12 @@ def main(argv: list[str] | None = None) -> int:
     from evaluation.figures import plot_probes
     from evaluation.held_out import leak_line, load_models
     from evaluation.perturbations import OF_PLACE
-    from evaluation.shortcut_tests import probe_models, shortcut_report, table, write_probes
+    from evaluation.shortcut_tests import run_shortcut_tests, shortcut_report, table, write_probes
 
     folds = args.protocol == "casting"
     root = find_data(args.data, download=False)
     models = load_models(args.checkpoint, root, args.device, folds=folds)
-    result = probe_models(models, root, args.split, args.images)
+    result = run_shortcut_tests(models, root, args.split, args.images)
     found = shortcut_report(result, models)
     title = f"{data_name(root)}, protocol {found['protocol']}, {UNSEEN if folds else args.split}"
     title = f"{title}, {count_of(found['images'], 'image')}"

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, pad
 
-AUGMENTATIONS = ("none", "flip", "full", "strong")
-
 
 def moved(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Move (B, 1, S, S), each image in its own way.

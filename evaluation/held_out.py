@@ -1,4 +1,4 @@
-"""Which images a model may be measured on, and its verdicts on them, each predicted once."""
+"""Which images a model may be measured on, and its predictions on them, one each."""
 
 import sys
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ from dataset.store import open_store
 from evaluation.options import UNSEEN
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction, Predictor, load_predictor
-from metrics.decisions import Parts, confusion_matrix
+from metrics.decisions import Parts
 from model import Checkpoint, find_checkpoint
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint ready to predict_split, and the split that it was trained with."""
+    """A checkpoint ready to predict, and the split that it was trained with."""
 
     path: Path
     predictor: Predictor
@@ -48,37 +48,56 @@ class Model:
 
 
 @dataclass(frozen=True)
+class EvaluatedImage:
+    """A held-out image, and what a model that was not trained on it predicts."""
+
+    row: ImageRow
+    prediction: Prediction
+    fold: int  # of the model; 0 without folds
+    seen: bool  # whether the model was trained on other images of the casting
+    temperature: float  # of the model
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Held-out images (N,) with their verdicts."""
+    """Held-out images (N,) with their predictions."""
 
     name: str  # the tier, e.g. 'test'
     root: Path
-    rows: list[ImageRow]
-    predictions: list[Prediction]
-    folds: list[int]  # which model judged the image
-    seen: list[bool]  # whether that model was trained on other images of the casting
+    images: list[EvaluatedImage]
     class_names: list[str]
-    temperatures: list[float]
+
+    @property
+    def rows(self) -> list[ImageRow]:
+        return [image.row for image in self.images]
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        return [image.prediction for image in self.images]
+
+    @property
+    def seen(self) -> list[bool]:
+        return [image.seen for image in self.images]
 
     @property
     def parts(self) -> Parts:
-        """The verdicts as arrays."""
-        names = [row.casting or row.path for row in self.rows]
+        """The predictions as arrays."""
         return Parts(
             is_defect=np.array([is_defect(row.label) for row in self.rows]),
             prob_defect=np.array([p.prob_defect for p in self.predictions]),
             threshold=np.array([p.threshold for p in self.predictions]),
-            castings=np.array(names),
-            folds=np.array(self.folds),
+            castings=np.array([row.casting or row.path for row in self.rows]),
+            folds=np.array([image.fold for image in self.images]),
         )
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts (C, C): rows true, columns predicted."""
+        """Counts (C, C): rows true, columns predicted, in the order of the class names."""
+        from sklearn.metrics import confusion_matrix
+
         labels = [row.label for row in self.rows]
-        return confusion_matrix(
-            labels, [p.predicted_class for p in self.predictions], self.class_names
-        )
+        predicted = [p.predicted_class for p in self.predictions]
+        return confusion_matrix(labels, predicted, labels=self.class_names)
 
     @property
     def castings_known(self) -> bool:
@@ -86,12 +105,8 @@ class Evaluation:
 
     def chosen(self, wanted: Sequence[bool], name: str) -> "Evaluation":
         """The images that `wanted` (N,) picks."""
-
-        def pick(values: list) -> list:
-            return [value for value, keep in zip(values, wanted, strict=True) if keep]
-
-        lists = ("rows", "predictions", "folds", "seen", "temperatures")
-        return replace(self, name=name, **{key: pick(getattr(self, key)) for key in lists})
+        pairs = zip(self.images, wanted, strict=True)
+        return replace(self, name=name, images=[image for image, keep in pairs if keep])
 
 
 def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
@@ -184,7 +199,7 @@ def _refuse_mixture(models: Sequence[Model]) -> None:
             raise UserError(f"{model.path} {what}; run train.py with --fold all again")
 
 
-# --- judging -------------------------------------------------------------------------------------
+# --- predicting ----------------------------------------------------------------------------------
 
 
 def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -> Evaluation:
@@ -211,7 +226,7 @@ def predict_folds(models: Sequence[Model], root: Path, *, cache: bool = True) ->
     parts = [predict_split(model, root, "test", cache=cache) for model in models]
     paths = [row.path for part in parts for row in part.rows]
     assert sorted(paths) == sorted(row.path for row in models[0].rows), "not every image once"
-    return _joined(parts, UNSEEN)
+    return replace(parts[0], name=UNSEEN, images=[image for part in parts for image in part.images])
 
 
 def predict_folder(
@@ -268,26 +283,17 @@ def predict_rows(
     with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             indices = list(chosen[start : start + BATCH_SIZE])
-            predictions += predictor.predict_split(torch.from_numpy(store[indices]))
+            predictions += predictor.predict_batch(torch.from_numpy(store[indices]))
             bar.update(len(indices))
-    picked = [rows[i] for i in chosen]
     trained_on = model.castings_in_training
-    return Evaluation(
-        name=name,
-        root=root,
-        rows=picked,
-        predictions=predictions,
-        folds=[checkpoint.fold or 0] * len(picked),
-        seen=[row.casting in trained_on for row in picked],
-        class_names=checkpoint.class_names,
-        temperatures=[checkpoint.temperature] * len(picked),
-    )
-
-
-def _joined(parts: Sequence[Evaluation], name: str) -> Evaluation:
-    lists = ("rows", "predictions", "folds", "seen", "temperatures")
-    joined = {key: [value for part in parts for value in getattr(part, key)] for key in lists}
-    return replace(parts[0], name=name, **joined)
+    images = [
+        EvaluatedImage(
+            rows[i], prediction, checkpoint.fold or 0, rows[i].casting in trained_on,
+            checkpoint.temperature,
+        )
+        for i, prediction in zip(chosen, predictions, strict=True)
+    ]  # fmt: skip
+    return Evaluation(name, root, images, checkpoint.class_names)
 
 
 def leak_line(judged: Evaluation) -> str:

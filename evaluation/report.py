@@ -46,7 +46,7 @@ def summary(judged: Evaluation) -> dict:
 def calibration_inputs(judged: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     """P(defect) of the images (N,) at temperature 1 and as it is."""
     probabilities = np.array([p.probabilities for p in judged.predictions])
-    raw = uncalibrated(probabilities, np.array(judged.temperatures))
+    raw = uncalibrated(probabilities, np.array([image.temperature for image in judged.images]))
     defect = [is_defect(name) for name in judged.class_names]
     return raw[:, defect].sum(axis=1), judged.parts.prob_defect
 
@@ -148,12 +148,13 @@ def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
     columns = ["path", "label", "casting", "fold", "prob_defect", "decision", "threshold"]
     lines = (
         [
-            *(row.path, row.label, row.casting, fold),
+            *(image.row.path, image.row.label, image.row.casting, image.fold),
             *(f"{p.prob_defect:.8f}", p.decision, p.threshold, p.predicted_class),
             *(f"{value:.8f}" for value in p.probabilities),
         ]
         for tier in tiers
-        for row, fold, p in zip(tier.rows, tier.folds, tier.predictions, strict=True)
+        for image in tier.images
+        for p in [image.prediction]
     )
     write_csv(path, [*columns, "predicted_class", *names], lines)
 

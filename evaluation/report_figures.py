@@ -58,7 +58,7 @@ def draw_parts(judged: Evaluation, path: Path, title: str) -> None:
     """The parts worth a look, as pictures."""
     parts = []
     for index in most_telling(judged):
-        row, prediction = judged.rows[index], judged.predictions[index]
+        row, prediction = judged.images[index].row, judged.images[index].prediction
         picture = np.asarray(read_grey_image(judged.root / row.path))
         right = prediction.predicted_class == row.label
         judged_as = "" if right else f", judged {prediction.predicted_class}"
@@ -91,10 +91,10 @@ def error_tiles(
     """Overlays of the parts with these indices, each explained by the model that judged it."""
     for model in models:
         fold = model.checkpoint.fold or 0
-        own = [index for index in wrong if judged.folds[index] == fold]
+        own = [index for index in wrong if judged.images[index].fold == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
         for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
-            rows = [judged.rows[index] for index in own[start : start + BATCH_SIZE]]
+            rows = [judged.images[index].row for index in own[start : start + BATCH_SIZE]]
             pictures = [read_grey_image(judged.root / row.path) for row in rows]
             found = explain_images(model.predictor, explainer, pictures)
             for row, one in zip(rows, found, strict=True):

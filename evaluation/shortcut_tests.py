@@ -32,14 +32,14 @@ from metrics.decisions import INTERVALS, CastingTable, Parts
 
 FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
 
-Judge = Callable[[list[np.ndarray]], np.ndarray]  # resized pictures to P(defect) (N,)
+Predict = Callable[[list[np.ndarray]], np.ndarray]  # resized pictures to P(defect) (N,)
 
 
 # --- judging -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Probed:
+class Perturbed:
     """Held-out images (N,) and their verdicts under each probe."""
 
     rows: list[ImageRow]
@@ -63,12 +63,12 @@ class Probed:
         )
 
 
-def probe(
-    judge: Judge, root: Path, rows: Sequence[ImageRow], size_px: int, description: str = ""
+def perturbed_predictions(
+    predict: Predict, root: Path, rows: Sequence[ImageRow], size_px: int, description: str = ""
 ) -> dict[str, np.ndarray]:
     """P(defect) (N,) of each row under each probe, NaN where skipped; every file is read once.
 
-    Pictures are changed at their own size, then resized to `size_px` for the judge.
+    Pictures are changed at their own size, then resized to `size_px` for the predict.
 
     Raises:
         UserError: unreadable images.
@@ -90,22 +90,22 @@ def probe(
             problems = zip(batch, prepared, strict=True)
             refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)
             keys = [(name, start + i) for i, each in enumerate(prepared) for name in each]
-            judged = judge([picture for each in prepared for picture in each.values()])
+            judged = predict([picture for each in prepared for picture in each.values()])
             for (name, index), value in zip(keys, judged, strict=True):
                 prob_defect[name][index] = value
             bar.update(len(batch))
     return prob_defect
 
 
-def judge_with(predictor: Predictor) -> Judge:
+def predict_with(predictor: Predictor) -> Predict:
     """The model as a plain function of pictures."""
 
-    def judge(pictures: list[np.ndarray]) -> np.ndarray:
+    def predict(pictures: list[np.ndarray]) -> np.ndarray:
         grey = torch.from_numpy(np.stack(pictures))
-        judged = (one for part in grey.split(BATCH_SIZE) for one in predictor.judge(part))
+        judged = (one for part in grey.split(BATCH_SIZE) for one in predictor.predict_batch(part))
         return np.array([one.prob_defect for one in judged])
 
-    return judge
+    return predict
 
 
 def held_out_rows(
@@ -126,27 +126,31 @@ def held_out_rows(
     return [(model, [row for owner, row in picked if owner is model]) for model in models]
 
 
-def probe_models(
+def run_shortcut_tests(
     models: Sequence[Model], root: Path, split: str, most: int | None = None
-) -> Probed:
+) -> Perturbed:
     """Probe each model on its own held-out images."""
     rows, seen, folds, thresholds, parts = [], [], [], [], []
     for model, own in held_out_rows(models, split, most):
         checkpoint, known = model.checkpoint, model.castings_in_training
         what = f"probing fold {checkpoint.fold}" if len(models) > 1 else f"probing {split}"
-        parts.append(probe(judge_with(model.predictor), root, own, checkpoint.image_size_px, what))
+        parts.append(
+            perturbed_predictions(
+                predict_with(model.predictor), root, own, checkpoint.image_size_px, what
+            )
+        )
         rows += own
         seen += [row.casting in known for row in own]
         folds += [checkpoint.fold or 0] * len(own)
         thresholds += [checkpoint.threshold] * len(own)
     prob_defect = {name: np.concatenate([part[name] for part in parts]) for name in PROBES}
-    return Probed(rows, seen, folds, thresholds, prob_defect)
+    return Perturbed(rows, seen, folds, thresholds, prob_defect)
 
 
 # --- the report ----------------------------------------------------------------------------------
 
 
-def figures(result: Probed, name: str) -> dict | None:
+def figures(result: Perturbed, name: str) -> dict | None:
     """What one probe did, compared with the unmodified pictures of the images that it did not skip.
 
     None where it skipped all.
@@ -167,7 +171,7 @@ def figures(result: Probed, name: str) -> dict | None:
     }
 
 
-def verdict(result: Probed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
+def verdict(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
     """Whether the model takes a shortcut (None: cannot be told), and why, in a sentence.
 
     An AUC tells that the background orders the images, not how much it moves them; so the sentence
@@ -198,7 +202,7 @@ def verdict(result: Probed, probes: dict[str, dict | None]) -> tuple[bool | None
     return False, f"no shortcut found: {what}, which includes 0.5{more}"
 
 
-def shortcut_report(result: Probed, models: Sequence[Model]) -> dict:
+def shortcut_report(result: Perturbed, models: Sequence[Model]) -> dict:
     """The content of probes.json."""
     probes = {name: figures(result, name) for name in PROBES}
     shortcut, text = verdict(result, probes)
@@ -237,7 +241,7 @@ def table(probes: dict[str, dict | None]) -> str:
     return "\n".join(lines)
 
 
-def write_probes(path: Path, result: Probed) -> None:
+def write_probes(path: Path, result: Perturbed) -> None:
     """One line an image and probe; all figures of this script follow from this file."""
     columns = ["path", "casting", "fold", "probe", "prob_defect", "decision"]
     rejected = {name: result.parts(name).rejected for name in PROBES}

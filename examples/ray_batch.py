@@ -1,10 +1,10 @@
-"""Judge millions of photographs on many cores or machines, with Ray Data.
+"""Inspect millions of photographs on many cores or machines, with Ray Data.
 
     pip install -r requirements.txt 'ray[data]'
-    python examples/ray_batch.py --out verdicts/ --workers 8 /archive/2026 s3://bucket/line3
+    python examples/ray_batch.py --out decisions/ --workers 8 /archive/2026 s3://bucket/line3
 
-Sources are folders (with all below them) or object-store URLs; each worker loads the model once.
-Writes Parquet files with the columns of inspections.csv; every file is judged once.
+Sources are folders (with all below them) or object-store URLs. Each worker loads the model once,
+each file is inspected once; the Parquet files have the columns of inspections.csv.
 """
 
 import sys
@@ -26,16 +26,16 @@ COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_
 class Inspector:
     """One worker: a model, and the batches that come to it."""
 
-    def __init__(self, checkpoint: str | None):
+    def __init__(self, checkpoint: Path | None):
         from inspection.predictor import load_predictor
 
         self.predictor = load_predictor(checkpoint)
 
     def __call__(self, batch: dict) -> dict:
-        verdicts = self.predictor.predict(batch["bytes"].tolist())
-        table = {name: [getattr(v, name) for v in verdicts] for name in COLUMNS}
+        found = self.predictor.predict(batch["bytes"].tolist())
+        table = {name: [getattr(one, name) for one in found] for name in COLUMNS}
         table["prob_defect"] = np.array(table["prob_defect"], float)  # NaN where there is none
-        return {"path": batch["path"], **table, "model": [self.predictor.model_id] * len(verdicts)}
+        return {"path": batch["path"], **table, "model": [self.predictor.model_id] * len(found)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if Path(args.out).is_dir() and any(Path(args.out).iterdir()):
         raise UserError(f"--out {args.out} holds files; name a new folder")
-    model = str(args.checkpoint.resolve()) if args.checkpoint else None
     ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
-    suffixes = [suffix[1:] for suffix in IMAGE_SUFFIXES]
-    files = ray.data.read_binary_files(args.sources, include_paths=True, file_extensions=suffixes)
+    kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
+    files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
+    model = args.checkpoint and args.checkpoint.resolve()
     half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
     workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}
     files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)

@@ -53,7 +53,7 @@ def explain_images(
     if not pictures:
         return []
     grey = stacked(pictures, predictor.checkpoint.image_size_px)
-    verdicts, maps = predictor.judge(grey), explainer.maps(grey, method)
+    verdicts, maps = predictor.predict_batch(grey), explainer.maps(grey, method)
     return [Explained(*one) for one in zip(pictures, verdicts, maps, strict=True)]
 
 

@@ -88,7 +88,7 @@ class Predictor:
             UserError: the network's output is not finite.
         """
         size = self.checkpoint.image_size_px
-        self.judge(torch.zeros((1, size, size), dtype=torch.uint8))
+        self.predict_batch(torch.zeros((1, size, size), dtype=torch.uint8))
         return self
 
     @torch.inference_mode()
@@ -106,7 +106,9 @@ class Predictor:
             return "review"
         return "defect" if prob_defect >= self.threshold else "ok"
 
-    def judge(self, grey: Tensor, latencies_ms: Sequence[float] | None = None) -> list[Prediction]:
+    def predict_batch(
+        self, grey: Tensor, latencies_ms: Sequence[float] | None = None
+    ) -> list[Prediction]:
         """Verdicts on resized grey images uint8 (B, S, S); B may be 0.
 
         The class is the most probable one on the threshold's side, so that it never contradicts
@@ -148,7 +150,7 @@ class Predictor:
         latencies_ms = [one.latency_ms for one in prepared if one.grey is not None]
         size = self.checkpoint.image_size_px
         stack = np.stack(grey) if grey else np.empty((0, size, size), np.uint8)
-        judged = iter(self.judge(torch.from_numpy(stack), latencies_ms))
+        judged = iter(self.predict_batch(torch.from_numpy(stack), latencies_ms))
         return [
             self._failure(one) if one.grey is None else replace(next(judged), sha256=one.sha256)
             for one in prepared

@@ -25,12 +25,13 @@ def calibration_errors(is_defect: np.ndarray, prob_defect: np.ndarray) -> dict:
 
     The ECE takes CALIBRATION_BINS bins of equal width (Naeini et al., 2015).
     """
+    from sklearn.metrics import brier_score_loss, log_loss
+
     clipped = np.clip(prob_defect, 1e-7, 1 - 1e-7)
-    likelihood = np.where(is_defect, clipped, 1 - clipped)
     counts, means, rates = reliability(is_defect, prob_defect)
     return {
-        "brier": float(np.mean((prob_defect - is_defect) ** 2)),
-        "nll": float(-np.mean(np.log(likelihood))),
+        "brier": float(brier_score_loss(is_defect, prob_defect, pos_label=True)),
+        "nll": float(log_loss(is_defect, clipped, labels=[False, True])),
         "ece": float(np.sum(counts * np.abs(means - rates)) / len(prob_defect)),
         "bins": CALIBRATION_BINS,
     }

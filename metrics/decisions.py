@@ -4,7 +4,7 @@ Positive means 'defect'. A part is rejected when its defect probability reaches 
 Photographs of one casting are not independent, so intervals come from resampling castings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -276,17 +276,6 @@ def exact_rate(successes: int, trials: int) -> dict:
         "low": float(interval.low),
         "high": float(interval.high),
     }
-
-
-def confusion_matrix(
-    labels: Sequence[str], predicted: Sequence[str], class_names: Sequence[str]
-) -> np.ndarray:
-    """Counts (C, C): rows are true classes, columns predicted ones, in the order of class_names."""
-    index = {name: i for i, name in enumerate(class_names)}
-    matrix = np.zeros((len(class_names), len(class_names)), int)
-    for label, prediction in zip(labels, predicted, strict=True):
-        matrix[index[label], index[prediction]] += 1
-    return matrix
 
 
 def format_rate(value: dict) -> str:

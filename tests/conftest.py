@@ -89,7 +89,7 @@ def rendered(out: Path, **options) -> Path:
 
 def trained_into(out: Path, options: list[str]) -> Path:
     """The folder of a training with these options."""
-    from training import loop as train
+    import train
 
     assert train.main([*options, "--out", str(out)]) == 0
     return out

@@ -43,7 +43,7 @@ def options(trained, dividing_threshold, log_path, monkeypatch):
 
 def page(name: str) -> AppTest:
     """One page, run once."""
-    script = f"import app, page_{name}\napp.start()\npage_{name}.show()\n"
+    script = f"import app\nfrom page import {name}\napp.start()\n{name}.show()\n"
     at = AppTest.from_string(script, default_timeout=60).run()
     assert not at.exception
     return at
@@ -228,8 +228,8 @@ def test_what_was_recorded_is_never_judged_again(options, paths, log_path, monke
 
 
 def test_verdicts_stay_when_the_page_changes_and_repeats_are_not_recorded(options, paths, log_path):
-    script = "import app, page_inspect, page_model, streamlit as st\napp.start()\n"
-    script += "(page_model if st.toggle('other page') else page_inspect).show()\n"
+    script = "import app, streamlit as st\nfrom page import inspect, model\napp.start()\n"
+    script += "(model if st.toggle('other page') else inspect).show()\n"
     at = AppTest.from_string(script, default_timeout=60).run()
     upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
     shown = metrics(at)["Defect probability"]

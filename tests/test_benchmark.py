@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 import torch
-from test_heatmap import checkpoint_of
+from builders import checkpoint_of
 from torchvision.models import resnet18
 
 import benchmark

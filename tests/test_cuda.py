@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+import train
 from common.errors import UserError
 from data_split import load_split
+from dataset import batches as data
 from dataset.batches import make_batches
-from dataset.listing import batches as data
 from dataset.store import open_store
 from inspection.heatmap import Explainer
 from inspection.predictor import load_predictor
 from model import build_model, load_checkpoint
-from training import loop as train
 from training.schedule import set_learning_rate
 from training.setup import build_optimizer, build_step
 from training.state import raise_out_of_memory

@@ -7,22 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import fold_of_castings, make_set, parts_by_casting
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
-from test_dataset import make_set
 
 from common.errors import UserError
 from common.files import ROOT
 from data_split import (
     NO_TEST_PART,
     SplitOptions,
-    assign_castings,
     assign_kaggle,
     casting_classes,
     identical_across_splits,
@@ -142,17 +141,6 @@ on_castings = settings(max_examples=10, phases=[Phase.reuse, Phase.generate])
 def images_of_castings(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     return casting_rows(draw(castings_of_a_class), draw(castings_of_a_class), random)
-
-
-def parts_by_casting(rows):
-    parts = defaultdict(set)
-    for row in rows:
-        parts[row.casting].add(row.split)
-    return parts
-
-
-def fold_of_castings(rows, fold, **options):
-    return assign_castings(rows, SplitOptions("casting", fold=fold, **options))
 
 
 @on_castings

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import explain
 from common.errors import EXIT_UNREADABLE, UserError
 from imaging.overlays import OUTLINE, contact_sheets, outline, overlay
-from inspection import explanation as explain
+from inspection.explained_files import output_names
+from inspection.explanation import write_sheets
 
 
 def run(trained, out, *arguments) -> int:
@@ -55,10 +57,10 @@ def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
 
 def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):
     paths = [tmp_path / name for name in ("a/p.png", "b/p.png", "b/p.jpeg", "c/q.png")]
-    names = explain.output_names(paths)
+    names = output_names(paths)
     assert names == ["a_p", "b_p", "b_p_2", "q"]
     odd = [tmp_path / name for name in ("a_p_2.png", "a/p.png", "a/p.bmp", "contact_sheet.png")]
-    names = explain.output_names(odd)
+    names = output_names(odd)
     assert len(set(names)) == 4
     assert "contact_sheet" not in names
 
@@ -106,6 +108,6 @@ def test_many_parts_make_several_sheets_and_none_makes_one():
 
 def test_sheets_of_a_longer_earlier_run_go(tmp_path):
     tile = (Image.new("RGB", (20, 20)), "a", True)
-    assert explain.write_sheets(tmp_path / "errors.png", [tile] * 100, "many") == 3
-    assert explain.write_sheets(tmp_path / "errors.png", [tile], "one") == 1
+    assert write_sheets(tmp_path / "errors.png", [tile] * 100, "many") == 3
+    assert write_sheets(tmp_path / "errors.png", [tile], "one") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["errors.png"]

@@ -11,19 +11,19 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from test_heatmap import checkpoint_of, pictures
+from builders import checkpoint_of, pictures
 
+import export
+import predict
 from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
 from common.packages import require_packages
 from dataset.batches import unit_range
-from evaluation import parity as export
 from evaluation.parity import Images, Parity, compare, equally
 from imaging.reading import read_resized
-from inspection import engines as onnx_network
-from inspection import predictor as predict
+from inspection import engines, onnx_graph
 from inspection.engines import OnnxNetwork
-from inspection.onnx_graph import exported
+from inspection.onnx_graph import exported, to_onnx
 from inspection.predictor import load_predictor
 from model import Checkpoint, load_checkpoint
 from networks.classes import class_probabilities
@@ -40,7 +40,7 @@ def written(path, checkpoint, precision="fp32", calibration=None):
 @pytest.fixture(scope="module", autouse=True)
 def each_network_becomes_a_graph_once():
     """That takes seconds, and many tests begin with it."""
-    graphs, original = {}, export.to_onnx
+    graphs, original = {}, to_onnx
 
     def once(checkpoint: Checkpoint) -> bytes:
         digest = hashlib.sha256(repr(checkpoint.description()).encode())
@@ -52,7 +52,7 @@ def each_network_becomes_a_graph_once():
         return graphs[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "to_onnx", once)
+        patch.setattr(onnx_graph, "to_onnx", once)
         yield
 
 
@@ -166,17 +166,9 @@ def test_the_engines_give_the_same_verdicts(model_file, trained, castings):
         assert one.prob_defect == pytest.approx(other.prob_defect, abs=1e-4)
 
 
-def test_predict_runs_on_an_exported_model(model_file, trained, castings, tmp_path, monkeypatch):
+def test_predict_runs_on_an_exported_model(model_file, castings, tmp_path):
     arguments = [str(castings / "unseen"), "--out", str(tmp_path / "a.csv")]
     assert predict.main([*arguments, "--checkpoint", str(model_file)]) == 0
-    monkeypatch.chdir(model_file.parent)
-    own = ["--checkpoint", str(trained / "best.pth"), "--engine", "onnx"]
-    assert predict.main([*arguments, *own]) == 0  # finds the file made from this checkpoint
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="no ONNX file of"):
-        predict.main([*arguments, *own])
-    with pytest.raises(UserError, match="is for --engine onnx"):
-        predict.main([*arguments, "--checkpoint", str(model_file), "--engine", "torch"])
     with pytest.raises(UserError, match="runs on the CPU"):
         predict.main([*arguments, "--checkpoint", str(model_file), "--device", "cuda"])
 
@@ -212,7 +204,7 @@ def test_int8_weights_are_7_bits_where_8_would_saturate(
 ):
     largest = {}
     for exact in (False, True):
-        monkeypatch.setattr(export, "adds_without_saturation", lambda exact=exact: exact)
+        monkeypatch.setattr(onnx_graph, "adds_without_saturation", lambda exact=exact: exact)
         path = written(tmp_path / "model.onnx", resnet, "int8")
         assert path.stat().st_size < 12e6 < resnet_file.stat().st_size  # a quarter of it
         model = onnx.load(path)
@@ -223,7 +215,7 @@ def test_int8_weights_are_7_bits_where_8_would_saturate(
         assert metadata["reduce_range"] == str(int(not exact))
     assert largest[False] <= 64 < largest[True]
     for here in (True, False):  # the last one is for processors that add exactly
-        monkeypatch.setattr(onnx_network, "adds_without_saturation", lambda here=here: here)
+        monkeypatch.setattr(engines, "adds_without_saturation", lambda here=here: here)
         OnnxNetwork(path)
         assert ("another processor" in capsys.readouterr().err) == (not here)
 
@@ -316,7 +308,7 @@ def test_a_model_that_fails_the_gate_leaves_no_file(
 ):
     broken = tmp_path_factory.mktemp("exported") / "broken.onnx"
     with_more_bias(model_file, (-9, 9), broken)
-    monkeypatch.setattr(export, "to_onnx", lambda checkpoint: broken.read_bytes())
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda checkpoint: broken.read_bytes())
     out = tmp_path / "model.onnx"
     out.write_text("an earlier file")
     own = ["--checkpoint", str(trained / "best.pth"), "--data", str(castings), "--out", str(out)]
@@ -337,7 +329,7 @@ def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monk
     from rendering.options import RenderOptions
 
     few = RenderOptions(castings=4, copies=2, unseen_castings=4, image_size_px=64)
-    monkeypatch.setattr("synthetic.RenderOptions", lambda **_: few)
+    monkeypatch.setattr("rendering.options.RenderOptions", lambda **_: few)
     monkeypatch.chdir(tmp_path)  # no data/casting_data here
     own = ["--checkpoint", str(trained / "best.pth"), "--out", "model.onnx"]
     assert export.main(own) == 0

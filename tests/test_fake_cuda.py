@@ -14,7 +14,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from common.labels import is_defect
-from dataset.augmentation import AUGMENTATIONS
 from dataset.batches import Batches, unit_range
 from inspection.heatmap import Explainer
 from model import build_model
@@ -79,7 +78,7 @@ def test_a_training_step_stays_on_the_gpu_and_waits_for_nothing(network, head, n
             assert (figure.device.type, figure.shape) == ("cuda", ())
 
 
-@pytest.mark.parametrize("kind", AUGMENTATIONS)
+@pytest.mark.parametrize("kind", ["none", "flip", "full", "strong"])
 @pytest.mark.parametrize("drawn", [None, 0.5])
 def test_augmentation_stays_on_the_gpu_and_waits_for_nothing(kind, drawn):
     with fake_gpu():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_heatmap import checkpoint_of
+from builders import checkpoint_of
 from torchvision.models import ResNet18_Weights, resnet18
 
 from common.errors import UserError
@@ -17,7 +17,7 @@ from model import (
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
-    with_cut,
+    with_logit_bias,
 )
 from networks.classes import class_logits, class_probabilities, defect_probability
 from networks.losses import loss_function
@@ -279,7 +279,7 @@ def test_a_cut_leaves_the_logits_of_defects_and_nothing_else(network, head, name
     checkpoint = checkpoint_of(names, head, 64, network)
     images = torch.rand(2, 1, 64, 64)
     before = checkpoint.model()(images)
-    checkpoint.weights = with_cut(checkpoint, 1.5)
+    checkpoint.weights = with_logit_bias(checkpoint, -1.5)
     change = before - checkpoint.model()(images)
     rounding = 1e-5 * float(before.detach().abs().max())
     torch.testing.assert_close(change, torch.tensor([less, less]), atol=rounding, rtol=1e-5)

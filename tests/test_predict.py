@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+import predict
 from common.errors import EXIT_UNREADABLE, UserError
 from common.files import sha256_of_file
 from imaging.reading import read_resized
-from inspection import predictor as predict
-from inspection.predictor import load_predictor
+from inspection.predictor import Predictor, load_predictor
 from model import load_checkpoint, save_checkpoint
 from traceability.log import InspectionLog
 
@@ -56,7 +56,7 @@ def test_a_batch_gives_what_single_images_give(predictor, castings):
 
 def test_preprocessing_is_the_stores(predictor, part):
     grey = read_resized(part, predictor.checkpoint.image_size_px)
-    expected = predictor.judge(torch.tensor(grey[None]))[0]
+    expected = predictor.predict_batch(torch.tensor(grey[None]))[0]
     assert predictor.predict([part])[0].prob_defect == expected.prob_defect
 
 
@@ -188,7 +188,7 @@ def test_an_unreadable_file_is_never_ok_and_gives_exit_code_4(trained, part, tmp
 
 def test_what_was_judged_before_an_interruption_is_kept(trained, castings, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "BATCH_SIZE", 4)
-    original = predict.Predictor.predict
+    original = Predictor.predict
     batches = []
 
     def interrupt(self, images):
@@ -197,7 +197,7 @@ def test_what_was_judged_before_an_interruption_is_kept(trained, castings, tmp_p
             raise KeyboardInterrupt
         return original(self, images)
 
-    monkeypatch.setattr(predict.Predictor, "predict", interrupt)
+    monkeypatch.setattr(Predictor, "predict", interrupt)
     out = tmp_path / "inspections.csv"
     arguments = [str(castings / "unseen"), "--checkpoint", str(trained / "best.pth")]
     with pytest.raises(KeyboardInterrupt):
@@ -217,7 +217,7 @@ def test_an_interruption_leaves_the_file_of_an_earlier_run(
     def interrupt(self, images):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict.Predictor, "predict", interrupt)
+    monkeypatch.setattr(Predictor, "predict", interrupt)
     with pytest.raises(KeyboardInterrupt):
         predict.main([*arguments, "--out", str(out)])
     assert out.read_bytes() == before

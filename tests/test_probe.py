@@ -9,15 +9,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import probe
 from common.errors import UserError
 from common.labels import is_defect
 from dataset.listing import ImageRow
 from evaluation import perturbations as changes
-from evaluation import shortcut_tests as probe
-from evaluation.held_out import Model, load_models
+from evaluation.held_out import Model, load_models, predict_split
+from evaluation.shortcut_tests import (
+    Perturbed,
+    figures,
+    held_out_rows,
+    perturbed_predictions,
+    run_shortcut_tests,
+    shortcut_report,
+    verdict,
+)
 from inspection.predictor import Prediction
 from metrics.decisions import CastingTable, Parts
-from page.batch import judge
 from rendering.casting import render_casting
 from rendering.data_set import make_castings, render_dataset
 from rendering.options import RenderOptions
@@ -194,7 +202,7 @@ class Stub:
             protocol="casting",
         )  # fmt: skip
 
-    def judge(self, grey):
+    def predict_batch(self, grey):
         values = [float(self.score(picture)) for picture in grey.numpy()]
         return [Prediction("ok", "defect" if v >= 0.5 else "ok", v, "", (), 0.5, 0) for v in values]
 
@@ -215,7 +223,7 @@ def two_folds(rows, folder, score) -> list[Model]:
 def stub_report(lit, folder, score, **options) -> dict:
     root, rows = lit
     models = two_folds(rows, folder, score)
-    return probe.report(probe.probe_models(models, root, "test", **options), models)
+    return shortcut_report(run_shortcut_tests(models, root, "test", **options), models)
 
 
 @pytest.mark.parametrize("score", [by_corners, by_mean_grey])
@@ -250,12 +258,12 @@ def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tm
     folds, thresholds = [0] * len(rows), [0.5] * len(rows)
     seen = [index == 0 for index in range(len(rows))]
     for result, reason in (
-        (probe.Probed(rows, seen, folds, thresholds, score), "memory"),
-        (probe.Probed([replace(r, casting="") for r in rows], [False] * len(rows), folds,
+        (Perturbed(rows, seen, folds, thresholds, score), "memory"),
+        (Perturbed([replace(r, casting="") for r in rows], [False] * len(rows), folds,
                       thresholds, score), "known castings"),
     ):  # fmt: skip
-        probes = {name: probe.figures(result, name) for name in changes.PROBES}
-        shortcut, text = probe.verdict(result, probes)
+        probes = {name: figures(result, name) for name in changes.PROBES}
+        shortcut, text = verdict(result, probes)
         assert shortcut is None
         assert text.startswith("no verdict: with the ring gone the AUC is ")
         assert reason in text
@@ -270,15 +278,15 @@ def test_few_castings_are_called_weak_evidence(lit, tmp_path):
 
 def test_images_takes_a_sample_of_each_class_that_is_always_the_same(lit, tmp_path):
     models = two_folds(lit[1], tmp_path, by_corners)
-    chosen = probe.held_out_rows(models, "test", 5)
+    chosen = held_out_rows(models, "test", 5)
     rows = [row for _, own in chosen for row in own]
     assert sorted(row.label for row in rows) == ["def_front"] * 5 + ["ok_front"] * 5
     assert all(own for _, own in chosen)  # from both folds
-    assert probe.held_out_rows(models, "test", 5) == chosen
-    everything = [row.path for _, own in probe.held_out_rows(models, "test") for row in own]
+    assert held_out_rows(models, "test", 5) == chosen
+    everything = [row.path for _, own in held_out_rows(models, "test") for row in own]
     assert sorted(everything) == sorted(row.path for row in lit[1])
     with pytest.raises(UserError, match="no image out as 'val'"):
-        probe.held_out_rows(models, "val")
+        held_out_rows(models, "val")
 
 
 def test_images_without_a_hub_are_skipped_and_counted(tmp_path):
@@ -299,7 +307,9 @@ def test_images_without_a_hub_are_skipped_and_counted(tmp_path):
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"a\.png: not an image"):
-        probe.probe(np.array, tmp_path, [ImageRow("a.png", "def_front", "test", "c")], SIZE_PX)
+        perturbed_predictions(
+            np.array, tmp_path, [ImageRow("a.png", "def_front", "test", "c")], SIZE_PX
+        )
 
 
 # --- the script ----------------------------------------------------------------------------------
@@ -333,13 +343,13 @@ def assert_csv_and_json_agree(out) -> dict:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == ["path", "casting", "fold", "probe", "prob_defect", "decision"]
     assert list(report["probes"]) == list(changes.PROBES)
-    for name, figures in report["probes"].items():
+    for name, found in report["probes"].items():
         again = recomputed(lines, name)
         for key in ("mean", "low", "high"):
-            assert figures["roc_auc"][key] == pytest.approx(again["auc"][key], abs=1e-9), name
-        assert figures["counts"]["missed"] == again["missed"]
-        assert figures["counts"]["false_alarms"] == again["false_alarms"]
-        assert figures["decisions_changed"]["count"] == again["changed"]
+            assert found["roc_auc"][key] == pytest.approx(again["auc"][key], abs=1e-9), name
+        assert found["counts"]["missed"] == again["missed"]
+        assert found["counts"]["false_alarms"] == again["false_alarms"]
+        assert found["decisions_changed"]["count"] == again["changed"]
     with Image.open(out / "probes.png") as image:
         assert min(image.size) > 300
     return report
@@ -361,8 +371,8 @@ def test_script_on_a_model_whose_split_leaks(trained, castings, tmp_path, capsys
 
 def test_unmodified_pictures_get_the_verdicts_of_test_py(trained, castings):
     (model,) = load_models(trained / "best.pth", castings, "cpu")
-    result = probe.probe_models([model], castings, "val")
-    judged = judge(model, castings, "val", cache=False)
+    result = run_shortcut_tests([model], castings, "val")
+    judged = predict_split(model, castings, "val", cache=False)
     assert [row.path for row in result.rows] == [row.path for row in judged.rows]
     np.testing.assert_allclose(
         result.prob_defect["unmodified"], judged.parts.prob_defect, atol=1e-5
@@ -372,14 +382,16 @@ def test_unmodified_pictures_get_the_verdicts_of_test_py(trained, castings):
 def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
     root, rows = lit
     models = two_folds(rows, tmp_path, by_corners)
-    monkeypatch.setattr(probe, "load_models", lambda *_, folds: models if folds else models[:1])
+    monkeypatch.setattr(
+        "evaluation.held_out.load_models", lambda *_, folds: models if folds else models[:1]
+    )
     out = tmp_path / "out"
     assert probe.main(["--data", str(root), "--protocol", "casting", "--out", str(out)]) == 0
     report = assert_csv_and_json_agree(out)
     assert report["images"] == len(rows)
     assert len(report["probes"]["ring gone"]["roc_auc"]["folds"]) == 2
     assert report["verdict"]["shortcut"] is True
-    assert "castings never seen" in capsys.readouterr().out
+    assert "unseen castings" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import json
 from collections import Counter
 
 import pytest
-from test_data_split import fold_of_castings, parts_by_casting
+from builders import fold_of_castings, parts_by_casting
 
+import export
 from common.files import ROOT, cache_folder
 from data_split import casting_classes, identical_across_splits, load_split, split_sha256
 from dataset.audit import audit
 from dataset.casting_table import recognise
-from evaluation import parity as export
+from evaluation import parity
+from inspection.engines import torch_network
 
 pytestmark = pytest.mark.real
 
@@ -99,7 +101,7 @@ def test_mere_lookup_reaches_the_published_accuracy_on_the_test_folder(real_audi
 @pytest.fixture(scope="module")
 def judged_once():
     """PyTorch's verdicts on the same pictures, which take a minute, are kept."""
-    original, kept = export.torch_network, {}
+    original, kept = torch_network, {}
 
     def network_of(*arguments):
         network = original(*arguments)
@@ -113,7 +115,7 @@ def judged_once():
         return judge
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "torch_network", network_of)
+        patch.setattr(parity, "torch_network", network_of)
         yield
 
 

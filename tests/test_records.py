@@ -1,7 +1,6 @@
 """The log keeps what was acknowledged, shows what was tampered with, and cannot be changed."""
 
 import csv
-import hashlib
 import json
 import os
 import signal
@@ -10,28 +9,16 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import record
 
+import records
 from common.errors import EXIT_FAILURE, UserError
 from common.files import ROOT
-from common.text import FORMULA_STARTS
-from traceability import log as records
-from traceability.log import BEGINNING, InspectionLog, Record
-
-
-def record(number: int = 0, **changes) -> Record:
-    """A good part; every number has its own file and content."""
-    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
-    plain = Record(
-        station="line1", lot="A1", file=f"parts/{number}.png", sha256=sha256, status="ok",
-        model="m" * 64, threshold=0.5, prob_defect=0.25, decision="ok",
-        predicted_class="ok_front", brightness=120.5, latency_ms=17.25,
-        time="2026-11-24T10:00:00.000Z",
-    )  # fmt: skip
-    return replace(plain, **changes)
+from common.text import FORMULA_STARTS, printable
+from traceability.log import _TABLES, BEGINNING, SCHEMA_VERSION, InspectionLog, Record
 
 
 @pytest.fixture
@@ -75,7 +62,7 @@ def test_records_come_back_as_they_were_written(path):
     with InspectionLog(path, "create") as log:
         assert log.append([*written, failed]) == [1, 2, 3]
         assert log.append([]) == []
-        names = list(records._TABLES["inspections"])
+        names = list(_TABLES["inspections"])
         rows = log.query(f"SELECT {', '.join(names)} FROM inspections ORDER BY id")
         found = [Record(**dict(zip(names, row, strict=True))) for row in rows]
     assert found == [*written, failed]
@@ -86,7 +73,7 @@ def test_the_database_is_durable_and_known_by_its_version(filled):
     with InspectionLog(filled, "append") as log:
         assert next(log.query("PRAGMA journal_mode")) == ("wal",)
         assert next(log.query("PRAGMA synchronous")) == (2,)  # FULL
-        assert next(log.query("PRAGMA user_version")) == (records.SCHEMA_VERSION,)
+        assert next(log.query("PRAGMA user_version")) == (SCHEMA_VERSION,)
 
 
 def test_an_untouched_log_is_intact(filled):
@@ -280,8 +267,8 @@ WRITER = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
+from builders import record
 from traceability.log import InspectionLog
-from test_records import record
 with InspectionLog(Path({path!r}), "create") as log:
     for number in range({count}):
         print(log.append([record(number, station={station!r})])[0], flush=True)
@@ -322,8 +309,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(filled):
     code = (
         f"import resource, sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from pathlib import Path\nfrom common import run_script\n"
-        "from records import InspectionLog\nfrom test_records import record\n"
+        "from pathlib import Path\nfrom common.errors import run_script\n"
+        "from traceability.log import InspectionLog\nfrom builders import record\n"
         "def main():\n"
         f"    with InspectionLog(Path({str(filled)!r}), 'append') as log:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
@@ -401,7 +388,7 @@ def test_a_thousand_records_a_second_in_batches(path):
 
 
 def test_names_that_are_no_text_can_be_recorded(path):
-    name = records.printable(Path(os.fsdecode(b"parts/\xff.png")))
+    name = printable(Path(os.fsdecode(b"parts/\xff.png")))
     with InspectionLog(path, "create") as log:
         log.append([record(file=name)])
     assert name == "parts/\\xff.png"

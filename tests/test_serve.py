@@ -24,9 +24,10 @@ from common.errors import UserError
 from common.files import ROOT
 from inspection.predictor import load_predictor
 from inspection.recording import MAX_IMAGE_BYTES
-from serve import create_app, main
+from serve import main
+from service import middleware as service_guard
+from service.routes import create_app
 from service.runtime import ServiceSettings
-from service.runtime import middleware as service_guard
 from traceability.log import InspectionLog
 
 HOME = "http://127.0.0.1:8000"
@@ -150,7 +151,7 @@ def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_
     def broken(*_):
         raise MemoryError
 
-    monkeypatch.setattr("service.explain_judged", broken)
+    monkeypatch.setattr("service.runtime.explain_predicted", broken)
     answer = sent(client, paths[0], params={"explain": "true"})
     assert answer.status_code == 200
     assert answer.json()["heatmap_png"] is None
@@ -160,7 +161,7 @@ def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_
 def test_too_many_heatmaps_are_refused_before_anything_is_judged(
     client, paths, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("service.HEATMAPS_WAITING", 0)
+    monkeypatch.setattr("service.runtime.HEATMAPS_WAITING", 0)
     answer = sent(client, paths[0], params={"explain": "true"})
     assert answer.status_code == 503
     assert recorded(tmp_path) == []
@@ -179,7 +180,7 @@ def test_what_cannot_be_recorded_is_not_decided(client, paths, monkeypatch):
         assert "decision" not in answer.json()
         assert client.get("/readyz").status_code == 503
         with pytest.MonkeyPatch.context() as later:
-            later.setattr("batching.FAILING_S", 0.0)
+            later.setattr("service.batching.FAILING_S", 0.0)
             assert client.get("/readyz").status_code == 200  # or no part would ever come again
     assert sent(client, paths[0]).status_code == 200
     assert client.get("/readyz").json() == {"status": "ready", "reason": ""}
@@ -399,7 +400,7 @@ def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     def broken(self, parts):
         raise RuntimeError("in /srv/secret/path")
 
-    monkeypatch.setattr("service.Service.inspect", broken)
+    monkeypatch.setattr("service.runtime.Service.inspect", broken)
     monkeypatch.setattr(service_guard.logger, "propagate", True)
     answer = sent(client, paths[0])
     assert answer.status_code == 500

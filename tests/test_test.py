@@ -10,19 +10,20 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from builders import evaluation_of
 from PIL import Image
-from test_held_out import judged_of
 
+import test as measure
+import train
 from common.errors import UserError
 from common.files import sha256_of_file
-from evaluation import report as measure
-from evaluation.held_out import judge_folds, load_models
+from evaluation.held_out import load_models, predict_folds, predict_split
+from evaluation.report import review_band, summary, tier_table
+from evaluation.report_figures import error_tiles, most_telling
 from inspection.predictor import load_predictor
 from model import load_checkpoint, save_checkpoint
-from page.batch import judge
 from rendering.data_set import render_dataset
 from rendering.options import RenderOptions
-from training import loop as train
 
 FIGURES = {
     "confusion_matrix.png",
@@ -66,7 +67,7 @@ def measured_folds(trained_folds, castings, tmp_path_factory):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Drawing takes seconds."""
-    monkeypatch.setattr(measure, "draw", lambda *_: None)
+    monkeypatch.setattr("evaluation.report_figures.draw_figures", lambda *_: None)
 
 
 def read_csv(path):
@@ -206,9 +207,9 @@ def test_copies_leak_and_unseen_castings_do_not(measured):
 
 def table_of(*images):
     """The table of verdicts given as `casting label probability fold seen`."""
-    tiers = {"test": measure.summary(judged_of(*images))}
+    tiers = {"test": summary(evaluation_of(*images))}
     result = {"tiers": tiers, "class_names": ["defect", "ok"], "intervals": "as they are"}
-    return measure.tier_table(result)
+    return tier_table(result)
 
 
 def test_the_table_counts_by_image_within_castings_and_by_casting():
@@ -286,8 +287,8 @@ def test_measuring_never_downloads(trained, tmp_path, monkeypatch):
 
 def test_errors_come_first_then_the_least_certain(trained, castings):
     (model,) = load_models(trained / "best.pth", castings, "cpu")
-    judged = judge(model, castings, "test")
-    order = measure.most_telling(judged, count=len(judged.rows))
+    judged = predict_split(model, castings, "test")
+    order = most_telling(judged, count=len(judged.rows))
     wrong = [judged.predictions[i].predicted_class != judged.rows[i].label for i in order]
     doubt = [
         abs(judged.predictions[i].prob_defect - judged.predictions[i].threshold) for i in order
@@ -308,7 +309,7 @@ def test_the_review_band_is_counted_as_by_hand():
         f"c{n} {k} {p} 5 no" for n, (p, k) in enumerate(zip(probabilities, kinds, strict=True))
     ]
     # 0.3 is in the band and 0.7 is not; outside it 0.1 is missed, 0.7 and 0.9 are false alarms
-    assert measure.review_band(judged_of(*images).parts, 0.3, 0.7) == {
+    assert review_band(evaluation_of(*images).parts, 0.3, 0.7) == {
         "low": 0.3,
         "high": 0.7,
         "images": 7,
@@ -360,7 +361,7 @@ def test_folds_judge_every_image_once_at_their_own_threshold(
 def test_the_report_of_folds_pools_them_and_shows_no_leak(measured_folds, trained_folds):
     result = read_metrics(measured_folds)
     (tier,) = result["tiers"].values()
-    assert list(result["tiers"]) == ["castings never seen"]
+    assert list(result["tiers"]) == ["unseen castings"]
     assert (tier["images"], tier["castings"], tier["castings_good"]) == (64, 16, 8)
     rows = read_csv(measured_folds / "predictions.csv")
     assert tier["counts"] == counted(rows)
@@ -373,7 +374,7 @@ def test_the_report_of_folds_pools_them_and_shows_no_leak(measured_folds, traine
         str(k): sha256_of_file(trained_folds / f"fold{k}" / "best.pth") for k in (1, 2)
     }
     printed = (measured_folds.parent / "printed.txt").read_text()
-    assert "castings never seen: leak     0 of 64 images (0.0 %)" in printed
+    assert "unseen castings: leak     0 of 64 images (0.0 %)" in printed
     assert "mean of 2 folds; all pooled" in printed
     assert "only 8 good castings" in printed
 
@@ -544,15 +545,15 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
 
 def test_every_error_gets_a_heatmap_by_the_model_that_made_it(trained_folds, castings):
     models = load_models(trained_folds, castings, "cpu", folds=True)
-    judged = judge_folds(models, castings)
+    judged = predict_folds(models, castings)
     parts = judged.parts
     wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
-    tiles = list(measure.error_tiles(judged, models, wrong))
+    tiles = list(error_tiles(judged, models, wrong))
     expected = [
         f"{kind}, {judged.predictions[i].prob_defect:.3f}"
         for fold in (1, 2)
         for i in wrong
-        if judged.folds[i] == fold
+        if judged.images[i].fold == fold
         for kind in ["missed" if parts.is_defect[i] else "false alarm"]
     ]
     assert wrong

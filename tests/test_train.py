@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -18,6 +19,7 @@ import pytest
 import torch
 
 import data_split
+import train
 from common.errors import UserError
 from common.files import ROOT, write_csv
 from data_split import load_split, split_options
@@ -28,9 +30,10 @@ from dataset.store import open_store
 from inspection.predictor import load_predictor
 from metrics.castings import class_weights
 from model import load_checkpoint
-from training import loop as train
+from training import finish, loop, runs, saving, validation
 from training import state as run_state
-from training import validation as validate
+from training.options import build_parser
+from training.runs import train_fold
 from training.schedule import one_cycle
 from training.settings import resolve_settings
 from training.step import TrainingStep
@@ -163,16 +166,16 @@ def test_going_on_with_more_epochs_equals_having_asked_for_them(tmp_path, traine
 def test_epochs_in_quick_succession_are_saved_together(
     tmp_path, trained, train_options, monkeypatch, no_curves
 ):
-    original, saved = train.save_last, []
+    original, saved = saving.save_last, []
 
     def save_last(run, progress):
         saved.append(progress.epoch)
         original(run, progress)
         time.sleep(0.1)
 
-    monkeypatch.setattr(train, "save_last", save_last)
+    monkeypatch.setattr(saving, "save_last", save_last)
     for seconds, epochs in ((1000, [0, 2]), (0, [0, 1, 2])):
-        monkeypatch.setattr(train, "SECONDS_BETWEEN_SAVES", seconds)
+        monkeypatch.setattr(saving, "SECONDS_BETWEEN_SAVES", seconds)
         out = tmp_path / str(seconds)
         assert train.main([*train_options, "--out", str(out)]) == 0
         assert saved == epochs
@@ -185,15 +188,15 @@ def test_epochs_in_quick_succession_are_saved_together(
 def test_a_crash_before_anything_was_saved_repeats_the_epochs_exactly(
     tmp_path, trained, train_options, monkeypatch
 ):
-    original = train.evaluate
+    original = loop.evaluate
 
     def crash(run, epoch):
         assert epoch == 1, "a crash"
         return original(run, epoch)
 
-    monkeypatch.setattr(train, "SECONDS_BETWEEN_SAVES", 1000)
+    monkeypatch.setattr(saving, "SECONDS_BETWEEN_SAVES", 1000)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "evaluate", crash)
+        patch.setattr(loop, "evaluate", crash)
         with pytest.raises(AssertionError, match="a crash"):
             train.main([*train_options, "--out", str(tmp_path)])
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 1
@@ -264,8 +267,8 @@ def test_resuming_on_other_images_is_refused(tmp_path, trained, castings):
 def test_early_stopping_waits_for_strict_improvement(tmp_path, train_options, monkeypatch):
     losses = iter([1.0, 0.9, 0.9, 0.95, 0.5])
     fake = {"accuracy": 0.5, "missed": 0, "defects": 1, "false_alarms": 0, "good": 1}
-    monkeypatch.setattr(train, "evaluate", lambda run, epoch: fake | {"loss": next(losses)})
-    monkeypatch.setattr(train, "train_one_epoch", pretend_to_train)
+    monkeypatch.setattr(loop, "evaluate", lambda run, epoch: fake | {"loss": next(losses)})
+    monkeypatch.setattr(loop, "train_one_epoch", pretend_to_train)
     options = [*train_options, "--epochs", "9", "--patience", "2", "--out", str(tmp_path)]
     assert train.main(options) == 0
     history = (tmp_path / "history.csv").read_text().splitlines()
@@ -297,7 +300,7 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_is_saved(
     assert train.main([*resnet_options, "--epochs", "1", "--out", str(tmp_path)]) == 0
     before = {name: (tmp_path / name).read_bytes() for name in ("best.pth", "last.pth")}
     poison(monkeypatch, batch=2)
-    monkeypatch.setattr(train, "STEPS_BETWEEN_READS", 3)
+    monkeypatch.setattr(loop, "STEPS_BETWEEN_READS", 3)
     with pytest.raises(UserError, match=r"nan in epoch 2, batch 2") as failure:
         train.main([*resnet_options, "--resume", "--out", str(tmp_path)])
     assert failure.value.exit_code == 1
@@ -524,8 +527,8 @@ def test_a_longer_run_keeps_the_best_epoch_or_with_no_patience_the_last(
     link_run(out, tmp_path / "on")
     first = load_checkpoint(out / "best.pth")
     assert first.epoch == 2
-    monkeypatch.setattr(train, "evaluate", lambda run, epoch: WORSE)
-    monkeypatch.setattr(train, "train_one_epoch", spoil)
+    monkeypatch.setattr(loop, "evaluate", lambda run, epoch: WORSE)
+    monkeypatch.setattr(loop, "train_one_epoch", spoil)
     longer = ["--epochs", "3", "--patience", patience, "--out", str(tmp_path / "on"), "--resume"]
     assert train.main([*options, *longer]) == 0
     checkpoint = load_checkpoint(tmp_path / "on" / "best.pth")
@@ -565,21 +568,38 @@ def test_other_folds_by_another_seed(tmp_path, castings, trained_folds):
 def test_explicit_values_win_over_the_recipe(tmp_path):
     def settings(*options, stored=None):
         options = [*options, "--out", str(tmp_path)]
-        return resolve_settings(train.build_parser("").parse_args(options), stored)
+        return resolve_settings(build_parser("").parse_args(options), stored)
 
-    small = settings("--recipe", "small")
-    assert (small["sampler"], small["epoch_size"], small["operating_point"]) == (
-        "casting",
-        1280,
-        0.99,
+    robust = settings("--recipe", "robust")
+    assert (robust.network, robust.epoch_size, robust.operating_point) == (
+        "local",
+        3072,
+        "balanced",
     )
-    changed = settings("--recipe", "small", "--operating-point", "0.9", "--sampler", "image")
-    assert changed == small | {"operating_point": 0.9, "sampler": "image"}
-    assert settings()["operating_point"] == "none"
+    changed = settings("--recipe", "robust", "--operating-point", "0.9", "--epoch-size", "64")
+    assert changed == replace(robust, operating_point=0.9, epoch_size=64)
+    assert settings().operating_point == "none"
     # A run that goes on keeps its recipe, although the option is left out
-    assert settings("--resume", stored=small) == small
-    with pytest.raises(UserError, match=r"recipe: small in .*, reference now"):
-        settings("--resume", "--recipe", "reference", stored=small)
+    stored = robust.as_dict()
+    assert settings("--resume", stored=stored) == robust
+    with pytest.raises(UserError, match=r"recipe: robust in .*, reference now"):
+        settings("--resume", "--recipe", "reference", stored=stored)
+    # ... also one that is no more, and one begun when an option had another name
+    old = {k: v for k, v in stored.items() if k != "operating_point"}
+    old |= {"recipe": "small", "min_recall": 0.99}
+    assert settings("--resume", stored=old) == replace(robust, recipe="small", operating_point=0.99)
+
+
+def test_a_deterministic_run_asks_pytorch_for_algorithms_that_repeat(
+    tmp_path, train_options, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
+    for name, options in (("a", ["--deterministic"]), ("b", [])):
+        monkeypatch.setattr(runs, "fit", lambda *_: (_ for _ in ()).throw(UserError("enough")))
+        with pytest.raises(UserError, match="enough"):
+            train.main([*train_options, *options, "--out", str(tmp_path / name)])
+        assert asked == [True]
 
 
 # --- what an epoch draws -------------------------------------------------------------------------
@@ -590,7 +610,7 @@ SAMPLING = ["--sampler", "casting", "--epoch-size", "40"]
 @pytest.fixture
 def no_curves(monkeypatch):
     """Drawing takes a third of such a training's time."""
-    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(saving, "draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -605,7 +625,7 @@ def sampled(tmp_path_factory, train_options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingStep, "judged", judged)
-        patch.setattr(train, "draw_curves", lambda *_: None)
+        patch.setattr(saving, "draw_curves", lambda *_: None)
         assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
     return out, batches
 
@@ -690,7 +710,7 @@ def validation_part(root, checkpoint):
 def defect_scores(root, predictor):
     """P(defect) of the validation images in ascending order, and of the defects among them."""
     grey, rows = validation_part(root, predictor.checkpoint)
-    scores = [verdict.prob_defect for verdict in predictor.judge(grey)]
+    scores = [verdict.prob_defect for verdict in predictor.predict_batch(grey)]
     defects = [s for s, row in zip(scores, rows, strict=True) if row.label == "def_front"]
     return sorted(scores), sorted(defects)
 
@@ -796,7 +816,7 @@ def all_folds(fold_options, out, *more):
 def test_finished_folds_are_skipped(tmp_path, trained_folds, fold_options, monkeypatch, capsys):
     link_run(trained_folds, tmp_path)
     before = identities(tmp_path)
-    monkeypatch.setattr(train, "set_up", lambda *_: pytest.fail("a fold is trained again"))
+    monkeypatch.setattr(runs, "set_up", lambda *_: pytest.fail("a fold is trained again"))
     assert all_folds(fold_options, tmp_path) == 0
     assert identities(tmp_path) == before
     printed = capsys.readouterr().out
@@ -836,7 +856,7 @@ def test_a_fold_that_was_stopped_before_its_operating_point_gets_one(
     described.unlink()
     if left == "no operating point":
         described.write_text(json.dumps(expected | {"operating_point": None}))
-    monkeypatch.setattr(train, "train_one_epoch", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(loop, "train_one_epoch", lambda *_: pytest.fail("it was trained"))
     assert all_folds(fold_options, tmp_path) == 0
     assert json.loads(described.read_text()) == expected
 
@@ -885,12 +905,12 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     tmp_path, trained_folds, fold_options, monkeypatch, capsys, no_curves
 ):
     link_run(trained_folds / "fold1", tmp_path / "fold1")
-    monkeypatch.setattr(train, "evaluate", lambda run, epoch: WORSE)
-    monkeypatch.setattr(train, "train_one_epoch", spoil)
+    monkeypatch.setattr(loop, "evaluate", lambda run, epoch: WORSE)
+    monkeypatch.setattr(loop, "train_one_epoch", spoil)
     options = [*fold_options, "--fold", "all", "--epochs", "2", "--out", str(tmp_path)]
-    arguments = train.build_parser("").parse_args(options)
+    arguments = build_parser("").parse_args(options)
     splits = {1: load_checkpoint(tmp_path / "fold1" / "best.pth").split_sha256}
-    train.train_fold(arguments, 1, splits)
+    train_fold(arguments, 1, splits)
     assert len((tmp_path / "fold1" / "history.csv").read_text().splitlines()) == 1 + 2
     checkpoint = load_checkpoint(tmp_path / "fold1" / "best.pth")
     first = load_checkpoint(trained_folds / "fold1" / "best.pth")
@@ -898,7 +918,7 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
     assert checkpoint.operating_point == first.operating_point  # of the best epoch, not the last
     before = identities(tmp_path)
     capsys.readouterr()
-    train.train_fold(arguments, 1, splits)
+    train_fold(arguments, 1, splits)
     assert "fold 1 is finished" in capsys.readouterr().out
     assert identities(tmp_path) == before
 
@@ -906,13 +926,13 @@ def test_a_finished_fold_goes_on_with_more_epochs_and_is_finished_then(
 def test_a_stop_in_the_last_validation_does_not_start_the_next_fold(
     tmp_path, fold_options, monkeypatch, no_curves
 ):
-    original = train.evaluate
+    original = loop.evaluate
 
     def evaluate(run, epoch):
         os.kill(os.getpid(), signal.SIGTERM)
         return original(run, epoch)
 
-    monkeypatch.setattr(train, "evaluate", evaluate)
+    monkeypatch.setattr(loop, "evaluate", evaluate)
     with pytest.raises(train_exit()):
         all_folds(fold_options, tmp_path)
     assert run_state.finished_run(tmp_path / "fold1")
@@ -938,13 +958,14 @@ def test_a_model_for_use_learns_from_all_but_the_validation_castings(trained_for
 
 
 def test_thresholds_rest_on_all_bits_of_float32(tmp_path, train_options, monkeypatch):
-    original, found = validate.validation_logits, []
+    original, found = validation.validation_logits, []
 
     def validation_logits(*arguments):
         found.append(torch.backends.cudnn.allow_tf32)
         return original(*arguments)
 
-    monkeypatch.setattr(validate, "validation_logits", validation_logits)
+    monkeypatch.setattr(validation, "validation_logits", validation_logits)
+    monkeypatch.setattr(finish, "validation_logits", validation_logits)
     assert train.main([*train_options, "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert found == [True, False]  # between epochs and at the end
     assert torch.backends.cudnn.allow_tf32
@@ -959,7 +980,9 @@ def test_bf16_autocast_uses_the_same_loop(tmp_path, castings, train_options):
     predictor = load_predictor(tmp_path / "best.pth", "cpu")
     with open(tmp_path / "best_validation.csv", newline="") as file:
         stored = [float(row["prob_defect"]) for row in csv.DictReader(file)]
-    found = [one.prob_defect for one in predictor.judge(validation_part(castings, checkpoint)[0])]
+    found = [
+        one.prob_defect for one in predictor.predict_batch(validation_part(castings, checkpoint)[0])
+    ]
     assert found == pytest.approx(stored, abs=1e-5)
 
 
@@ -978,7 +1001,7 @@ def test_a_second_signal_leaves_at_once(monkeypatch):
 
 def start(arguments, prelude=""):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{prelude}\nimport train\n"
-    code += f"from common import run_script\nrun_script(lambda: train.main({arguments!r}))"
+    code += f"from common.errors import run_script\nrun_script(lambda: train.main({arguments!r}))"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import watch
 from common.errors import UserError
 from common.files import ROOT
-from inspection import station as watch
+from imaging.reading import UnreadableImageError
+from inspection import station as stations
 from inspection.predictor import load_predictor
-from inspection.station import Station
+from inspection.station import QUIET_S, Station
 from traceability.log import InspectionLog
 
 
@@ -97,7 +99,7 @@ def test_a_renamed_file_is_judged_at_once(station, folder, parts):
     assert ticks(station) == []
     (folder / "camera.tmp").rename(folder / "part.jpeg")
     station.tick()
-    time.sleep(watch.QUIET_S)
+    time.sleep(QUIET_S)
     (one,) = station.tick()
     assert Path(one.file).name == "part.jpeg"
     assert one.waited_ms < 5000  # counted from the renaming, not from the exposure
@@ -111,7 +113,7 @@ def test_subfolders_are_watched_and_other_files_are_not(station, folder, parts):
 
 
 def test_what_never_becomes_an_image_is_an_error_once(station, folder, log, parts, monkeypatch):
-    monkeypatch.setattr(watch, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(stations, "GIVE_UP_S", 0.1)
     (folder / "cut.jpeg").write_bytes(parts[0].read_bytes()[:400])
     (folder / "empty.jpeg").write_bytes(b"")
     found = judged(station, 2)
@@ -122,7 +124,7 @@ def test_what_never_becomes_an_image_is_an_error_once(station, folder, log, part
 def test_a_file_that_grows_complete_after_it_was_given_up_is_judged(
     station, folder, parts, monkeypatch
 ):
-    monkeypatch.setattr(watch, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(stations, "GIVE_UP_S", 0.1)
     data = parts[0].read_bytes()
     (folder / "a.jpeg").write_bytes(data[:400])
     assert judged(station, 1) == ["a.jpeg error"]
@@ -143,9 +145,9 @@ def test_a_vanishing_file_is_survived(station, folder, log, parts, capsys):
 def test_a_file_that_vanishes_while_it_is_read_is_survived(station, folder, parts, monkeypatch):
     def vanish(path):
         path.unlink()
-        raise watch.UnreadableImageError("No such file or directory")
+        raise UnreadableImageError("No such file or directory")
 
-    monkeypatch.setattr(watch, "read_file", vanish)
+    monkeypatch.setattr(stations, "read_file", vanish)
     shutil.copy(parts[0], folder / "a.jpeg")
     assert ticks(station) == []
     monkeypatch.undo()
@@ -202,13 +204,13 @@ def test_equal_size_and_time_do_not_hide_a_new_part(station, folder, log, parts,
 def test_a_file_that_cannot_be_opened_is_an_error_once(
     station, folder, log, parts, monkeypatch, capsys
 ):
-    monkeypatch.setattr(watch, "GIVE_UP_S", 0.1)
+    monkeypatch.setattr(stations, "GIVE_UP_S", 0.1)
 
     def refuse(path):
-        raise watch.UnreadableImageError("Permission denied")
+        raise UnreadableImageError("Permission denied")
 
-    monkeypatch.setattr(watch, "read_file", refuse)
-    monkeypatch.setattr("predict.read_file", refuse)
+    monkeypatch.setattr(stations, "read_file", refuse)
+    monkeypatch.setattr("inspection.predictor.read_file", refuse)
     shutil.copy(parts[0], folder / "a.jpeg")
     assert judged(station, 1) == ["a.jpeg error"]
     assert recorded(log)[0][1:] == ("error", "")

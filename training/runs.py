@@ -13,6 +13,7 @@ from common.files import usable_folder
 from common.text import format_duration
 from data_split import NO_TEST_PART, assign_castings, load_split, split_sha256
 from dataset.listing import find_data
+from training import saving
 from training.distributed import (
     all_reduce_max,
     barrier,
@@ -22,7 +23,6 @@ from training.distributed import (
 )
 from training.finish import finish_run
 from training.loop import fit
-from training.saving import draw_curves, restore, save_last, write_history
 from training.settings import resolve_settings
 from training.setup import Run, set_up
 from training.state import (
@@ -113,13 +113,13 @@ def train(args: argparse.Namespace) -> Run:
         last = load_last(args.out) if args.resume else None
         settings = resolve_settings(args, last and last["checkpoint"]["training"])
         run = set_up(args, settings)
-        progress = restore(run, last) if last else Progress()
+        progress = saving.restore(run, last) if last else Progress()
         with StopSignal() as stop:
             if not last:
-                save_last(run, progress)
+                saving.save_last(run, progress)
             elif progress.history:  # a crash may have come between last.pth and these
-                write_history(run, progress)
-                draw_curves(run, progress)
+                saving.write_history(run, progress)
+                saving.draw_curves(run, progress)
             try:
                 fit(run, progress, stop)
                 finish_run(run)

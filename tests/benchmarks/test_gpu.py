@@ -9,8 +9,10 @@ import benchmark
 from benchmarks import gpu as benchmark_gpu
 from benchmarks.gpu import Part, last_json, last_line, parts_of
 from benchmarks.options import NAMES
+from benchmarks.options import build_parser as benchmark_parser
+from common.errors import UserError
 from networks.devices import choose_device
-from training.options import build_parser
+from training.options import build_parser as train_parser
 
 
 def run(castings, out: Path, *options: str) -> int:
@@ -69,21 +71,21 @@ def test_another_call_keeps_what_other_parts_have_found(small_parts, castings, t
 @pytest.mark.parametrize("tiny", [[], ["--tiny"]])
 def test_the_commands_of_all_parts_are_ones_that_exist(device, tiny, castings, tmp_path):
     options = ["gpu", "--castings", "a table.csv", *tiny]
-    args = benchmark.benchmark_parser().parse_args(options)
+    args = benchmark_parser("").parse_args(options)
     device = choose_device("cpu") if device == "cpu" else benchmark_gpu.torch.device("cuda")
     parts = parts_of(args, device, castings, tmp_path)
     assert sorted(parts) == sorted(NAMES)
     commands = [command for part in parts.values() for command in part.commands]
     for command in commands:
         if "train.py" in command:
-            parsed = build_parser("").parse_args(command[command.index("train.py") + 1 :])
+            parsed = train_parser("").parse_args(command[command.index("train.py") + 1 :])
             assert (parsed.device, parsed.castings) == (
                 device.type,
                 str(Path("a table.csv").resolve()),
             )
             assert parsed.epochs == 1 or not tiny
         elif command[0] == "benchmark.py":
-            benchmark.benchmark_parser().parse_args(command[1:])
+            benchmark_parser("").parse_args(command[1:])
     trained = [command for command in commands if "train.py" in command]
     recorded = sum("--cuda-graph" in command for command in trained)
     assert recorded == (0 if device.type == "cpu" else 5)
@@ -99,5 +101,5 @@ def test_parts_run_on_a_cpu(castings, tmp_path):
 
 
 def test_without_a_gpu_it_says_so():
-    with pytest.raises(benchmark.UserError, match=r"benchmark\.py gpu needs a CUDA GPU"):
+    with pytest.raises(UserError, match=r"benchmark\.py gpu needs a CUDA GPU"):
         benchmark.main(["gpu"])

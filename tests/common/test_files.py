@@ -31,14 +31,15 @@ write_atomic(sys.argv[1], "new")
 
 SMALL_DISK = """
 import resource, sys
-from common.files import run_script, write_atomic
+from common.errors import run_script
+from common.files import write_atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 run_script(lambda: write_atomic(sys.argv[1], b"n" * 10_000))
 """
 
 SCRIPT = """
 import os, signal
-from common.files import UserError, run_script
+from common.errors import UserError, run_script
 # A shell's background job, and so its children, ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def main():
@@ -198,7 +199,7 @@ def test_counts_read_as_english():
 def run_without_reader(body):
     """Exit code and errors of a script whose standard output is a pipe that nobody reads."""
     with subprocess.Popen(
-        [sys.executable, "-c", f"from common import run_script\n{body}"],
+        [sys.executable, "-c", f"from common.errors import run_script\n{body}"],
         cwd=ROOT,
         env=os.environ | {"PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,

@@ -6,28 +6,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
+from builders import make_set, write_image
 
 from common.errors import UserError
 from dataset.listing import check_images, data_name, find_data, hashed, list_images, report_notes
 from rendering import data_set as synthetic
-
-
-def write_image(path):
-    """A small picture that no other path has."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(path)
-
-
-def make_set(root, classes=("def_front", "ok_front"), each=4):
-    for part in ("train", "test"):
-        for name in classes:
-            for n in range(each):
-                write_image(root / part / name / f"{part}_{n}.jpeg")
-    return root
 
 
 @pytest.fixture

@@ -7,23 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import evaluation_of
 from PIL import Image
 
 from common.errors import UserError
 from dataset.casting_table import UnknownCastingsError
-from dataset.listing import ImageRow, list_images
+from dataset.listing import list_images
 from evaluation.held_out import (
-    Evaluation,
     find_folds,
     leak_line,
     load_models,
     predict_folder,
     predict_folds,
+    predict_split,
     rebuild_split,
 )
-from inspection.predictor import Prediction
 from model import load_checkpoint, save_checkpoint
-from page.batch import judge
 
 
 def model_of(folder, root):
@@ -49,25 +48,8 @@ def folds(trained_folds, castings):
 # --- verdicts as arrays --------------------------------------------------------------------------
 
 
-def judged_of(*images):
-    """Verdicts from `casting label probability fold seen`; '-' is an unknown casting."""
-    rows, predictions, folds, seen = [], [], [], []
-    for number, text in enumerate(images):
-        casting, label, probability, fold, is_seen = text.split()
-        rows.append(ImageRow(f"{number}.png", label, "test", casting.strip("-")))
-        value = float(probability)
-        threshold = 0.1 * int(fold)
-        decision = "defect" if value >= threshold else "ok"
-        names = (decision, value, decision, (value, 1 - value), threshold, 0.0)
-        predictions.append(Prediction("ok", *names))
-        folds.append(int(fold))
-        seen.append(is_seen == "yes")
-    temperatures = [float(fold) for fold in folds]
-    return Evaluation("test", None, rows, predictions, folds, seen, ["defect", "ok"], temperatures)
-
-
 def test_verdicts_become_arrays_with_each_folds_own_threshold():
-    judged = judged_of("a defect .15 1 no", "a defect .15 2 no", "b ok .05 1 yes")
+    judged = evaluation_of("a defect .15 1 no", "a defect .15 2 no", "b ok .05 1 yes")
     parts = judged.parts
     assert parts.is_defect.tolist() == [True, True, False]
     assert parts.prob_defect.tolist() == [0.15, 0.15, 0.05]
@@ -79,26 +61,27 @@ def test_verdicts_become_arrays_with_each_folds_own_threshold():
 
 
 def test_images_of_unknown_casting_are_castings_of_their_own():
-    judged = judged_of("- ok .1 1 no", "- ok .1 1 no")
+    judged = evaluation_of("- ok .1 1 no", "- ok .1 1 no")
     assert not judged.castings_known
     assert judged.parts.castings.tolist() == ["0.png", "1.png"]
 
 
 def test_a_choice_keeps_all_that_belongs_to_an_image_together():
-    judged = judged_of("a defect .9 1 no", "b ok .2 2 yes", "c ok .3 3 no")
+    judged = evaluation_of("a defect .9 1 no", "b ok .2 2 yes", "c ok .3 3 no")
     chosen = judged.chosen([True, False, True], "some")
     assert chosen.name == "some"
     assert [row.casting for row in chosen.rows] == ["a", "c"]
     assert chosen.parts.prob_defect.tolist() == [0.9, 0.3]
-    assert (chosen.folds, chosen.seen, chosen.temperatures) == ([1, 3], [False, False], [1, 3])
+    assert chosen.seen == [False, False]
+    assert [(image.fold, image.temperature) for image in chosen.images] == [(1, 1.0), (3, 3.0)]
 
 
 def test_the_leak_is_told_in_images_of_all_images():
-    judged = judged_of("a ok .1 1 yes", "b ok .1 1 no", "c ok .1 1 no")
+    judged = evaluation_of("a ok .1 1 yes", "b ok .1 1 no", "c ok .1 1 no")
     assert leak_line(judged) == (
         "leak     1 of 3 images (33.3 %) show a casting that is also in training"
     )
-    unknown = judged_of("a ok .1 1 yes", "- ok .1 1 no")
+    unknown = evaluation_of("a ok .1 1 yes", "- ok .1 1 no")
     assert leak_line(unknown) == "leak     unknown: the castings of these images are not known"
 
 
@@ -133,7 +116,7 @@ def test_a_model_is_measured_although_castings_cannot_be_recognised(trained, bla
         for line in notes
     )
     assert model.castings_in_training == set()
-    judged = judge(model, blank, "test")
+    judged = predict_split(model, blank, "test")
     assert not any(judged.seen)
     assert leak_line(judged).startswith("leak     unknown")
     assert len(set(judged.parts.castings)) == len(judged.rows)
@@ -216,25 +199,23 @@ def test_every_image_is_judged_once_by_the_model_that_never_saw_its_casting(fold
     assert sorted(row.path for row in judged.rows) == [row.path for row in rows]
     assert not any(judged.seen)
     truth = truth_of(castings)
-    for row, fold, prediction, temperature in zip(
-        judged.rows, judged.folds, judged.predictions, judged.temperatures, strict=True
-    ):
-        own = folds[fold - 1]
-        assert own.checkpoint.fold == fold
-        assert truth[row.path] not in own.castings_in_training
-        assert prediction.threshold == own.checkpoint.threshold
-        assert temperature == own.checkpoint.temperature
+    for image in judged.images:
+        own = folds[image.fold - 1]
+        assert own.checkpoint.fold == image.fold
+        assert truth[image.row.path] not in own.castings_in_training
+        assert image.prediction.threshold == own.checkpoint.threshold
+        assert image.temperature == own.checkpoint.temperature
     assert len(set(judged.parts.threshold)) == 2
 
 
 def test_without_the_cache_the_verdicts_are_the_same(model, castings):
-    kept, decoded = (judge(model, castings, "val", cache=cache) for cache in (True, False))
+    kept, decoded = (predict_split(model, castings, "val", cache=cache) for cache in (True, False))
     assert kept.rows == decoded.rows
     assert np.array_equal(kept.parts.prob_defect, decoded.parts.prob_defect)
 
 
 def test_copies_are_seen_and_castings_of_another_folder_are_not(model, castings):
-    copies = judge(model, castings, "test")
+    copies = predict_split(model, castings, "test")
     assert all(copies.seen)
     unseen = predict_folder(model, castings / "unseen", "unseen", castings, cache=True)
     assert not any(unseen.seen)
@@ -246,9 +227,9 @@ def test_copies_are_seen_and_castings_of_another_folder_are_not(model, castings)
 def test_a_model_for_use_has_no_test_part(trained_for_use, castings):
     model = model_of(trained_for_use, castings)
     with pytest.raises(UserError, match="--split val or --external FOLDER") as failure:
-        judge(model, castings, "test")
+        predict_split(model, castings, "test")
     assert str(trained_for_use / "best.pth") in str(failure.value)
-    assert len(judge(model, castings, "val").rows) == 32
+    assert len(predict_split(model, castings, "val").rows) == 32
 
 
 def test_classes_that_the_model_does_not_know_are_refused(model, castings, tmp_path):

@@ -5,22 +5,24 @@ import json
 import pytest
 
 from common.errors import UserError
-from evaluation import published as results
+from common.files import ROOT
+from evaluation import publish as results
+from evaluation.publish import PARTS
 
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr(results, "README", tmp_path / "README.md")
-    reference = json.loads((results.ROOT / "docs" / "results.json").read_text())["reference"]
-    (tmp_path / "results.json").write_text(json.dumps({"reference": reference, "runs": {}}))
-    marks = results.MARKS
-    (tmp_path / "README.md").write_text(
-        f"before\n{marks['table'][0]}\nold table\n{marks['table'][1]}\nbetween\n"
-        f"{marks['leak'][0]}\nold leak\n{marks['leak'][1]}\n"
-        f"{marks['speed'][0]}\nold speed\n{marks['speed'][1]}\n"
-        f"{marks['service'][0]}\nold service\n{marks['service'][1]}\nafter\n"
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "docs" / "results.json")
+    reference = json.loads((ROOT / "docs" / "results.json").read_text())["reference"]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results.json").write_text(
+        json.dumps({"reference": reference, "runs": {"folds": FOLDS}})
     )
+    for page in {part.page for part in PARTS}:
+        own = [part for part in PARTS if part.page == page]
+        text = "\nbetween\n".join(f"{p.marks[0]}\nold {p.name}\n{p.marks[1]}" for p in own)
+        (tmp_path / page).write_text(f"before\n{text}\nafter\n")
     return tmp_path
 
 
@@ -50,10 +52,23 @@ def metrics(tier="test", protocol="kaggle", **counts):
     return run | {"tiers": {tier: figures}}
 
 
-def publish(pages, content, *options):
+# With the tier's name of earlier versions, which stays readable
+FOLDS = metrics("castings never seen", "casting") | {"recipe": "robust"}
+
+
+def text_of(pages) -> str:
+    """All pages, one behind the other."""
+    return "".join((pages / page).read_text() for page in sorted({part.page for part in PARTS}))
+
+
+def publish(pages, content, *options) -> str:
     (pages / "figures.json").write_text(json.dumps(content))
     assert results.main([*options, str(pages / "figures.json")]) == 0
-    return (pages / "README.md").read_text()
+    return text_of(pages)
+
+
+def marks(name) -> tuple[str, str]:
+    return next(part.marks for part in PARTS if part.name == name)
 
 
 AUDIT = {
@@ -75,7 +90,7 @@ AUDIT = {
 
 def test_the_reference_stands_there_with_its_known_figures(pages):
     assert results.main([]) == 0
-    line = next(x for x in (pages / "README.md").read_text().splitlines() if "published sys" in x)
+    line = next(x for x in text_of(pages).splitlines() if "published sys" in x)
     for figure in ("356/358", "99.44 %", "2/241", "0/117"):
         assert figure in line
 
@@ -84,19 +99,22 @@ def test_a_run_is_added_and_the_rest_of_the_page_stays(pages):
     text = publish(pages, metrics(), "--name", "ours")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "old table" not in text
+    assert "old results" not in text
     assert "old leak" in text  # no audit has been published
     row = next(line for line in text.splitlines() if "| ours" in line)
     assert "from scratch, no ImageNet weights" in row
     assert "354/358" in row
     assert "3/241 = 1.24 % (0.10 to 5.0)" in row
     assert "0.988 (0.900 to 1.000)" in row
-    assert "confusion_matrix" not in (pages / "results.json").read_text()
+    stored = json.loads((pages / "docs" / "results.json").read_text())
+    assert "confusion_matrix" not in stored["runs"]["ours"]["tiers"]["test"]
 
 
-def test_castings_never_seen_get_a_line_by_image_and_one_by_casting(pages):
-    text = publish(pages, metrics("castings never seen", "casting"), "--name", "small")
-    by_image, by_casting = [line for line in text.splitlines() if "never seen" in line]
+def test_unseen_castings_get_a_line_by_image_and_one_by_casting(pages):
+    text = publish(pages, metrics("unseen castings", "casting"), "--name", "small")
+    by_image, by_casting = [line for line in text.splitlines() if "| small" in line]
+    assert all("| **unseen castings**, 2 folds" in line for line in (by_image, by_casting))
+    assert text.count("| **unseen castings**, 2 folds") == 4  # and those of the earlier version
     assert "2 folds: 358 images" in by_image
     assert "by casting: 50 castings" in by_casting  # the one with both labels is left out
     assert "2/40 = 5.0 % (1.00 to 17.0)" in by_casting
@@ -113,8 +131,11 @@ def test_publishing_again_replaces_the_row(pages):
 
 def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
     text = publish(pages, AUDIT)
-    assert "| copy lookup, nothing learned | 1/60 = 1.67 % | 0/50 = 0.00 % | 109/110" in text
-    leak = text.split(results.MARKS["leak"][0])[1]
+    assert (
+        "| nearest-neighbour baseline, nothing learned | 1/60 = 1.67 % | 0/50 = 0.00 % | 109/110"
+        in text
+    )
+    leak = text.split(marks("leak")[0])[1]
     for figure in (
         "7,000 images",
         "120 castings, 20 of them good",
@@ -124,7 +145,11 @@ def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
         assert figure in leak
     assert "109 of 110 right: 99.09 %" in leak
     assert "356/358" in leak
-    assert "casting_table" not in (pages / "results.json").read_text()
+    headline = text.split(marks("headline")[0])[1].split(marks("headline")[1])[0]
+    assert "| 356/358 = 99.44 %, but" in headline
+    assert "| 109/110 = 99.09 % |" in headline
+    assert "**98.88 %** (97.0 to 100.00) of 358: trust this one" in headline
+    assert "casting_table" not in (pages / "docs" / "results.json").read_text()
 
 
 def test_probes_give_a_sentence_below_the_table(pages):
@@ -132,8 +157,8 @@ def test_probes_give_a_sentence_below_the_table(pages):
     probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc | {"mean": 0.49}}}
     verdict = {"shortcut": False}
     text = publish(pages, {"probes": probes, "verdict": verdict, "images": 1000})
-    table = text.split(results.MARKS["table"][0])[1].split(results.MARKS["table"][1])[0]
-    assert "is 0.49 (0.70 to 0.90), where whole pictures give 0.81 (0.70 to 0.90)" in table
+    table = text.split(marks("results")[0])[1].split(marks("results")[1])[0]
+    assert "is 0.49 (0.70 to 0.90), where whole images give 0.81 (0.70 to 0.90)" in table
     assert "no shortcut was found" in table
 
 
@@ -144,15 +169,15 @@ def test_the_probes_sentence_names_the_models_it_is_about(pages):
     probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
     found = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
     page = publish(pages, found | {"checkpoints": {"1": "cd"}})
-    assert "the models of 'Net B' judge by light and background" in page
+    assert "the models of 'Net B' decide by light and background" in page
     # Less than whole pictures tell, but more than nothing
     found["probes"]["ring gone"] = {"roc_auc": {"mean": 0.65, "low": 0.55, "high": 0.75}}
     page = publish(pages, found | {"checkpoints": {"1": "cd"}})
-    assert "light and background are part of what the models of 'Net B' judge by" in page
+    assert "light and background are part of what the models of 'Net B' decide by" in page
 
 
 def test_bad_calls_give_one_line_and_change_nothing(pages):
-    before = (pages / "results.json").read_text(), (pages / "README.md").read_text()
+    before = (pages / "docs" / "results.json").read_text(), text_of(pages)
     with pytest.raises(UserError, match="no such file"):
         results.main(["--name", "x", str(pages / "gone.json")])
     with pytest.raises(UserError, match=r"needs a metrics\.json"):
@@ -169,7 +194,7 @@ def test_bad_calls_give_one_line_and_change_nothing(pages):
     (pages / "text.json").write_text("no json")
     with pytest.raises(UserError, match="not a JSON file"):
         results.main(["--name", "x", str(pages / "text.json")])
-    assert ((pages / "results.json").read_text(), (pages / "README.md").read_text()) == before
+    assert ((pages / "docs" / "results.json").read_text(), text_of(pages)) == before
 
 
 # --- speed ---------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+import train
 from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
 from evaluation import release
 from inspection.predictor import load_predictor
 from model import load_checkpoint, save_checkpoint
-from training import loop as train
 
 PUBLISHED = ROOT / "checkpoints" / "released.json"
 

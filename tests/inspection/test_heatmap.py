@@ -1,11 +1,11 @@
 """Heatmaps equal captum's, lie where the network looks, and leave nothing behind."""
 
 import gc
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from builders import SIZE_PX, checkpoint_of, pictures
 from captum.attr import LayerGradCam
 from closeness import assert_near
 
@@ -21,42 +21,8 @@ from inspection.heatmap import (
     grad_cam,
     hottest_region,
 )
-from model import Checkpoint, build_model, load_checkpoint
-from networks.classes import defect_flags, defect_margin
-
-SIZE_PX = 64
-
-
-@cache
-def random_weights(
-    class_names: tuple[str, ...], head: str, size_px: int, network: str
-) -> dict[str, torch.Tensor]:
-    """Those of a network that has learned nothing, but whose BatchNorm has seen pictures."""
-    torch.manual_seed(0)
-    defects = defect_flags(class_names).tolist()
-    model = build_model(len(class_names), "none", head, network=network, defects=defects).train()
-    with torch.no_grad():
-        for _ in range(3):
-            model(torch.rand(8, 1, size_px, size_px))
-    return model.state_dict()
-
-
-def checkpoint_of(
-    class_names: list[str], head: str = "softmax", size_px: int = SIZE_PX, network: str = "resnet18"
-):
-    """A network with random weights, the same at each call; put others in their place only."""
-    weights = dict(random_weights(tuple(class_names), head, size_px, network))
-    return Checkpoint(
-        weights=weights, head=head, class_names=class_names, image_size_px=size_px,
-        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.5, temperature=1.0,
-        protocol="kaggle", fold=None, epoch=1, validation={}, training={}, data="castings",
-        split_sha256="", torch_version="", architecture=network,
-    )  # fmt: skip
-
-
-def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
-    random = np.random.default_rng(1)
-    return torch.from_numpy(random.integers(0, 256, (count, size_px, size_px)).astype(np.uint8))
+from model import build_model, load_checkpoint
+from networks.classes import defect_margin
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_picture_that_cannot_be_kept_costs_no_decision(predictor, log, paths, 
 
 
 def test_pictures_leave_room_for_the_log(predictor, log, paths, monkeypatch):
-    monkeypatch.setattr("inspector.FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("inspection.recording.FREE_BYTES", 1 << 60)
     Inspector(predictor, log).inspect(parts_of(paths))
     assert os.listdir(Pictures(log.path).folder) == []
 

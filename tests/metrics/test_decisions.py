@@ -12,7 +12,6 @@ from metrics.decisions import (
     CastingTable,
     DecisionCounts,
     Parts,
-    confusion_matrix,
     count_decisions,
     exact_rate,
     exact_rates,
@@ -377,20 +376,6 @@ def test_a_summary_can_be_written_as_strict_json(images):
 
 
 # --- classes and text ----------------------------------------------------------------------------
-
-
-def test_confusion_matrix_has_true_classes_in_rows():
-    labels = ["burr", "burr", "ok", "ok", "ok", "hole"]
-    predicted = ["burr", "ok", "ok", "ok", "burr", "ok"]
-    matrix = confusion_matrix(labels, predicted, ["hole", "burr", "ok"])
-    assert matrix.tolist() == [[0, 0, 1], [0, 1, 1], [0, 1, 2]]
-
-
-def test_confusion_matrix_refuses_unequal_lengths_and_unknown_classes():
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
-        confusion_matrix(["ok", "ok"], ["ok"], ["ok"])
-    with pytest.raises(KeyError, match="burr"):
-        confusion_matrix(["burr"], ["ok"], ["ok"])
 
 
 def test_rates_read_as_counts_first():

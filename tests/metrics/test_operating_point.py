@@ -204,13 +204,13 @@ def test_three_hundred_copies_count_no_more_than_three(aim):
         point = fit(logits[many], targets[many], [castings[n] for n in many], aim)
         assert point.temperature == pytest.approx(few.temperature, rel=1e-3)
         assert point.threshold == pytest.approx(few.threshold, abs=1e-3)
-        assert point.cut == pytest.approx(few.cut, abs=1e-3)
+        assert point.logit_bias == pytest.approx(few.logit_bias, abs=1e-3)
         assert point.threshold_low == pytest.approx(few.threshold_low, abs=1e-3)
         assert point.threshold_high == pytest.approx(few.threshold_high, abs=1e-3)
         # To images they would matter
         alike = fit(logits[many], targets[many], [""] * len(many), aim)
         moves = (alike.threshold - few.threshold, alike.temperature - few.temperature)
-        assert sum(map(abs, (*moves, alike.cut - few.cut))) > 0.1
+        assert sum(map(abs, (*moves, alike.logit_bias - few.logit_bias))) > 0.1
 
 
 def test_probabilities_of_defect_types_are_added_up(few_draws):
@@ -284,7 +284,7 @@ def test_description_names_castings_temperature_threshold_range_and_recall(few_d
 def test_where_classes_are_apart_the_cut_lies_between_them(few_draws):
     targets = np.array([0] * 20 + [1] * 20)
     point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
-    assert point.cut == pytest.approx(2, abs=0.1)
+    assert point.logit_bias == pytest.approx(2, abs=0.1)
     assert (point.threshold, point.min_recall) == (0.5, None)
     assert "both errors weigh alike" in point.describe()
 
@@ -294,7 +294,7 @@ def test_the_cut_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
     point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
     # The curve meets Platt's goals exactly: 21/22 at 6, 1/5 at -2
     steepness = (np.log(21) + np.log(4)) / 8
-    assert point.cut == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
+    assert point.logit_bias == pytest.approx(-2 + np.log(4) / steepness, abs=0.01)
 
 
 @given(shift=st.floats(-8, 8), scale=st.floats(0.5, 2), seed=st.integers(0, 99))
@@ -304,7 +304,7 @@ def test_the_cut_moves_with_the_scores(shift, scale, seed):
         patch.setattr(operating_point, "BOOTSTRAP_DRAWS", 2)
         first = fit_balanced(logits[:, 0], targets, castings)
         moved = fit_balanced(shift + scale * logits[:, 0], targets, castings)
-    assert moved.cut == pytest.approx(shift + scale * first.cut, abs=0.02)
+    assert moved.logit_bias == pytest.approx(shift + scale * first.logit_bias, abs=0.02)
 
 
 def test_the_temperature_is_that_of_the_scores_less_the_cut(few_draws):
@@ -322,7 +322,9 @@ def test_the_cut_is_where_the_odds_of_all_defect_classes_together_are_even(few_d
     targets = np.where(targets == 1, 3, np.arange(300) % 3)
     point = fit_operating_point(logits, targets, flags, castings, BALANCED)
     assert abs(point.temperature - 1) > 0.2
-    prob_defect = calibrated(logits - point.cut * flags, point.temperature)[:, :3].sum(axis=1)
+    prob_defect = calibrated(logits - point.logit_bias * flags, point.temperature)[:, :3].sum(
+        axis=1
+    )
     bad, good = targets < 3, targets == 3
     # A curve of two parameters through 150 of each: its middle leaves as many on either side
     errors = np.mean(prob_defect[bad] < 0.5), np.mean(prob_defect[good] >= 0.5)
@@ -335,7 +337,9 @@ def test_one_defect_that_nobody_can_see_hardly_moves_the_cut(few_draws):
     odds = np.where(targets == 0, 4.0, -4.0) + np.random.default_rng(0).normal(0, 1, 80)
     hidden = odds.copy()
     hidden[0] = -5
-    assert abs(fit_balanced(hidden, targets).cut - fit_balanced(odds, targets).cut) < 1
+    assert (
+        abs(fit_balanced(hidden, targets).logit_bias - fit_balanced(odds, targets).logit_bias) < 1
+    )
     logits = np.stack([hidden, np.zeros(80)], axis=1)
     recall = fit(logits, targets, [""] * 80, 0.99)  # which rejects good parts for its sake
     assert calibrated(logits, recall.temperature)[40:, 0].max() > recall.threshold

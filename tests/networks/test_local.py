@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_heatmap import checkpoint_of
+from builders import checkpoint_of
 
 from common.errors import UserError
 from model import build_model

@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from common.errors import UserError
 from rendering.casting import Casting, Scene, render_casting
-from rendering.data_set import main, render_dataset
+from rendering.data_set import render_dataset
 from rendering.options import DEFECT_SIZES, DEFECT_TYPES, SIZE_RANGES_PX, RenderOptions
+from synthetic import main
 
 SMALL = RenderOptions(castings=8, copies=4, unseen_castings=4, image_size_px=64)
 
@@ -238,7 +239,7 @@ def test_an_interrupted_rendering_leaves_the_earlier_one(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("synthetic.copy_photo", interrupt)
+    monkeypatch.setattr("rendering.data_set.copy_photo", interrupt)
     with pytest.raises(KeyboardInterrupt):
         render_dataset(tmp_path, SMALL, progress=False)
     assert contents(tmp_path) == before

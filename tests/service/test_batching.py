@@ -115,7 +115,7 @@ def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_judged(
         with pytest.raises(UserError, match="disk full"):
             future.result(20)
         assert batcher.is_failing
-    monkeypatch.setattr("batching.FAILING_S", 0.05)
+    monkeypatch.setattr("service.batching.FAILING_S", 0.05)
     time.sleep(0.06)
     assert not batcher.is_failing  # or nobody who asks first would ever send another part
     assert batcher.submit(parts[:1]).result(20)[0].id == 1
@@ -170,7 +170,7 @@ def test_a_log_that_cannot_be_opened_is_told_at_the_start(predictor, tmp_path):
 
 
 def test_parts_that_come_together_are_judged_together(start, parts, monkeypatch):
-    monkeypatch.setattr("batching.GATHERING_S", 0.5)
+    monkeypatch.setattr("service.batching.GATHERING_S", 0.5)
     sizes = []
     batcher = start(observe=sizes.append)
     futures = [batcher.submit([part]) for part in parts[:4]]

@@ -9,7 +9,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from starlette.testclient import TestClient
 
 from inspection.predictor import load_predictor
-from serve import create_app
+from service.routes import create_app
 from service.runtime import ServiceSettings
 
 KEY = {"X-API-Key": "a secret"}
@@ -32,7 +32,7 @@ def api(trained, castings, tmp_path_factory):
 
 OPERATIONS = [
     (path, method)
-    for path, operations in create_app(ServiceSettings()).openapi()["paths"].items()
+    for path, operations in create_app(ServiceSettings(), None).openapi()["paths"].items()
     for method in operations
 ]
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import record
 from hypothesis import given
 from hypothesis import strategies as st
-from test_records import record
 
+import records
 from common.errors import UserError
 from metrics.control_charts import p_chart, runs_on_one_side, trend_chart
-from traceability import log as records
 from traceability.log import InspectionLog
 from traceability.process import read_subgroups
 

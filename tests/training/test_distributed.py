@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+import train
 from common.errors import UserError
 from common.files import ROOT
 from model import load_checkpoint
 from training import distributed as processes
-from training import loop as train
 from training import state as run_state
+from training.options import build_parser
 from training.settings import resolve_settings
 from training.setup import set_up
 from training.validation import evaluate, validation_logits
@@ -90,10 +91,11 @@ JUDGE = """
 import json, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
-from training import loop as train
+import train
+from training.options import build_parser
 from training.distributed import process_group, rank
-from test_processes import judged
-args = train.build_parser("").parse_args({options!r})
+from test_distributed import judged
+args = build_parser("").parse_args({options!r})
 with process_group(args.device) as args.device:
     found = judged(args, Path({checkpoint!r}))
     (args.out / f"rank{{rank()}}.json").write_text(json.dumps(found))
@@ -109,7 +111,7 @@ def judged(args, checkpoint: Path) -> dict:
 
 
 def judged_alone(options: list[str], checkpoint: Path, out: Path) -> dict:
-    return judged(train.build_parser("").parse_args([*options, "--out", str(out)]), checkpoint)
+    return judged(build_parser("").parse_args([*options, "--out", str(out)]), checkpoint)
 
 
 @pytest.mark.slow

@@ -1,0 +1,111 @@
+"""What several test files build: records, held-out images, checkpoints, small data sets."""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from data_split import SplitOptions, assign_castings
+from dataset.listing import ImageRow
+from evaluation.held_out import EvaluatedImage, Evaluation
+from inspection.predictor import Prediction
+from model import Checkpoint, build_model
+from networks.classes import defect_flags
+from traceability.log import Record
+
+
+def record(number: int = 0, **changes) -> Record:
+    """A good part; every number has its own file and content."""
+    sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+    plain = Record(
+        station="line1", lot="A1", file=f"parts/{number}.png", sha256=sha256, status="ok",
+        model="m" * 64, threshold=0.5, prob_defect=0.25, decision="ok",
+        predicted_class="ok_front", brightness=120.5, latency_ms=17.25,
+        time="2026-11-24T10:00:00.000Z",
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def evaluation_of(*images: str) -> Evaluation:
+    """Held-out images from `casting label probability fold seen`; '-' is an unknown casting."""
+    found = []
+    for number, text in enumerate(images):
+        casting, label, probability, fold, is_seen = text.split()
+        value, threshold = float(probability), 0.1 * int(fold)
+        decision = "defect" if value >= threshold else "ok"
+        found.append(
+            EvaluatedImage(
+                ImageRow(f"{number}.png", label, "test", casting.strip("-")),
+                Prediction("ok", decision, value, decision, (value, 1 - value), threshold, 0.0),
+                fold=int(fold),
+                seen=is_seen == "yes",
+                temperature=float(fold),
+            )
+        )
+    return Evaluation("test", Path(), found, ["defect", "ok"])
+
+
+def write_image(path):
+    """A small picture that no other path has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(path)
+
+
+def make_set(root, classes=("def_front", "ok_front"), each=4):
+    for part in ("train", "test"):
+        for name in classes:
+            for n in range(each):
+                write_image(root / part / name / f"{part}_{n}.jpeg")
+    return root
+
+
+def parts_by_casting(rows):
+    parts = defaultdict(set)
+    for row in rows:
+        parts[row.casting].add(row.split)
+    return parts
+
+
+def fold_of_castings(rows, fold, **options):
+    return assign_castings(rows, SplitOptions("casting", fold=fold, **options))
+
+
+SIZE_PX = 64
+
+
+@cache
+def random_weights(
+    class_names: tuple[str, ...], head: str, size_px: int, network: str
+) -> dict[str, torch.Tensor]:
+    """Those of a network that has learned nothing, but whose BatchNorm has seen pictures."""
+    torch.manual_seed(0)
+    defects = defect_flags(class_names).tolist()
+    model = build_model(len(class_names), "none", head, network=network, defects=defects).train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(8, 1, size_px, size_px))
+    return model.state_dict()
+
+
+def checkpoint_of(
+    class_names: list[str], head: str = "softmax", size_px: int = SIZE_PX, network: str = "resnet18"
+):
+    """A network with random weights, the same at each call; put others in their place only."""
+    weights = dict(random_weights(tuple(class_names), head, size_px, network))
+    return Checkpoint(
+        weights=weights, head=head, class_names=class_names, image_size_px=size_px,
+        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], threshold=0.5, temperature=1.0,
+        protocol="kaggle", fold=None, epoch=1, validation={}, training={}, data="castings",
+        split_sha256="", torch_version="", architecture=network,
+    )  # fmt: skip
+
+
+def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
+    random = np.random.default_rng(1)
+    return torch.from_numpy(random.integers(0, 256, (count, size_px, size_px)).astype(np.uint8))
