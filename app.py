@@ -4,11 +4,12 @@
     python app.py --review 0.2 0.8 --log /srv/inspections.db --station line3
     streamlit run app.py                                     the same with all defaults
 
-Inspect judges photographs and shows where a verdict comes from; parts in the review band wait there
-for a person, wherever they were judged. Batch sorts a folder or zip file. Process charts the log,
-Model says what the model is worth. Every decision is in the log (--log, see records.py) before it
-is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no network. It asks
-nobody who he is: to open it to other machines put it behind a proxy that does (docs/deploy.md).
+Inspect shows the decision on a photograph and where it comes from; parts in the review band wait
+there for a person, wherever they were inspected. Batch sorts a folder or zip file. Process charts
+the log, Model says what the model is worth. Every decision is in the log (--log, see records.py)
+before it is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no
+network. It asks nobody who he is: to open it to other machines put it behind a proxy that does
+(docs/deploy.md).
 """
 
 import argparse

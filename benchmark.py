@@ -75,8 +75,8 @@ def print_heatmaps(result: dict) -> None:
         share = f"{line['hits']}/{result['parts']} = {line['pointing']:.1%}"
         print(f"{line['name']:10s}{share:>16s}{line['energy']:15.1%}{line['ms_a_part']:7.0f} ms")
     print(
-        f"defects {' and '.join(result['sizes'])} on rendered castings never seen, "
-        f"{result['mask_share']:.1%} of the picture; {result['checkpoint']}, "
+        f"defects {' and '.join(result['sizes'])} on rendered, unseen castings, "
+        f"{result['mask_share']:.1%} of the image; {result['checkpoint']}, "
         f"{result['image_size']} px; a hit is within 10 px at 300 px"
     )
 

@@ -6,7 +6,7 @@
 
 The graph takes resized grey bytes, uint8 (N, S, S), and gives logits (N, C) and the calibrated
 defect probability (N,); scaling, normalisation and channels are inside, so that no client can get
-them wrong. Its metadata hold all else that a verdict depends on: examples/edge_infer.py reads them.
+them wrong. Its metadata hold all else that a decision needs: examples/edge_infer.py reads them.
 INT8 is calibrated on training images, equally many of each casting.
 
 The gate: on the validation part of the checkpoint's own split, 32-bit logits differ by at most

@@ -1,8 +1,8 @@
 """The network, its weights and its checkpoint file.
 
 A checkpoint is one file of tensors and plain values that loads with `weights_only=True`, so that
-no file can run code, and a readable JSON beside it. Whatever a verdict depends on (preprocessing,
-class order, threshold) is stored in it once and read from it everywhere.
+no file can run code, and a readable JSON beside it. Whatever a prediction depends on
+(preprocessing, class order, threshold) is stored in it once and read from it everywhere.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from networks.winograd import WinogradConv2d
 
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 3
-# The oldest that can be read; a local network's threshold of format 2 was not for judging in turns.
+# The oldest that can be read; a local network's threshold of format 2 was for one turn of four.
 OLDEST_FORMAT = {"resnet18": 2, "local": 3}
 NETWORKS = tuple(OLDEST_FORMAT)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -56,8 +56,8 @@ def build_model(
         weights: 'imagenet' (torchvision's, from its cache or the network), 'none' (random), or a
             file: a state dict under torchvision's names, or one of our checkpoints.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
-        mean, std: of ResNet-18's three channels, each grey picture fills them alike.
-        network: 'resnet18', or 'local', judging cell by cell (local_network.py).
+        mean, std: of ResNet-18's three channels, each grey image fills them alike.
+        network: 'resnet18', or 'local', with logits for each cell (networks/local.py).
         defects: which classes are defects; for 'local'.
 
     Raises:
@@ -130,12 +130,12 @@ def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
         raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
-# --- checkpoints ---------------------------------------------------------------------------------
+# --- checkpoints --------------------------------------------------------------------------------
 
 
 @dataclass
 class Checkpoint:
-    """A trained model and everything that its verdicts depend on."""
+    """A trained model and everything that its predictions depend on."""
 
     weights: dict[str, Tensor] = field(repr=False)
     head: str
@@ -162,7 +162,7 @@ class Checkpoint:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
 
     def check(self) -> None:
-        """Raise ValueError or TypeError unless every value is one that a verdict can rest on."""
+        """Raise ValueError or TypeError unless every value is one that a prediction can rest on."""
         if not all(isinstance(name, str) for name in self.class_names):
             raise TypeError("class names are not text")
         if {is_defect(name) for name in self.class_names} != {True, False}:
@@ -174,7 +174,7 @@ class Checkpoint:
             raise ValueError("threshold, temperature, mean or std is no finite number")
 
     def model(self) -> nn.Module:
-        """The network with these weights, in evaluation mode; a local one judges in turns."""
+        """The network with these weights, in evaluation mode, with its test-time augmentation."""
         model = build_model(
             len(self.class_names),
             "none",
@@ -186,7 +186,7 @@ class Checkpoint:
         )
         model.load_state_dict(self.weights)
         if self.architecture == "local":
-            model.in_turns = True
+            model.test_time_augmentation = True
         return model.eval()
 
 

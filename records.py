@@ -2,8 +2,8 @@
 
     python records.py verify                     nothing altered, nothing removed?
     python records.py verify --head HASH         nor cut off? HASH: a head noted earlier, elsewhere
-    python records.py export --csv log.csv       all records, with a person's later verdict
-    python records.py verdict 17 ok --by Huber   what a person found about inspection 17
+    python records.py export --csv log.csv       all records, with a person's disposition
+    python records.py verdict 17 ok --by Huber   a person's disposition of inspection 17
     python records.py spc --by lot --out spc.png     control charts of the reject rate
 
 predict.py --log and watch.py write it. Records are only ever added, each with a hash over its own
@@ -31,7 +31,7 @@ def run_verify(args: argparse.Namespace) -> int:
         found = log.verify(args.head or [])
     for problem in found.problems:
         print(f"error: {args.log}: {problem}", file=sys.stderr)
-    counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'verdict')}"
+    counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'disposition')}"
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
         heads = " ".join(h for h in (found.head, found.verdicts_head) if h != BEGINNING)
@@ -50,10 +50,10 @@ def run_export(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def run_verdict(args: argparse.Namespace) -> int:
+def run_disposition(args: argparse.Namespace) -> int:
     with InspectionLog(args.log, "append") as log:
-        number = log.add_verdict(args.inspection, args.verdict, args.by, args.note)
-    print(f"verdict {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
+        number = log.add_disposition(args.inspection, args.verdict, args.by, args.note)
+    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
     return EXIT_OK
 
 
@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--csv", type=Path, nargs="?", metavar="FILE", default=Path("log.csv"),
         const=Path("log.csv"), help="default: log.csv",
     )  # fmt: skip
-    verdict = command("verdict", run_verdict, "add what a person found about an inspected part")
+    verdict = command("verdict", run_disposition, "add a person's disposition of a part")
     verdict.add_argument("inspection", type=int, help="its id, as export shows it")
     verdict.add_argument("verdict", choices=("ok", "defect"))
     verdict.add_argument("--by", required=True, metavar="NAME", help="the person")

@@ -1,4 +1,4 @@
-"""A REST service that judges photographs, records every decision, and can be watched.
+"""A REST service that inspects photographs, records every decision, and can be watched.
 
     python serve.py                           on http://127.0.0.1:8000, for this machine only
     CASTING_API_KEY=... python serve.py       for other machines too, which send it as X-API-Key
@@ -7,7 +7,7 @@
 
 A decision is in the log (--log, see records.py) before it is answered; photographs of parts that do
 not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
-Requests that come together are judged together. When too many wait: 503 with Retry-After. A
+Requests that come together are inspected together. When too many wait: 503 with Retry-After. A
 photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
 GET /metrics is for Prometheus; on standard error is a JSON line for each request. SIGTERM: what has
 been accepted is answered, then exit code 143. One process serves a machine: all its cores work on

@@ -22,7 +22,7 @@ def plain_transform(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> transforms.Compose:
-    """From a picture to a normalised tensor (3, S, S)."""
+    """From an image to a normalised tensor (3, S, S)."""
     return transforms.Compose(
         [
             transforms.Resize((image_size_px, image_size_px)),

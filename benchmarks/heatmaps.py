@@ -43,7 +43,7 @@ def energy_inside(heat: np.ndarray, mask: np.ndarray) -> float:
 
 
 def measure_heatmaps(args: argparse.Namespace) -> dict:
-    """Pointing game, energy and time of each method, on defective castings never seen."""
+    """Pointing game, energy and time of each method, on defective unseen castings."""
     path = find_checkpoint(args.checkpoint)
     explainer = Explainer(load_checkpoint(path), choose_device(args.device))
     size = explainer.checkpoint.image_size_px

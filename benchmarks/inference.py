@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.models import resnet18
 
 from benchmarks.baseline import plain_transform
-from benchmarks.timing import describe_machine, peak_memory_mb, turns, wait_for
+from benchmarks.timing import describe_machine, interleave, peak_memory_mb, wait_for
 from common.errors import UserError
 from common.packages import require_packages
 from data_split import load_split
@@ -79,7 +79,7 @@ def measure_inference(args: argparse.Namespace) -> dict:
         engines |= {name: load_predictor(file).predict for name, file in files.items()}
     latencies = {name: [] for name in engines}
     speeds = {name: {size: [] for size in BATCH_SIZES} for name in engines}
-    for number, (name, predict) in turns(list(engines.items()), args.rounds):
+    for number, (name, predict) in interleave(list(engines.items()), args.rounds):
         found = latencies_ms(predict, parts, device)
         by_size = {size: images_per_s(predict, parts, size, device) for size in BATCH_SIZES}
         if number:
@@ -116,13 +116,11 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
         print(f"note: without ONNX: {error}", file=sys.stderr)
         return {}
     size, found = predictor.checkpoint.image_size_px, {}
-    pictures = np.stack([read_resized(one, size) for one in calibration])
+    images = np.stack([read_resized(one, size) for one in calibration])
     for name, precision in (("ONNX fp32", "fp32"), ("ONNX INT8", "int8")):
         found[name] = folder / f"{precision}.onnx"
         found[name].write_bytes(
-            export.exported(
-                predictor.checkpoint, predictor.sha256, precision, pictures, gate="none"
-            )
+            export.exported(predictor.checkpoint, predictor.sha256, precision, images, gate="none")
         )
     return found
 
@@ -139,7 +137,7 @@ def engine_line(
 
 
 def latencies_ms(predict: Callable, parts: Sequence[Path], device: torch.device) -> list[float]:
-    """From file to verdict, part by part."""
+    """From file to prediction, part by part."""
     found = []
     for part in parts:
         started = time.perf_counter()

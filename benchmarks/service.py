@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import describe_machine, turns
+from benchmarks.timing import describe_machine, interleave
 from common.errors import UserError
 from common.files import ROOT
 from data_split import load_split
@@ -83,7 +83,7 @@ def measure_service(args: argparse.Namespace) -> dict:
         parity = compare(url, predictor, parts)
         say("decisions compared; one minute at 20 requests/s")
         rate, latencies_ms = paced(url, process, parts[0])
-        speeds, loads = in_turns(url, process, script, predictor, parts, args.rounds)
+        speeds, loads = interleaved_speeds(url, process, script, predictor, parts, args.rounds)
         say(f"{LONG_RUN:,} requests, watching the memory")
         memory_mb = long_run(url, process, script)
     own, served = map(statistics.median, (speeds["predict.py"], speeds["service"]))
@@ -178,7 +178,7 @@ def paced(url: str, process: subprocess.Popen, part: Path) -> tuple[Load, list[f
     return counts, good
 
 
-def in_turns(
+def interleaved_speeds(
     url: str,
     process: subprocess.Popen,
     script: Path,
@@ -188,7 +188,7 @@ def in_turns(
 ) -> tuple[dict[str, list[float]], list[Load]]:
     """Images/s of predict.py in this process and of the service under a crowd, by rounds."""
     speeds, loads = {"predict.py": [], "service": []}, []
-    for number, name in turns(list(speeds), rounds):
+    for number, name in interleave(list(speeds), rounds):
         if name == "service":
             load = crowd(url, process, script)
             speed = load.requests / load.seconds

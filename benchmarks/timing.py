@@ -1,4 +1,4 @@
-"""How speeds are measured: variants in turns, on which machine, against which peak."""
+"""How speeds are measured: variants interleaved, on which machine, against which peak."""
 
 import os
 import platform
@@ -48,7 +48,7 @@ class Variant:
         return statistics.median(ratios)
 
 
-def turns(variants: Sequence, rounds: int) -> Iterator[tuple[int, Any]]:
+def interleave(variants: Sequence, rounds: int) -> Iterator[tuple[int, Any]]:
     """Yield `(round, variant)`; round 0 is the warm-up and not to count. Says so on stderr.
 
     The order turns round too, so that none always follows the same one.
@@ -63,9 +63,9 @@ def turns(variants: Sequence, rounds: int) -> Iterator[tuple[int, Any]]:
         print(f"{what}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
-def in_turns(variants: Sequence[Variant], rounds: int, device: torch.device) -> None:
+def measure_interleaved(variants: Sequence[Variant], rounds: int, device: torch.device) -> None:
     """Measure each variant once a round, after one round that does not count."""
-    for number, variant in turns(variants, rounds):
+    for number, variant in interleave(variants, rounds):
         seconds = seconds_of(lambda v=variant, n=number: v.work(n), device)
         if number:
             variant.seconds.append(seconds)

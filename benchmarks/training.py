@@ -19,7 +19,7 @@ from benchmarks.baseline import CastingImages, PlainTraining
 from benchmarks.timing import (
     Variant,
     describe_machine,
-    in_turns,
+    measure_interleaved,
     peak_memory_mb,
     peak_tflops,
     training_gflop,
@@ -41,7 +41,7 @@ FASTEST = ["--amp", "--cuda-graph"]  # what train.py can do on a GPU
 
 
 def measure_training(args: argparse.Namespace) -> dict:
-    """Images/s of each variant, in turns, as the values that the table shows."""
+    """Images/s of each variant, interleaved, as the values that the table shows."""
     device = choose_device(args.device)
     root = find_data(args.data)
     rows, _ = load_split(root)
@@ -59,7 +59,7 @@ def measure_training(args: argparse.Namespace) -> dict:
         ]
         fastest = fastest_variants(args, images, folder, same, device)
         variants = [*plain, ours, *fastest]
-        in_turns(variants, args.rounds, device)
+        measure_interleaved(variants, args.rounds, device)
     peak, source = peak_tflops(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     lines = [line_of(variant, plain, len(training_rows), peak) for variant in variants]
     return {
@@ -175,7 +175,7 @@ def prepare_run(args: argparse.Namespace, folder: str, options: list[str]) -> Ru
         return set_up(parsed, resolve_settings(parsed, None))
 
 
-# --- seconds to an accuracy ----------------------------------------------------------------------
+# --- seconds to an accuracy ---------------------------------------------------------------------
 
 
 def measure_accuracy(args: argparse.Namespace) -> dict:

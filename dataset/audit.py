@@ -1,4 +1,4 @@
-"""Does a split hold out castings, or only copies of them? And what does mere lookup reach?"""
+"""Does a split hold out castings, or only copies of them? And what does a lookup reach?"""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -44,12 +44,12 @@ def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dic
         "held_out_known": {split: known_castings(rows, split) for split in ("val", "test")},
         "identical_to_train": identical_to_train(rows),
         "copy_lookup": {
-            split: lookup(rows, match, [row.split == split for row in rows])
+            split: nearest_neighbour_baseline(rows, match, [row.split == split for row in rows])
             for split in ("val", "test")
         },
     }
     held_out = [row.split != "train" for row in rows]
-    result["copy_lookup"]["val and test"] = lookup(rows, match, held_out)
+    result["copy_lookup"]["val and test"] = nearest_neighbour_baseline(rows, match, held_out)
     return result, lines
 
 
@@ -83,8 +83,8 @@ def _mostly_defective(line: dict) -> bool:
 
 def suspects(rows: Sequence[ImageRow], mixed: Sequence[dict]) -> list[str]:
     """The images outvoted in castings with good and defective ones; a tie takes the good ones."""
-    verdict = {line["casting"]: _mostly_defective(line) for line in mixed}
-    return [row.path for row in rows if verdict.get(row.casting) == (not is_defect(row.label))]
+    defective = {line["casting"]: _mostly_defective(line) for line in mixed}
+    return [row.path for row in rows if defective.get(row.casting) == (not is_defect(row.label))]
 
 
 def known_castings(rows: Sequence[ImageRow], split: str) -> dict:
@@ -101,7 +101,9 @@ def identical_to_train(rows: Sequence[ImageRow]) -> dict[str, int]:
     return {split: same[split] for split in ("val", "test")}
 
 
-def lookup(rows: Sequence[ImageRow], match: np.ndarray, chosen: Sequence[bool]) -> dict:
+def nearest_neighbour_baseline(
+    rows: Sequence[ImageRow], match: np.ndarray, chosen: Sequence[bool]
+) -> dict:
     """What copying the label of the most alike training image reaches; none alike is a defect."""
     picked = [i for i, wanted in enumerate(chosen) if wanted]
     truth = np.array([is_defect(rows[i].label) for i in picked])
@@ -202,7 +204,7 @@ def describe(result: dict) -> str:
     found = result["copy_lookup"]["val and test"]
     counts = found["counts"]
     lines.append(
-        "copy lookup (the label of the most alike training image, nothing learned): "
+        "nearest-neighbour baseline (the label of the most alike training image): "
         f"{100 * found['accuracy']:.2f} % of {found['images']} held-out images right; "
         f"{counts['missed']}/{counts['defects']} defects missed, "
         f"{counts['false_alarms']}/{counts['good']} false alarms"

@@ -50,7 +50,7 @@ def plot_audit(
 
 
 def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], title: str) -> None:
-    """Pictures `(grey (H, W), caption)` side by side, one column for each line."""
+    """Images `(grey (H, W), caption)` side by side, one column for each line."""
     figure, axes = plt.subplots(
         len(lines[0]),
         len(lines),
@@ -59,8 +59,8 @@ def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], t
         squeeze=False,
     )
     for column, line in zip(axes.T, lines, strict=True):
-        for axis, (picture, caption) in zip(column, line, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        for axis, (image, caption) in zip(column, line, strict=True):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
             axis.set_title(caption, fontsize=9)
             axis.set_axis_off()
     figure.suptitle(title)

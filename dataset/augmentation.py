@@ -1,7 +1,8 @@
-"""Augmentation of training batches: many pictures of a part from one, on the device, B at a time.
+"""Augmentation of training batches: many images of a part from one, on the device, B at a time.
 
-A batch is first `moved`, then, with a recipe that draws defects, drawn on (drawn_defects.py), then
-`relit`: so that a drawn defect is as sharp, and lit as much, as the part that it is drawn on.
+Geometric augmentation comes first, then, with a recipe that has them, synthetic defects
+(synthetic_defects.py), then photometric augmentation: so that a synthetic defect is as sharp, and
+lit as much, as the part that it is on.
 """
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, pad
 
 
-def moved(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Move (B, 1, S, S), each image in its own way.
+def geometric_augmentation(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Move images (B, 1, S, S), each in its own way.
 
     'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
     invent none; 'full' rotates by any angle, mirrors, shifts and zooms; 'strong' stretches, too.
@@ -22,21 +23,21 @@ def moved(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     return _stretched(images, generator) if kind == "strong" else images
 
 
-def relit(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Change the light of (B, 1, S, S) in 0..1, each image's in its own way.
+def photometric_augmentation(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Change the light of images (B, 1, S, S) in 0..1, each in its own way.
 
     'full' changes gamma, contrast and brightness, and adds noise; 'strong' more of it, besides
-    moving highlights, shadows over a part of the picture, and blur. The others change nothing.
+    moving highlights, shadows over a part of the image, and blur. The others change nothing.
     """
     if kind == "full":
-        return _relit(images, generator)
-    return _relit_strongly(images, generator) if kind == "strong" else images
+        return _photometric(images, generator)
+    return _strongly_photometric(images, generator) if kind == "strong" else images
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """Numbers (n, 1, 1, 1), one an image."""
-    drawn = torch.rand(n, 1, 1, 1, generator=generator, device=generator.device)
-    return low + (high - low) * drawn
+    unit = torch.rand(n, 1, 1, 1, generator=generator, device=generator.device)
+    return low + (high - low) * unit
 
 
 def coordinates(side_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -52,7 +53,7 @@ def smooth_noise(n: int, cells: int, side_px: int, generator: torch.Generator) -
     return interpolate(coarse, size=side_px, mode="bicubic", align_corners=False)
 
 
-# --- where the part lies -------------------------------------------------------------------------
+# --- where the part lies ------------------------------------------------------------------------
 
 
 def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -72,7 +73,7 @@ def _rotated(images: Tensor, generator: torch.Generator) -> Tensor:
     shift_x, shift_y = (uniform(n, -0.1, 0.1, generator).flatten() for _ in range(2))
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     theta = torch.stack([mirror * cos, -sin, shift_x, mirror * sin, cos, shift_y], dim=1)
-    return _seen_through(images, theta.view(n, 2, 3))
+    return _warped(images, theta.view(n, 2, 3))
 
 
 def _stretched(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -87,9 +88,7 @@ def _stretched(images: Tensor, generator: torch.Generator) -> Tensor:
     mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
     axes = torch.diag_embed(torch.stack([stretch / zoom * mirror, 1 / (stretch * zoom)], dim=1))
     shift = uniform(2 * n, -0.1, 0.1, generator).view(n, 2, 1)  # of the half side
-    return _seen_through(
-        images, torch.cat([_rotation(turn) @ axes @ _rotation(direction), shift], dim=2)
-    )
+    return _warped(images, torch.cat([_rotation(turn) @ axes @ _rotation(direction), shift], dim=2))
 
 
 def _rotation(angle: Tensor) -> Tensor:
@@ -98,17 +97,17 @@ def _rotation(angle: Tensor) -> Tensor:
     return torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
 
 
-def _seen_through(images: Tensor, theta: Tensor) -> Tensor:
+def _warped(images: Tensor, theta: Tensor) -> Tensor:
     """Where theta (B, 2, 3) takes a pixel's coordinates, there its grey is read."""
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     # 'border' goes on with the background; zeros would be black corners that tell the angle
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-# --- light ---------------------------------------------------------------------------------------
+# --- light --------------------------------------------------------------------------------------
 
 
-def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
+def _photometric(images: Tensor, generator: torch.Generator) -> Tensor:
     """Gamma 0.7 to 1.4, contrast and brightness +-20 %, and sensor noise of up to 2 %."""
     n = len(images)
     mean = images.mean(dim=(2, 3), keepdim=True)
@@ -117,10 +116,10 @@ def _relit(images: Tensor, generator: torch.Generator) -> Tensor:
         for low, high in ((0.7, 1.4), (0.8, 1.2), (0.8, 1.2), (0, 0.02))
     )
     images = ((images - mean) * contrast + mean).clamp(0, 1) ** gamma * brightness
-    return _grainy(images, noise, generator).clamp(0, 1)
+    return _noisy(images, noise, generator).clamp(0, 1)
 
 
-def _relit_strongly(images: Tensor, generator: torch.Generator) -> Tensor:
+def _strongly_photometric(images: Tensor, generator: torch.Generator) -> Tensor:
     """Another lamp, another exposure (gamma and brightness by up to 1.6), sometimes blur or noise.
 
     A turned metal ring shows a lamp as bright sectors: one to three of them, anywhere.
@@ -145,9 +144,9 @@ def _relit_strongly(images: Tensor, generator: torch.Generator) -> Tensor:
 
     blurred = avg_pool2d(pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     images = torch.lerp(images, blurred, draw(-0.8, 0.8).clamp(min=0))
-    return _grainy(images, draw(-0.01, 0.025).clamp(min=0), generator).clamp(0, 1)
+    return _noisy(images, draw(-0.01, 0.025).clamp(min=0), generator).clamp(0, 1)
 
 
-def _grainy(images: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
+def _noisy(images: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
     grain = torch.randn(images.shape, generator=generator, device=images.device)
     return images + deviation * grain

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.labels import is_defect
-from dataset.augmentation import moved, relit
+from dataset.augmentation import geometric_augmentation, photometric_augmentation
 from dataset.listing import ImageRow
-from dataset.synthetic_defects import with_defects
+from dataset.synthetic_defects import with_synthetic_defects
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
 
 
-# --- the store -----------------------------------------------------------------------------------
+# --- the store ----------------------------------------------------------------------------------
 
 
-# --- batches -------------------------------------------------------------------------------------
+# --- batches ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Batches:
     sampler: str = "image"
     epoch_size: int | None = None  # images in an epoch; None: all of them
     castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
-    is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and drawn defects
-    drawn_defects: float | None = None  # on which share of the good images
+    is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and synthetic defects
+    synthetic_defects: float | None = None  # on which share of the good images
     seed: int = 0
     rank: int = 0
     world_size: int = 1
@@ -59,7 +59,7 @@ class Batches:
     def epoch(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images (B, 1, S, S) float32 in 0..1, targets (B,))` from `first_step` on.
 
-        With drawn defects, images are (B, 2, S, S): the second channel marks their pixels.
+        With synthetic defects, images are (B, 2, S, S): the second channel marks their pixels.
 
         A process without a share of a batch gets the batch's first image: it has to take part in
         the exchange of gradients.
@@ -73,20 +73,20 @@ class Batches:
                 part = slice(step * self.batch_size, step * self.batch_size + 1)
             # (B, S, S) bytes travel, not floats: a quarter of the traffic
             images = unit_range(self.pixels[order[part]].to(self.device))
-            if self.augment != "none" or self.drawn_defects is not None:
+            if self.augment != "none" or self.synthetic_defects is not None:
                 generator = seeded(self.seed, epoch, step + 1, self.rank, device=self.device)
                 images = self.changed(images, order_there[part], generator)
             yield images, self.targets[order_there[part]]
 
     def changed(self, images: Tensor, which: Tensor, generator: torch.Generator) -> Tensor:
-        """Images (B, 1, S, S), the `which` (B,) of the split, augmented and drawn on."""
-        images = moved(images, self.augment, generator)
-        if self.drawn_defects is None:
-            return relit(images, self.augment, generator)
+        """Images (B, 1, S, S), the `which` (B,) of the split, augmented, with defects."""
+        images = geometric_augmentation(images, self.augment, generator)
+        if self.synthetic_defects is None:
+            return photometric_augmentation(images, self.augment, generator)
         wanted = torch.rand(len(which), generator=generator, device=self.device)
-        chosen = (wanted < self.drawn_defects) & ~self.is_defect[which]
-        images, marks = with_defects(images, chosen, generator)
-        return torch.cat([relit(images, self.augment, generator), marks], dim=1)
+        chosen = (wanted < self.synthetic_defects) & ~self.is_defect[which]
+        images, marks = with_synthetic_defects(images, chosen, generator)
+        return torch.cat([photometric_augmentation(images, self.augment, generator), marks], dim=1)
 
     def share(self, step: int) -> slice:
         """Where in an epoch's order this process's share of a batch lies; it may be empty."""

@@ -168,10 +168,10 @@ def _decoded(root: Path, rows: Sequence[ImageRow]) -> Iterator[np.ndarray]:
 
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        pictures = in_threads(decode, batch)
-        problems = zip(batch, pictures, strict=True)
+        images = in_threads(decode, batch)
+        problems = zip(batch, images, strict=True)
         refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)
-        yield np.stack(pictures)
+        yield np.stack(images)
 
 
 def _key(rows: Sequence[ImageRow]) -> str:

@@ -160,7 +160,7 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
     skin = avg_pool2d(skin * window, (2, 1))[:, 0]  # two radii in one
     spectrum = torch.fft.rfft(skin)[..., :HARMONICS].mT.contiguous()
     spectrum[:, :LOWEST_HARMONIC] = 0
-    # A picture without any skin, all black say, is like none; NaN would spoil all others.
+    # An image without any skin, all black say, is like none; NaN would spoil all others.
     norm = torch.linalg.vector_norm(spectrum, dim=(1, 2), keepdim=True)
     return spectrum / norm.clamp_min(1e-12)
 

@@ -1,8 +1,8 @@
-"""Defects drawn onto photographs of good castings, in training: holes, dents, scratches, burrs.
+"""Synthetic defects on photographs of good castings, in training: holes, dents, scratches, burrs.
 
 Good castings with defects on them leave a network nothing but the defects to tell the classes
 apart: part, light and background are the same. After CutPaste (Li et al., 2021), with shapes that
-resemble casting defects. They are drawn on whole batches, on their device.
+resemble casting defects. They are made for whole batches, on their device.
 """
 
 import math
@@ -16,10 +16,10 @@ from dataset.augmentation import coordinates, smooth_noise, uniform
 AT_MOST = 3  # defects on one part
 VISIBLE = 0.06  # change in grey from which a pixel counts as part of a defect
 LEAST_PIXELS = 3
-RAGGED = 32  # bumps of an outline along a side of the picture
+RAGGED = 32  # bumps of an outline along a side of the image
 
 
-def with_defects(images: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple:
+def with_synthetic_defects(images: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple:
     """Draw one to three defects on each of the chosen images.
 
     Args:
@@ -76,7 +76,7 @@ def _shape(n: int, side: int, generator: torch.Generator) -> Tensor:
     """Depth maps (n, 1, S, S) in 0..1 of spots of any direction and length with ragged edges.
 
     Three in four lie on the ring or in the hub, one at the rim and along it. Lengths are in half
-    sides of the picture: radii from 0.018 to 0.08, which is 3 to 12 px of 300.
+    sides of the image: radii from 0.018 to 0.08, which is 3 to 12 px of 300.
     """
 
     def draw(low: float, high: float) -> Tensor:

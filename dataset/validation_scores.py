@@ -1,4 +1,4 @@
-"""The verdicts on a checkpoint's validation images, beside it: best_validation.csv.
+"""The predictions on a checkpoint's validation images, beside it: best_validation.csv.
 
 From them a threshold can be chosen without looking at test images.
 """
@@ -49,7 +49,7 @@ def read_validation(checkpoint: Path) -> tuple[np.ndarray, list[str], np.ndarray
     except FileNotFoundError:
         raise UserError(f"no {path}; train.py writes it beside its checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no file of validation verdicts: {error!r}") from error
+        raise UserError(f"{path} is no file of validation predictions: {error!r}") from error
     if models != {sha256_of_file(checkpoint)[:12]}:
         raise UserError(f"{path} belongs to another model than {checkpoint}")
     return np.array([is_defect(label) for label in labels], bool), castings, prob_defect

@@ -88,17 +88,17 @@ def plot_score_histogram(
 def plot_parts(
     path: Path, parts: Sequence[tuple[np.ndarray, str, bool]], title: str, columns: int = 4
 ) -> None:
-    """Pictures of parts `(grey (H, W), caption, right?)`, framed green when right, red when not."""
+    """Images of parts `(grey (H, W), caption, right?)`, framed green when right, red when not."""
     lines = max(1, -(-len(parts) // columns))
     figure, axes = plt.subplots(
         lines, columns, figsize=(2.6 * columns, 3.1 * lines + 0.5), layout="constrained"
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, (picture, caption, right) in zip(axes.flat, parts, strict=False):
+    for axis, (image, caption, right) in zip(axes.flat, parts, strict=False):
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set_title(caption, fontsize=9)
         for spine in axis.spines.values():
             spine.set(color=RIGHT_COLOUR if right else WRONG_COLOUR, linewidth=4)

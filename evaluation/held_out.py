@@ -92,7 +92,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts (C, C): rows true, columns predicted, in the order of the class names."""
+        """Counts (C, C): rows true, columns evaluation, in the order of the class names."""
         from sklearn.metrics import confusion_matrix
 
         labels = [row.label for row in self.rows]
@@ -199,7 +199,7 @@ def _refuse_mixture(models: Sequence[Model]) -> None:
             raise UserError(f"{model.path} {what}; run train.py with --fold all again")
 
 
-# --- predicting ----------------------------------------------------------------------------------
+# --- predicting ---------------------------------------------------------------------------------
 
 
 def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -> Evaluation:
@@ -213,10 +213,10 @@ def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -
         raise UserError(
             f"{model.path} holds no image out as '{split}': it was trained on all castings but the "
             "validation ones; use --split val or --external FOLDER (the card tells what its "
-            "recipe reaches on castings never seen)"
+            "recipe reaches on unseen castings)"
         )
     rows = model.rows
-    if not cache:  # decode no more than is judged
+    if not cache:  # decode no more than is predicted
         rows, chosen = [rows[i] for i in chosen], list(range(len(chosen)))
     return predict_rows(model, split, root, rows, chosen, cache=cache)
 
@@ -296,13 +296,13 @@ def predict_rows(
     return Evaluation(name, root, images, checkpoint.class_names)
 
 
-def leak_line(judged: Evaluation) -> str:
+def leak_line(evaluation: Evaluation) -> str:
     """How many of the images show a casting that the model was trained on."""
-    if not judged.castings_known:
+    if not evaluation.castings_known:
         return "leak     unknown: the castings of these images are not known"
-    seen = sum(judged.seen)
-    share = f"{100 * seen / len(judged.seen):.1f} %"
+    seen = sum(evaluation.seen)
+    share = f"{100 * seen / len(evaluation.seen):.1f} %"
     return (
-        f"leak     {seen} of {count_of(len(judged.seen), 'image')} ({share}) show a casting "
+        f"leak     {seen} of {count_of(len(evaluation.seen), 'image')} ({share}) show a casting "
         "that is also in training"
     )

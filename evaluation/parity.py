@@ -31,7 +31,7 @@ NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
 BATCH_SIZES = (32, 3, 1)  # all images in the first, the first 32 also in the others
 
 
-# --- the images ----------------------------------------------------------------------------------
+# --- the images ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def rendered_images(checkpoint: Checkpoint) -> Images:
         return Images(store[known], store[unseen], labels, "synthetic")
 
 
-# --- the gate ------------------------------------------------------------------------------------
+# --- the gate -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,13 @@ class Parity:
 def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Parity:
     """Both engines on the gate's images; an image counts that any batch size decides otherwise."""
     names, defect = checkpoint.class_names, images.is_defect
-    pictures = torch.from_numpy(images.validation)
-    plain = torch_network(checkpoint, torch.device("cpu"))(pictures)
+    photos = torch.from_numpy(images.validation)
+    plain = torch_network(checkpoint, torch.device("cpu"))(photos)
     probabilities = class_probabilities(plain, names, checkpoint.temperature)
     rejected = defect_probability(probabilities, names).double().numpy() >= checkpoint.threshold
     differences, other = [], np.zeros(len(defect), bool)
     for size in BATCH_SIZES:
-        some = pictures if size == BATCH_SIZES[0] else pictures[: BATCH_SIZES[0]]
+        some = photos if size == BATCH_SIZES[0] else photos[: BATCH_SIZES[0]]
         for start in range(0, len(some), size):
             batch = slice(start, min(start + size, len(some)))
             logits, prob = exported.session.run([LOGITS, PROBABILITY], {INPUT: some[batch].numpy()})
@@ -171,7 +171,7 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
     )
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------
 
 
 def gated(content: bytes, checkpoint: Checkpoint, images: Images, precision: str) -> Parity:

@@ -1,6 +1,6 @@
-"""Changes to a held-out picture that should not, or should, matter to a verdict on it.
+"""Changes to a held-out image that should not, or should, matter to a prediction on it.
 
-Each takes a picture uint8 (H, W), those of place also the hub's ellipse in its pixels.
+Each takes an image uint8 (H, W), those of place also the hub's ellipse in its pixels.
 """
 
 from collections.abc import Callable
@@ -21,36 +21,36 @@ BLUR_PX = 6.0  # standard deviation, at 300 px
 BACKGROUND_GREY = 160  # about that of the real set's ground
 
 
-def brightness(picture: np.ndarray, factor: float) -> np.ndarray:
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
     """All grey levels times the factor, clipped at white."""
-    return _clipped(np.arange(256) * factor)[picture]
+    return _clipped(np.arange(256) * factor)[image]
 
 
-def contrast(picture: np.ndarray, factor: float) -> np.ndarray:
-    """All distances from the picture's mean grey times the factor, clipped."""
-    mean = picture.mean()
-    return _clipped(mean + factor * (np.arange(256) - mean))[picture]
+def contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    """All distances from the image's mean grey times the factor, clipped."""
+    mean = image.mean()
+    return _clipped(mean + factor * (np.arange(256) - mean))[image]
 
 
-def equalised(picture: np.ndarray) -> np.ndarray:
+def equalised(image: np.ndarray) -> np.ndarray:
     """All grey levels equally frequent."""
-    return np.asarray(ImageOps.equalize(Image.fromarray(picture)))
+    return np.asarray(ImageOps.equalize(Image.fromarray(image)))
 
 
-def ring_blurred(picture: np.ndarray, hub: np.ndarray) -> np.ndarray:
+def ring_blurred(image: np.ndarray, hub: np.ndarray) -> np.ndarray:
     """The ring, from the hub's edge to behind the part's, blurred; hub and background as they are.
 
     Pores, scratches and burrs vanish, light and shape stay.
     """
-    distance = hub_distance(picture.shape, hub)
-    sigma_px = BLUR_PX * picture.size**0.5 / SIZE_PX
-    blurred = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(sigma_px)))
+    distance = hub_distance(image.shape, hub)
+    sigma_px = BLUR_PX * image.size**0.5 / SIZE_PX
+    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma_px)))
     depth = np.minimum(distance - HUB_EDGE, PART_EDGE - distance)
     weight = np.clip(depth / SOFT, 0, 1)
-    return _clipped(picture + weight * (blurred.astype(np.float32) - picture))
+    return _clipped(image + weight * (blurred.astype(np.float32) - image))
 
 
-def ring_gone(picture: np.ndarray, hub: np.ndarray) -> np.ndarray:
+def ring_gone(image: np.ndarray, hub: np.ndarray) -> np.ndarray:
     """The whole part, ring and hub, painted over with its own mean grey: background only.
 
     Not quite only: the mean still tells how bright the part was, relative to the background too.
@@ -58,14 +58,14 @@ def ring_gone(picture: np.ndarray, hub: np.ndarray) -> np.ndarray:
     other hand large dark defects lower the mean a little. 'background replaced' and the brightness
     probes help to tell these apart.
     """
-    inside = hub_distance(picture.shape, hub) <= PART_EDGE
-    return np.where(inside, np.uint8(round(float(picture[inside].mean()))), picture)
+    inside = hub_distance(image.shape, hub) <= PART_EDGE
+    return np.where(inside, np.uint8(round(float(image[inside].mean()))), image)
 
 
-def background_replaced(picture: np.ndarray, hub: np.ndarray) -> np.ndarray:
+def background_replaced(image: np.ndarray, hub: np.ndarray) -> np.ndarray:
     """All that `ring_gone` leaves, and nothing else, painted over with one grey for all images."""
-    inside = hub_distance(picture.shape, hub) <= PART_EDGE
-    return np.where(inside, picture, np.uint8(BACKGROUND_GREY))
+    inside = hub_distance(image.shape, hub) <= PART_EDGE
+    return np.where(inside, image, np.uint8(BACKGROUND_GREY))
 
 
 def _clipped(grey: np.ndarray) -> np.ndarray:
@@ -86,16 +86,16 @@ OF_PLACE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 PROBES = (UNMODIFIED, *OF_LIGHT, *OF_PLACE)
 
 
-def hub_of(picture: np.ndarray) -> np.ndarray | None:
-    """The hub's ellipse as `castings.find_hubs` gives it, (3, 2), in pixels of this picture.
+def hub_of(image: np.ndarray) -> np.ndarray | None:
+    """The hub's ellipse as `recognition.find_hubs` gives it, (3, 2), in pixels of this image.
 
     None without a hub. Row 0 is the centre (x, y), rows 1 and 2 map the unit circle to the edge:
     edge = centre + unit vector @ rows.
     """
-    hub = find_hubs(np.array(resized(Image.fromarray(picture), SIZE_PX))[None])[0]
+    hub = find_hubs(np.array(resized(Image.fromarray(image), SIZE_PX))[None])[0]
     if hub is None:
         return None
-    scale = np.array(picture.shape[::-1]) / SIZE_PX
+    scale = np.array(image.shape[::-1]) / SIZE_PX
     return np.vstack([(hub[:1] + 0.5) * scale - 0.5, hub[1:] * scale])
 
 
@@ -107,10 +107,10 @@ def hub_distance(shape: tuple[int, ...], hub: np.ndarray) -> np.ndarray:
     return np.hypot(a * x + c * y, b * x + d * y)
 
 
-def versions(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """The picture as it is and under every probe; without a hub those of place are missing."""
-    changed = {UNMODIFIED: picture} | {name: do(picture) for name, do in OF_LIGHT.items()}
-    hub = hub_of(picture)
+def versions(image: np.ndarray) -> dict[str, np.ndarray]:
+    """The image as it is and under every perturbation; without a hub those of place are missing."""
+    changed = {UNMODIFIED: image} | {name: do(image) for name, do in OF_LIGHT.items()}
+    hub = hub_of(image)
     if hub is not None:
-        changed |= {name: do(picture, hub) for name, do in OF_PLACE.items()}
+        changed |= {name: do(image, hub) for name, do in OF_PLACE.items()}
     return changed

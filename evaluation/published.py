@@ -12,7 +12,7 @@ HEADER = """| held-out images | model | missed defects | false alarms | right | 
 """
 
 
-# --- the table -----------------------------------------------------------------------------------
+# --- the table ----------------------------------------------------------------------------------
 
 
 def results_table(results: dict) -> str:
@@ -113,7 +113,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}" if min(value, 1 - value) < 0.02 else f"{100 * value:.1f}"
 
 
-# --- the headline --------------------------------------------------------------------------------
+# --- the headline -------------------------------------------------------------------------------
 
 
 def headline_text(results: dict) -> str:
@@ -149,7 +149,7 @@ def folds_of(recipe: str, results: dict) -> dict:
     return runs[-1]
 
 
-# --- the leak ------------------------------------------------------------------------------------
+# --- the leak -----------------------------------------------------------------------------------
 
 
 def leak_text(results: dict) -> str:
@@ -169,7 +169,7 @@ def leak_text(results: dict) -> str:
         f"learned, gets {lookup['images'] - errors(lookup)} of {lookup['images']} right: "
         f"{100 * lookup['accuracy']:.2f} %.\n"
         f"So {right}/{reference['images']} on this split says how well a model remembers castings, "
-        "not how well it judges one that it has never seen.\n"
+        "not how well it tells defective from good ones among castings that it has never seen.\n"
     )
 
 
@@ -177,7 +177,7 @@ def errors(figures: dict) -> int:
     return figures["counts"]["missed"] + figures["counts"]["false_alarms"]
 
 
-# --- speed ---------------------------------------------------------------------------------------
+# --- speed --------------------------------------------------------------------------------------
 
 
 def speed_table(results: dict) -> str:
@@ -282,7 +282,7 @@ def service_text(results: dict) -> str:
         f"{paced['p95_ms']:.0f} ms;\n"
         f"saturated {full['images_per_s']:.0f} images/s, "
         f"{full['ratio_vs_predict']:.2f} times predict.py's own {full['predict_images_per_s']:.0f} "
-        f"in turns with it, while the load took {full['generator_cpu_share']:.1%} of the cores; "
+        f"interleaved with it, while the load took {full['generator_cpu_share']:.1%} of the cores; "
         f"memory {megabytes[0]:,} MB at first,\n{max(megabytes):,} MB at most over "
         f"{memory['requests'][-1]:,} requests; {speed['other_decisions']} of {speed['parts']} "
         f"parts decided otherwise than by predict.py, probabilities within "
@@ -290,4 +290,4 @@ def service_text(results: dict) -> str:
     )
 
 
-# --- publishing ----------------------------------------------------------------------------------
+# --- publishing ---------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def halved(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def validated(path: Path, root: Path) -> Evaluation:
-    """Verdicts on the validation images of a checkpoint's own split."""
+    """Predictions on the validation images of a checkpoint's own split."""
     return predict_split(load_models(path, root, None)[0], root, "val")
 
 

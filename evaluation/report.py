@@ -20,22 +20,22 @@ BASES = {"rates": "images", "within_castings": "images within castings", "per_ca
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
 
 
-# --- the figures ---------------------------------------------------------------------------------
+# --- the figures --------------------------------------------------------------------------------
 
 
-def summary(judged: Evaluation) -> dict:
+def summary(evaluation: Evaluation) -> dict:
     """All figures of one tier."""
-    parts = judged.parts
-    before, after = calibration_inputs(judged)
-    right_class = int(np.trace(judged.confusion))
-    castings = [row.casting for row in judged.rows]
+    parts = evaluation.parts
+    before, after = calibration_inputs(evaluation)
+    right_class = int(np.trace(evaluation.confusion))
+    castings = [row.casting for row in evaluation.rows]
     return {
         **metrics.summarise(parts),
-        "castings_known": judged.castings_known,
-        "show_castings_in_training": sum(judged.seen) if judged.castings_known else None,
+        "castings_known": evaluation.castings_known,
+        "show_castings_in_training": sum(evaluation.seen) if evaluation.castings_known else None,
         "thresholds": sorted(set(parts.threshold.tolist())),
         "class_accuracy": {"count": right_class, "of": len(castings)},
-        "confusion_matrix": judged.confusion.tolist(),
+        "confusion_matrix": evaluation.confusion.tolist(),
         "calibration": {
             "before": calibration_errors(parts.is_defect, before),
             "after": calibration_errors(parts.is_defect, after),
@@ -43,12 +43,12 @@ def summary(judged: Evaluation) -> dict:
     }
 
 
-def calibration_inputs(judged: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+def calibration_inputs(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     """P(defect) of the images (N,) at temperature 1 and as it is."""
-    probabilities = np.array([p.probabilities for p in judged.predictions])
-    raw = uncalibrated(probabilities, np.array([image.temperature for image in judged.images]))
-    defect = [is_defect(name) for name in judged.class_names]
-    return raw[:, defect].sum(axis=1), judged.parts.prob_defect
+    probabilities = np.array([p.probabilities for p in evaluation.predictions])
+    raw = uncalibrated(probabilities, np.array([image.temperature for image in evaluation.images]))
+    defect = [is_defect(name) for name in evaluation.class_names]
+    return raw[:, defect].sum(axis=1), evaluation.parts.prob_defect
 
 
 def metrics_report(
@@ -90,7 +90,7 @@ def review_band(parts: metrics.Parts, low: float, high: float) -> dict:
     }
 
 
-# --- the tables ----------------------------------------------------------------------------------
+# --- the tables ---------------------------------------------------------------------------------
 
 
 def tier_table(result: dict) -> str:
@@ -159,20 +159,20 @@ def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
     write_csv(path, [*columns, "predicted_class", *names], lines)
 
 
-def write_classification_report(path: Path, judged: Evaluation, title: str) -> None:
+def write_classification_report(path: Path, evaluation: Evaluation, title: str) -> None:
     from sklearn.metrics import classification_report
 
     text = classification_report(
-        [row.label for row in judged.rows],
-        [p.predicted_class for p in judged.predictions],
-        labels=judged.class_names,
+        [row.label for row in evaluation.rows],
+        [p.predicted_class for p in evaluation.predictions],
+        labels=evaluation.class_names,
         digits=4,
         zero_division=0,
     )
     write_atomic(path, f"{title}\n\n{text}")
 
 
-# --- the pictures --------------------------------------------------------------------------------
+# --- the figures --------------------------------------------------------------------------------
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------

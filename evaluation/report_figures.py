@@ -22,27 +22,29 @@ from inspection.options import BATCH_SIZE
 from metrics.calibration import calibration_errors, reliability
 
 
-def most_telling(judged: Evaluation, count: int = 12) -> list[int]:
+def most_telling(evaluation: Evaluation, count: int = 12) -> list[int]:
     """Indices of the parts worth a look: errors first, then those nearest to the threshold."""
-    parts = judged.parts
-    labels = np.array([row.label for row in judged.rows])
-    predicted = np.array([p.predicted_class for p in judged.predictions])
+    parts = evaluation.parts
+    labels = np.array([row.label for row in evaluation.rows])
+    found = np.array([p.predicted_class for p in evaluation.predictions])
     doubt = np.abs(parts.prob_defect - parts.threshold)
-    return np.lexsort((doubt, labels == predicted))[:count].tolist()
+    return np.lexsort((doubt, labels == found))[:count].tolist()
 
 
-def draw_figures(judged: Evaluation, out: Path, title: str) -> None:
+def draw_figures(evaluation: Evaluation, out: Path, title: str) -> None:
     """All figures of one tier."""
-    parts = judged.parts
+    parts = evaluation.parts
     scores = (parts.is_defect, parts.prob_defect)
     thresholds = parts.threshold.tolist()
     typical = float(np.median(parts.threshold))
-    plots.plot_confusion(out / "confusion_matrix.png", judged.confusion, judged.class_names, title)
+    plots.plot_confusion(
+        out / "confusion_matrix.png", evaluation.confusion, evaluation.class_names, title
+    )
     plots.plot_roc_pr(out / "roc_pr.png", *scores, typical, title)
     plots.plot_score_histogram(out / "score_histogram.png", *scores, typical, title)
     plots.plot_threshold(out / "threshold.png", *scores, thresholds, title)
     curves = []
-    for name, prob in zip(("before", "after"), calibration_inputs(judged), strict=True):
+    for name, prob in zip(("before", "after"), calibration_inputs(evaluation), strict=True):
         errors = calibration_errors(parts.is_defect, prob)
         label = f"{name} calibration: " + ", ".join(
             f"{key} {errors[key]:.3f}" for key in ("brier", "nll", "ece")
@@ -51,19 +53,19 @@ def draw_figures(judged: Evaluation, out: Path, title: str) -> None:
     plots.plot_reliability(
         out / "reliability.png", curves, f"{title}\n{errors['bins']} bins of equal width"
     )
-    draw_parts(judged, out / "predictions.png", title)
+    draw_parts(evaluation, out / "predictions.png", title)
 
 
-def draw_parts(judged: Evaluation, path: Path, title: str) -> None:
-    """The parts worth a look, as pictures."""
+def draw_parts(evaluation: Evaluation, path: Path, title: str) -> None:
+    """The parts worth a look, as images."""
     parts = []
-    for index in most_telling(judged):
-        row, prediction = judged.images[index].row, judged.images[index].prediction
-        picture = np.asarray(read_grey_image(judged.root / row.path))
+    for index in most_telling(evaluation):
+        row, prediction = evaluation.images[index].row, evaluation.images[index].prediction
+        image = np.asarray(read_grey_image(evaluation.root / row.path))
         right = prediction.predicted_class == row.label
-        judged_as = "" if right else f", judged {prediction.predicted_class}"
-        caption = f"{row.label}{judged_as}\np(defect) = {prediction.prob_defect:.3f}"
-        parts.append((picture, caption, right))
+        predicted_as = "" if right else f", predicted {prediction.predicted_class}"
+        caption = f"{row.label}{predicted_as}\np(defect) = {prediction.prob_defect:.3f}"
+        parts.append((image, caption, right))
     plots.plot_parts(path, parts, f"{title}\nerrors, then the least certain")
 
 
@@ -86,18 +88,18 @@ def draw_errors(
 
 
 def error_tiles(
-    judged: Evaluation, models: Sequence[Model], wrong: Sequence[int]
+    evaluation: Evaluation, models: Sequence[Model], wrong: Sequence[int]
 ) -> Iterator[tuple[Image.Image, str, bool]]:
-    """Overlays of the parts with these indices, each explained by the model that judged it."""
+    """Overlays of the parts with these indices, each explained by the model that predicted it."""
     for model in models:
         fold = model.checkpoint.fold or 0
-        own = [index for index in wrong if judged.images[index].fold == fold]
+        own = [index for index in wrong if evaluation.images[index].fold == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
         for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
-            rows = [judged.images[index].row for index in own[start : start + BATCH_SIZE]]
-            pictures = [read_grey_image(judged.root / row.path) for row in rows]
-            found = explain_images(model.predictor, explainer, pictures)
+            rows = [evaluation.images[index].row for index in own[start : start + BATCH_SIZE]]
+            images = [read_grey_image(evaluation.root / row.path) for row in rows]
+            found = explain_images(model.predictor, explainer, images)
             for row, one in zip(rows, found, strict=True):
                 kind = "missed" if is_defect(row.label) else "false alarm"
-                verdict = f"{judged.name}: {kind}, {one.prediction.prob_defect:.3f}"
-                yield one.overlay(TILE_PX), f"{Path(row.path).stem}\n{verdict}", False
+                text = f"{evaluation.name}: {kind}, {one.prediction.prob_defect:.3f}"
+                yield one.overlay(TILE_PX), f"{Path(row.path).stem}\n{text}", False

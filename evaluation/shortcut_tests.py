@@ -32,19 +32,19 @@ from metrics.decisions import INTERVALS, CastingTable, Parts
 
 FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
 
-Predict = Callable[[list[np.ndarray]], np.ndarray]  # resized pictures to P(defect) (N,)
+Predict = Callable[[list[np.ndarray]], np.ndarray]  # resized images to P(defect) (N,)
 
 
-# --- judging -------------------------------------------------------------------------------------
+# --- predicting ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Perturbed:
-    """Held-out images (N,) and their verdicts under each probe."""
+    """Held-out images (N,) and their predictions under each perturbation."""
 
     rows: list[ImageRow]
     seen: list[bool]  # whether the model was trained on other images of the casting
-    folds: list[int]  # which model judged the image
+    folds: list[int]  # which model predicted the image
     thresholds: list[float]  # of that model
     prob_defect: dict[str, np.ndarray]  # (N,) for each of PROBES, NaN where it was skipped
 
@@ -53,7 +53,7 @@ class Perturbed:
         return all(row.casting for row in self.rows)
 
     def parts(self, name: str) -> Parts:
-        """The verdicts under one probe as arrays, images that it skipped included."""
+        """The predictions under one perturbation as arrays, images that it skipped included."""
         return Parts(
             is_defect=np.array([is_defect(row.label) for row in self.rows]),
             prob_defect=self.prob_defect[name],
@@ -66,9 +66,9 @@ class Perturbed:
 def perturbed_predictions(
     predict: Predict, root: Path, rows: Sequence[ImageRow], size_px: int, description: str = ""
 ) -> dict[str, np.ndarray]:
-    """P(defect) (N,) of each row under each probe, NaN where skipped; every file is read once.
+    """P(defect) (N,) of each row under each perturbation, NaN where skipped; a file is read once.
 
-    Pictures are changed at their own size, then resized to `size_px` for the predict.
+    Images are changed at their own size, then resized to `size_px` for the model.
 
     Raises:
         UserError: unreadable images.
@@ -76,10 +76,10 @@ def perturbed_predictions(
 
     def prepare(row: ImageRow) -> dict[str, np.ndarray] | str:
         try:
-            picture = np.asarray(read_grey_image(root / row.path))
+            image = np.asarray(read_grey_image(root / row.path))
         except UnreadableImageError as error:
             return str(error)
-        return {k: resized(Image.fromarray(v), size_px) for k, v in versions(picture).items()}
+        return {k: resized(Image.fromarray(v), size_px) for k, v in versions(image).items()}
 
     prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
     quiet = None if description else True
@@ -90,20 +90,22 @@ def perturbed_predictions(
             problems = zip(batch, prepared, strict=True)
             refuse_unreadable(((r.path, p) for r, p in problems if isinstance(p, str)), root)
             keys = [(name, start + i) for i, each in enumerate(prepared) for name in each]
-            judged = predict([picture for each in prepared for picture in each.values()])
-            for (name, index), value in zip(keys, judged, strict=True):
+            predicted = predict([image for each in prepared for image in each.values()])
+            for (name, index), value in zip(keys, predicted, strict=True):
                 prob_defect[name][index] = value
             bar.update(len(batch))
     return prob_defect
 
 
 def predict_with(predictor: Predictor) -> Predict:
-    """The model as a plain function of pictures."""
+    """The model as a plain function of images."""
 
-    def predict(pictures: list[np.ndarray]) -> np.ndarray:
-        grey = torch.from_numpy(np.stack(pictures))
-        judged = (one for part in grey.split(BATCH_SIZE) for one in predictor.predict_batch(part))
-        return np.array([one.prob_defect for one in judged])
+    def predict(images: list[np.ndarray]) -> np.ndarray:
+        grey = torch.from_numpy(np.stack(images))
+        predicted = (
+            one for part in grey.split(BATCH_SIZE) for one in predictor.predict_batch(part)
+        )
+        return np.array([one.prob_defect for one in predicted])
 
     return predict
 
@@ -111,7 +113,7 @@ def predict_with(predictor: Predictor) -> Predict:
 def held_out_rows(
     models: Sequence[Model], split: str, most: int | None = None
 ) -> list[tuple[Model, list[ImageRow]]]:
-    """What each model is probed on: at most `most` images a class, all models together, at random.
+    """What each model is tested on: at most `most` images a class, all models together, at random.
 
     Raises:
         UserError: there is none.
@@ -129,7 +131,7 @@ def held_out_rows(
 def run_shortcut_tests(
     models: Sequence[Model], root: Path, split: str, most: int | None = None
 ) -> Perturbed:
-    """Probe each model on its own held-out images."""
+    """Test each model on its own held-out images."""
     rows, seen, folds, thresholds, parts = [], [], [], [], []
     for model, own in held_out_rows(models, split, most):
         checkpoint, known = model.checkpoint, model.castings_in_training
@@ -147,11 +149,11 @@ def run_shortcut_tests(
     return Perturbed(rows, seen, folds, thresholds, prob_defect)
 
 
-# --- the report ----------------------------------------------------------------------------------
+# --- the report ---------------------------------------------------------------------------------
 
 
 def figures(result: Perturbed, name: str) -> dict | None:
-    """What one probe did, compared with the unmodified pictures of the images that it did not skip.
+    """What one perturbation did, compared with the same images unmodified; skipped ones left out.
 
     None where it skipped all.
     """
@@ -171,7 +173,7 @@ def figures(result: Perturbed, name: str) -> dict | None:
     }
 
 
-def verdict(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
+def conclusion(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
     """Whether the model takes a shortcut (None: cannot be told), and why, in a sentence.
 
     An AUC tells that the background orders the images, not how much it moves them; so the sentence
@@ -179,16 +181,17 @@ def verdict(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | N
     """
     gone, whole = probes[RING_GONE], probes[UNMODIFIED]
     if gone is None or gone["roc_auc"]["mean"] is None:
-        return None, f"no verdict: no good and defective images with the {RING_GONE}"
+        return None, f"no conclusion: no good and defective images with the {RING_GONE}"
     mean, low, high = (gone["roc_auc"][key] for key in ("mean", "low", "high"))
     what = f"with the {RING_GONE} the AUC is {mean:.2f} ({low:.2f} to {high:.2f})"
     if not result.castings_known:
-        return None, f"no verdict: {what}; it needs images of known castings, all never seen"
+        return None, f"no conclusion: {what}; it needs images of known castings, all unseen"
     if any(result.seen):
         return None, (
-            f"no verdict: {what}, but {sum(result.seen)} of {count_of(len(result.seen), 'image')} "
+            f"no conclusion: {what}, but {sum(result.seen)} of "
+            f"{count_of(len(result.seen), 'image')} "
             "show castings seen in training, so that this may be memory as well as a shortcut; it "
-            "needs castings never seen (--protocol casting)"
+            "needs unseen castings (--protocol casting)"
         )
     ranges = ["{:.3f} to {:.3f}".format(*each["prob_5_to_95"]) for each in (gone, whole)]
     more = f"; P(defect) is then {ranges[0]} (5 % to 95 % of images), unmodified {ranges[1]}"
@@ -197,7 +200,7 @@ def verdict(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | N
     if fewest < FEW_CASTINGS:
         more += f"; weak evidence: one class has only {count_of(fewest, 'casting')}"
     if low > 0.5 or high < 0.5:
-        why = "which excludes 0.5: the model judges by the background"
+        why = "which excludes 0.5: the model decides by the background"
         return True, f"shortcut: {what}, {why}{more}"
     return False, f"no shortcut found: {what}, which includes 0.5{more}"
 
@@ -205,7 +208,7 @@ def verdict(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | N
 def shortcut_report(result: Perturbed, models: Sequence[Model]) -> dict:
     """The content of probes.json."""
     probes = {name: figures(result, name) for name in PROBES}
-    shortcut, text = verdict(result, probes)
+    shortcut, text = conclusion(result, probes)
     checkpoint = models[0].checkpoint
     return {
         "data": checkpoint.data,
@@ -222,7 +225,7 @@ def shortcut_report(result: Perturbed, models: Sequence[Model]) -> dict:
 
 
 def table(probes: dict[str, dict | None]) -> str:
-    """One line a probe."""
+    """One line a perturbation."""
     columns = ("ROC-AUC (95 %)", "missed", "false alarms", "decisions changed", "mean change")
     lines = [f"{'':22}" + "".join(f"{column:<23}" for column in columns)]
     for name, probe in probes.items():
@@ -242,7 +245,7 @@ def table(probes: dict[str, dict | None]) -> str:
 
 
 def write_probes(path: Path, result: Perturbed) -> None:
-    """One line an image and probe; all figures of this script follow from this file."""
+    """One line an image and perturbation; all figures of this script follow from this file."""
     columns = ["path", "casting", "fold", "probe", "prob_defect", "decision"]
     rejected = {name: result.parts(name).rejected for name in PROBES}
     lines = (  # nine digits bring a float32 back exactly, ties and all

@@ -19,7 +19,7 @@ def training_data(args: argparse.Namespace) -> Path | None:
     """Where the model's own images are; None where there are none, which others do without.
 
     Raises:
-        UserError: there are none, but they are to be judged.
+        UserError: there are none, but they are to be predicted.
     """
     try:
         return find_data(args.data, download=False)
@@ -33,7 +33,7 @@ def training_data(args: argparse.Namespace) -> Path | None:
 def predict_tiers(
     args: argparse.Namespace, models: Sequence[Model], root: Path | None
 ) -> list[Evaluation]:
-    """The tiers: held-out images first, then castings never seen and other photographs."""
+    """The tiers: held-out images first, then unseen castings and other photographs."""
     cache, model = not args.no_cache, models[0]
     if args.protocol == "casting":
         return [predict_folds(models, root, cache=cache)]

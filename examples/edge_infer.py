@@ -1,10 +1,10 @@
-"""Judge photographs with an exported model and nothing but onnxruntime, numpy and Pillow.
+"""Inspect photographs with an exported model and nothing but onnxruntime, numpy and Pillow.
 
     pip install onnxruntime numpy pillow
     python edge_infer.py model-int8.onnx part.jpeg ...
 
 Copy this file and the model to the device; docs/deploy.md has the commands for Arm boards. Size
-and threshold come from the model. A picture that cannot be read, or whose grey values are not plain
+and threshold come from the model. An image that cannot be read, or whose grey values are not plain
 8 bits, is an error, never ok, and gives exit code 4; predict.py notices more kinds of damage.
 """
 

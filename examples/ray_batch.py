@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import ray
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.arguments import script_parser  # noqa: E402
-from common.errors import UserError, run_script  # noqa: E402
-from imaging.reading import IMAGE_SUFFIXES  # noqa: E402
+from common.arguments import script_parser
+from common.errors import UserError, run_script
+from imaging.reading import IMAGE_SUFFIXES
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
 
@@ -47,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if Path(args.out).is_dir() and any(Path(args.out).iterdir()):
         raise UserError(f"--out {args.out} holds files; name a new folder")
-    ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
+    ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
     kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
     files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
     model = args.checkpoint and args.checkpoint.resolve()

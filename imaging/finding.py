@@ -55,9 +55,9 @@ def _below(paths: Iterable[Path]) -> Iterator[Path]:
         if len(images) < len(below):
             other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
             count = count_of(len(below) - len(images), "file")
-            print(f"note: not judged in {path}: {count}, {other.name} first", file=sys.stderr)
+            print(f"note: not inspected in {path}: {count}, {other.name} first", file=sys.stderr)
         yield from images
 
 
 def _report(error: OSError) -> None:
-    print(f"warning: not judged: {error.filename}: {error.strerror}", file=sys.stderr)
+    print(f"warning: not inspected: {error.filename}: {error.strerror}", file=sys.stderr)

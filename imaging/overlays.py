@@ -1,4 +1,4 @@
-"""Pictures with heatmaps over them, captions below them, and sheets of many."""
+"""Images with heatmaps over them, captions below them, and sheets of many."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
@@ -24,16 +24,16 @@ def heat_colours(heat: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    picture: Image.Image, heat: np.ndarray, region: np.ndarray | None, strength: float = 0.5
+    image: Image.Image, heat: np.ndarray, region: np.ndarray | None, strength: float = 0.5
 ) -> Image.Image:
-    """A grey picture with a heatmap (S, S) laid over it, and the outline of a region (S, S).
+    """A grey image with a heatmap (S, S) laid over it, and the outline of a region (S, S).
 
-    The map is stretched to the picture, corner to corner; what is cold stays as photographed.
+    The map is stretched to the image, corner to corner; what is cold stays as photographed.
     """
-    size = picture.size
+    size = image.size
     hot = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
     hot = np.clip(hot, 0, 1)[..., None]
-    grey = np.asarray(picture.convert("RGB"), np.float32)
+    grey = np.asarray(image.convert("RGB"), np.float32)
     # The square root shows what is lukewarm, without hiding the metal below
     share = strength * np.sqrt(hot)
     mixed = (1 - share) * grey + share * heat_colours(hot[..., 0])
@@ -43,7 +43,7 @@ def overlay(
 
 
 def outline(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bool (H, W) of a picture of `size` (W, H): a line around a region (S, S), outside it."""
+    """Bool (H, W) of an image of `size` (W, H): a line around a region (S, S), outside it."""
     from scipy import ndimage
 
     mask = Image.fromarray(region.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
@@ -57,19 +57,19 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size_px)
 
 
-def captioned(picture: Image.Image, lines: Sequence[str], right: bool) -> Image.Image:
-    """A picture with lines of text below it, under a bar that is green when right, red when not."""
-    size_px = max(10, picture.width // 24)
+def captioned(image: Image.Image, lines: Sequence[str], right: bool) -> Image.Image:
+    """An image with lines of text below it, under a bar that is green when right, red when not."""
+    size_px = max(10, image.width // 24)
     step = round(1.35 * size_px)
-    canvas = Image.new("RGB", (picture.width, picture.height + step * len(lines) + size_px), PAPER)
-    canvas.paste(picture, (0, 0))
+    canvas = Image.new("RGB", (image.width, image.height + step * len(lines) + size_px), PAPER)
+    canvas.paste(image, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    bar = [0, picture.height, picture.width, picture.height + max(3, size_px // 3)]
+    bar = [0, image.height, image.width, image.height + max(3, size_px // 3)]
     draw.rectangle(bar, fill=GOOD_COLOUR if right else DEFECT_COLOUR)
-    top = picture.height + size_px // 2
+    top = image.height + size_px // 2
     for number, line in enumerate(lines):
         text = "".join(letter if letter.isprintable() else " " for letter in line)
-        text = shortened(draw, text, font(size_px), picture.width - 8)
+        text = shortened(draw, text, font(size_px), image.width - 8)
         draw.text((4, top + number * step), text, INK, font(size_px))
     return canvas
 
@@ -90,7 +90,7 @@ def shortened(
 def contact_sheets(
     tiles: Iterable[tuple[Image.Image, str, bool]], tile_px: int, title: str
 ) -> Iterator[Image.Image]:
-    """Sheets of square tiles `(picture, caption, right?)`, at least one; holds one at a time."""
+    """Sheets of square tiles `(image, caption, right?)`, at least one; holds one at a time."""
     tiles = iter(tiles)
     for number in count(1):
         chosen = list(islice(tiles, COLUMNS * LINES))
@@ -100,7 +100,7 @@ def contact_sheets(
 
 
 def _sheet(tiles: Sequence[tuple[Image.Image, str, bool]], tile_px: int, title: str) -> Image.Image:
-    cells = [captioned(picture, caption.split("\n"), right) for picture, caption, right in tiles]
+    cells = [captioned(image, caption.split("\n"), right) for image, caption, right in tiles]
     head, gap = font(18), 6
     columns = min(COLUMNS, max(len(cells), 3))
     height = max((cell.height for cell in cells), default=0) + gap

@@ -1,4 +1,4 @@
-"""Read one photograph: a complete 8-bit grey picture, or a reason why it must not be judged."""
+"""Read one photograph: a complete 8-bit grey image, or a reason why it must not be inspected."""
 
 import io
 import os
@@ -26,11 +26,11 @@ EIGHT_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)  # of each 16-
 
 
 class UnreadableImageError(ValueError):
-    """A file that must not be judged; the message says why in a few words."""
+    """A file that must not be inspected; the message says why in a few words."""
 
 
 def read_grey_image(path: Path) -> Image.Image:
-    """A file as an 8-bit grey picture (PIL mode 'L'); see `decode_grey`.
+    """A file as an 8-bit grey image (PIL mode 'L'); see `decode_grey`.
 
     Raises:
         UnreadableImageError: with the reason.
@@ -59,8 +59,8 @@ def read_file(path: Path) -> bytes:
 def decode_grey(data: bytes) -> Image.Image:
     """A file's bytes completely decoded to 8-bit grey (PIL mode 'L'), upright by its EXIF tag.
 
-    16-bit pictures are scaled, not clipped. Refused, because a verdict on them would be a guess:
-    damaged files, floating-point pixels, transparency, several pictures in one; and, for memory's
+    16-bit images are scaled, not clipped. Refused, because a decision on them would be a guess:
+    damaged files, floating-point pixels, transparency, several images in one; and, for memory's
     sake, over 64 megapixels or 20,000 pixels long.
 
     Raises:
@@ -93,12 +93,12 @@ def read_resized(path: Path, size_px: int) -> np.ndarray:
 
 
 def resized(image: Image.Image, size_px: int) -> np.ndarray:
-    """A picture of any size and mode as uint8 (S, S)."""
+    """An image of any size and mode as uint8 (S, S)."""
     return np.asarray(to_grey(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
 
 
 def to_grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of a picture in any mode whose grey values are certain.
+    """8-bit grey of an image in any mode whose grey values are certain.
 
     Raises:
         UnreadableImageError: floating-point, 32-bit or transparent pixels.
@@ -137,7 +137,7 @@ def upright_image(image: object) -> Image.Image:
 
 
 def refuse_large(image: Image.Image) -> None:
-    """Raise UnreadableImageError for a picture that would take too much memory."""
+    """Raise UnreadableImageError for an image that would take too much memory."""
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE_PX:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
 
@@ -150,12 +150,12 @@ def _refuse_by_header(data: bytes, image: Image.Image) -> None:
                 "damaged: a run of zero bytes in the compressed data (whole? then save it as PNG)"
             )
     elif getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImageError(f"holds {image.n_frames} pictures, one expected")
+        raise UnreadableImageError(f"holds {image.n_frames} images, one expected")
 
 
 def _compressed_part(data: bytes) -> bytes:
     # From the first start of scan behind the header segments (a preview in one has its own) to the
-    # end marker; behind that, cameras pad with zeros or append further pictures.
+    # end marker; behind that, cameras pad with zeros or append further images.
     at = 2
     while data[at : at + 1] == b"\xff" and data[at + 1] != JPEG_START_OF_SCAN[1]:
         at += 2 + int.from_bytes(data[at + 2 : at + 4])

@@ -56,9 +56,9 @@ def explain_files(
     with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
-            pictures = dict(readable(batch, unreadable))
-            found = explain_images(predictor, explainer, list(pictures.values()), args.method)
-            for path, one in zip(pictures, found, strict=True):
+            images = dict(readable(batch, unreadable))
+            found = explain_images(predictor, explainer, list(images.values()), args.method)
+            for path, one in zip(images, found, strict=True):
                 write_explained(args.out / names[path], one, args.arrays)
                 decision, number = one.prediction.decision, one.prediction.prob_defect
                 caption = f"{names[path]}\n{decision} {number:.3f}"
@@ -67,7 +67,7 @@ def explain_files(
 
 
 def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Path, Image.Image]]:
-    """Files with their pictures; adds the others to `unreadable` and says why."""
+    """Files with their images; adds the others to `unreadable` and says why."""
     for path in paths:
         try:
             yield path, read_grey_image(path)
@@ -77,10 +77,10 @@ def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Pa
 
 
 def write_explained(target: Path, one: Explained, arrays: bool) -> None:
-    """The overlay with its verdict as target.png and, if wanted, the map as target.npy."""
+    """The overlay with its decision as target.png and, if wanted, the map as target.npy."""
     lines = [target.name, decision_text(one.prediction)]
-    picture = captioned(one.overlay(), lines, one.prediction.decision != "defect")
-    write_atomic(target.with_name(f"{target.name}.png"), png(picture))
+    image = captioned(one.overlay(), lines, one.prediction.decision != "defect")
+    write_atomic(target.with_name(f"{target.name}.png"), png(image))
     if arrays:
         data = io.BytesIO()
         np.save(data, one.heat)

@@ -21,40 +21,40 @@ CONTACT_SHEET = "contact_sheet"
 
 @dataclass(frozen=True)
 class Explained:
-    """A part, its verdict and its map."""
+    """A part, its decision and its map."""
 
-    picture: Image.Image  # grey, as large as the photograph
+    image: Image.Image  # grey, as large as the photograph
     prediction: Prediction
     heat: np.ndarray  # float32 (S, S), 0..1
 
     def overlay(self, side_px: int | None = None, strength: float = 0.5) -> Image.Image:
-        """The photograph under its heatmap; the hottest region outlined for a defect verdict.
+        """The photograph under its heatmap; the hottest region outlined for a defect decision.
 
         Args:
             side_px: makes it a square of this side.
             strength: of the heatmap, 0 to 1; at 0 the photograph alone is left.
         """
-        picture = self.picture
+        image = self.image
         if side_px:
-            picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)
+            image = image.resize((side_px, side_px), Image.Resampling.BILINEAR)
         if strength == 0:
-            return picture
+            return image
         region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
-        return overlay(picture, self.heat, region, strength)
+        return overlay(image, self.heat, region, strength)
 
 
 def explain_images(
     predictor: Predictor,
     explainer: Explainer,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     method: str | None = None,
 ) -> list[Explained]:
-    """Verdicts and maps of grey pictures of any size."""
-    if not pictures:
+    """Decisions and maps of grey images of any size."""
+    if not images:
         return []
-    grey = stacked(pictures, predictor.checkpoint.image_size_px)
-    verdicts, maps = predictor.predict_batch(grey), explainer.maps(grey, method)
-    return [Explained(*one) for one in zip(pictures, verdicts, maps, strict=True)]
+    grey = stacked(images, predictor.checkpoint.image_size_px)
+    predictions, maps = predictor.predict_batch(grey), explainer.maps(grey, method)
+    return [Explained(*one) for one in zip(images, predictions, maps, strict=True)]
 
 
 def explainer_of(predictor: Predictor) -> Explainer | None:
@@ -64,31 +64,31 @@ def explainer_of(predictor: Predictor) -> Explainer | None:
 
 
 def explain_predicted(
-    explainer: Explainer, judged: Sequence[tuple[bytes, Prediction]], largest_px: int
+    explainer: Explainer, predicted: Sequence[tuple[bytes, Prediction]], largest_px: int
 ) -> list[Explained]:
-    """Maps of photographs that have been judged, given as the bytes of their files.
+    """Maps of photographs that have been inspected, given as the bytes of their files.
 
     Args:
-        largest_px: pictures are shrunk until no side is longer.
+        largest_px: images are shrunk until no side is longer.
 
     Raises:
-        UnreadableImageError: one is no picture.
+        UnreadableImageError: one is no image.
     """
-    if not judged:
+    if not predicted:
         return []
-    pictures = [decode_grey(data) for data, _ in judged]
-    maps = explainer.maps(stacked(pictures, explainer.checkpoint.image_size_px))
-    for picture in pictures:
-        picture.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
+    images = [decode_grey(data) for data, _ in predicted]
+    maps = explainer.maps(stacked(images, explainer.checkpoint.image_size_px))
+    for image in images:
+        image.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
     return [
-        Explained(picture, prediction, heat)
-        for picture, (_, prediction), heat in zip(pictures, judged, maps, strict=True)
+        Explained(image, prediction, heat)
+        for image, (_, prediction), heat in zip(images, predicted, maps, strict=True)
     ]
 
 
-def stacked(pictures: Sequence[Image.Image], size_px: int) -> torch.Tensor:
-    """Pictures of any size as the network's input, uint8 (B, S, S)."""
-    return torch.from_numpy(np.stack([resized(picture, size_px) for picture in pictures]))
+def stacked(images: Sequence[Image.Image], size_px: int) -> torch.Tensor:
+    """Images of any size as the network's input, uint8 (B, S, S)."""
+    return torch.from_numpy(np.stack([resized(image, size_px) for image in images]))
 
 
 def decision_text(prediction: Prediction) -> str:
@@ -98,14 +98,14 @@ def decision_text(prediction: Prediction) -> str:
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+    """An image as the bytes of a PNG file."""
     data = io.BytesIO()
     image.save(data, "png")
     return data.getvalue()
 
 
 def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
-    """Contact sheets of `(picture, caption, right?)`: name.png, name_2.png, ...; how many.
+    """Contact sheets of `(image, caption, right?)`: name.png, name_2.png, ...; how many.
 
     Those of an earlier run that has had more are removed.
     """

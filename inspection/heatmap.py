@@ -1,6 +1,6 @@
-"""Where a verdict comes from: the cells of a local network, or Grad-CAM and its relatives.
+"""Where a decision comes from: the cells of a local network, or Grad-CAM and its relatives.
 
-A local network (local_network.py) judges cell by cell, so that its map needs no explanation: the
+A local network (networks/local.py) has logits for each cell, so that its map is no guess: the
 probability P of a defect that each cell finds, drawn from 0 at P = 1/2 to 1 at P = 1. It is exact,
 and on one scale for all parts: where nothing speaks for a defect, nothing is hot.
 
@@ -12,12 +12,12 @@ of h x w cells) and, by backpropagation, the gradient G of that difference with 
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network has the first two stages only; of its four turns these maps explain the one as the
-picture lies.
+The local network has the first two stages only; of the four quarter turns these maps explain the
+one as the image lies.
 
 Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
 all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
-astray, and averages over the eight positions in which a picture may lie.
+astray, and averages over the eight positions in which an image may lie.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from common.errors import UserError
 from dataset.batches import unit_range
 from model import Checkpoint
 from networks.classes import defect_margin
-from networks.local import LocalNetwork, evenly_lit
+from networks.local import LocalNetwork, normalise_local_contrast
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 STRIDES = {name: 4 * 2**index for index, name in enumerate(STAGES)}  # input px from cell to cell
@@ -46,7 +46,7 @@ def stage_outputs(model: nn.Module, images: Tensor, first: str) -> tuple[Tensor,
     local = isinstance(model, LocalNetwork)
     stages = stages_of(model)
     with torch.no_grad():
-        x = model.conv1(evenly_lit(images) if local else images)
+        x = model.conv1(normalise_local_contrast(images) if local else images)
         x = model.maxpool(model.relu(model.bn1(x)))
         for name in stages[: stages.index(first) + 1]:
             x = getattr(model, name)(x)
@@ -55,7 +55,7 @@ def stage_outputs(model: nn.Module, images: Tensor, first: str) -> tuple[Tensor,
     for name in stages[stages.index(first) + 1 :]:
         outputs[name] = x = getattr(model, name)(x)
     if local:
-        return model.pooled(model.fc(x)), outputs
+        return model.top_k_pooling(model.fc(x)), outputs
     return model.fc(model.avgpool(x).flatten(1)), outputs
 
 
@@ -101,7 +101,7 @@ class Method:
 
     stages: tuple[str, ...]
     cams: tuple[Callable[[Tensor, Tensor], Tensor], ...]  # added up within a stage
-    # Averaged over the picture's quarter turns and mirror images, and smoothed. A part lies as it
+    # Averaged over the image's quarter turns and mirror images, and smoothed. A part lies as it
     # likes: what speaks for a defect in one position only is noise.
     all_positions: bool = False
 
@@ -118,11 +118,11 @@ METHODS = {
     "layercam": Method(("layer3",), (layer_cam,)),
     "gradcam": Method(("layer4",), (grad_cam,)),
 }
-SMOOTHING = 1 / 56  # of the picture: the width of a cell of the first stage
+SMOOTHING = 1 / 56  # of the image: the width of a cell of the first stage
 
 
 class Explainer:
-    """A checkpoint ready to say where its verdicts come from."""
+    """A checkpoint ready to say where its decisions come from."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
         self.checkpoint = checkpoint
@@ -156,7 +156,7 @@ class Explainer:
 
         method, grey = method or self.methods[0], grey.to(self.device)
         if method not in self.methods:
-            raise UserError(f"--method {method}: only a local network judges by cells")
+            raise UserError(f"--method {method}: only a local network has cells")
         if method == CELLS:
             return self.probability_of_cells(grey).cpu().numpy()
         how = METHODS[method].within(stages_of(self.model))
@@ -174,14 +174,14 @@ class Explainer:
 
     @torch.inference_mode()
     def probability_of_cells(self, grey: Tensor) -> Tensor:
-        """2 P - 1 of each cell, or 0 for P < 1/2, at the pictures' size (B, S, S)."""
+        """2 P - 1 of each cell, or 0 for P < 1/2, at the images' size (B, S, S)."""
         parts = unit_range(grey).split(1)  # four turns of each are enough at once
         logits = torch.cat([self.model(part, pool=False) for part in parts])
         margin = (defect_margin(logits, self.checkpoint.class_names) / 2).tanh().relu()
         return enlarged(margin, STRIDES["layer2"], grey.shape[-1])
 
     def _map(self, grey: Tensor, method: Method) -> Tensor:
-        """A map in 0..1 (B, S, S) of the pictures as they lie."""
+        """A map in 0..1 (B, S, S) of the images as they lie."""
         product = torch.ones(grey.shape, device=self.device)
         for name, maps in self.cells(grey, method.stages, method.cams).items():
             size = grey.shape[-1]

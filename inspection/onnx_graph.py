@@ -21,7 +21,7 @@ from networks.grey_stem import GreyStem
 
 OPSET = 20
 # The first convolution and those of the first stage, which have 1 % of the weights and see the
-# finest picture: in 8 bits they would scatter logits by 0.7, all others together scatter them by
+# finest image: in 8 bits they would scatter logits by 0.7, all others together scatter them by
 # 0.03. The last layer, residual sums and the average keep 32 bits too.
 IN_32_BITS = 5
 
@@ -35,8 +35,8 @@ class FixedStem(nn.Module):
         self.register_buffer("weight", stem.two_channels().detach().contiguous())
 
     def forward(self, grey: Tensor) -> Tensor:
-        pictures = grey - self.middle
-        both = torch.cat([pictures, torch.ones_like(pictures)], dim=1)
+        images = grey - self.middle
+        both = torch.cat([images, torch.ones_like(images)], dim=1)
         return conv2d(both, self.weight, stride=2, padding=3)
 
 

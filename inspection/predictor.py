@@ -34,9 +34,9 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 @dataclass(frozen=True)
 class Prediction:
-    """The verdict on one image; without one (`decision` empty) `error` says why."""
+    """The decision on one image; without one (`decision` empty) `error` says why."""
 
-    status: str  # 'ok' (judged) or 'error'
+    status: str  # 'ok' (inspected) or 'error'
     decision: str  # 'ok', 'defect', 'review', or empty
     prob_defect: float | None
     predicted_class: str
@@ -44,12 +44,12 @@ class Prediction:
     threshold: float
     latency_ms: float  # reading this image, and its share of the batch's time in the network
     error: str = ""
-    sha256: str = ""  # of the very bytes that were judged; empty for pictures and arrays
+    sha256: str = ""  # of the very bytes that were inspected; empty for images and arrays
     brightness: float | None = None  # mean grey value, 0 to 255
 
 
 class Predictor:
-    """A model ready to judge images.
+    """A model ready to inspect images.
 
     Args:
         checkpoint: what the model is; its weights are not looked at.
@@ -82,7 +82,7 @@ class Predictor:
         return self.sha256[:12]
 
     def warm_up(self) -> "Predictor":
-        """Judge a black picture and return itself: the first is slow, and damaged weights show.
+        """Inspect a black image and return itself: the first is slow, and damaged weights show.
 
         Raises:
             UserError: the network's output is not finite.
@@ -109,7 +109,7 @@ class Predictor:
     def predict_batch(
         self, grey: Tensor, latencies_ms: Sequence[float] | None = None
     ) -> list[Prediction]:
-        """Verdicts on resized grey images uint8 (B, S, S); B may be 0.
+        """Decisions on resized grey images uint8 (B, S, S); B may be 0.
 
         The class is the most probable one on the threshold's side, so that it never contradicts
         the decision, whatever the threshold.
@@ -140,7 +140,7 @@ class Predictor:
         ]
 
     def predict(self, images: Sequence[ImageLike]) -> list[Prediction]:
-        """Verdicts on files, their bytes, PIL pictures or uint8 arrays (H, W) or (H, W, 3).
+        """Decisions on files, their bytes, PIL images or uint8 arrays (H, W) or (H, W, 3).
 
         An image that cannot be read gets status 'error' in its place; nothing is raised for it.
         """
@@ -150,9 +150,9 @@ class Predictor:
         latencies_ms = [one.latency_ms for one in prepared if one.grey is not None]
         size = self.checkpoint.image_size_px
         stack = np.stack(grey) if grey else np.empty((0, size, size), np.uint8)
-        judged = iter(self.predict_batch(torch.from_numpy(stack), latencies_ms))
+        predicted = iter(self.predict_batch(torch.from_numpy(stack), latencies_ms))
         return [
-            self._failure(one) if one.grey is None else replace(next(judged), sha256=one.sha256)
+            self._failure(one) if one.grey is None else replace(next(predicted), sha256=one.sha256)
             for one in prepared
         ]
 
@@ -192,7 +192,7 @@ class Prepared:
     error: str
 
 
-# --- which model ---------------------------------------------------------------------------------
+# --- which model --------------------------------------------------------------------------------
 
 
 def load_predictor(

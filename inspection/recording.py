@@ -1,6 +1,6 @@
-"""Inspect photographs that arrive as bytes: judge, record, keep what a person may ask to see.
+"""Inspect photographs that arrive as bytes: inspect, record, keep what a person may ask to see.
 
-The service and the page both inspect through here, so that they judge, record and refuse alike.
+The service and the page both inspect through here, so that they inspect, record and refuse alike.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ INSPECTION_COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "th
 INSPECTION_COLUMNS += ["latency_ms", "error"]
 MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
 FREE_BYTES = 1 << 30
-TROUBLING = 0.2  # of the validation parts judged wrongly
+TROUBLING = 0.2  # of the validation parts inspected wrongly
 # Suffixes by the first bytes, so that a file manager shows what was kept
 SUFFIXES = {
     b"\xff\xd8": ".jpeg", b"\x89P": ".png", b"BM": ".bmp", b"II": ".tiff", b"MM": ".tiff",
@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Inspected:
-    """A part with its verdict and its number in the log."""
+    """A part with its decision and its number in the log."""
 
     id: int
     name: str
@@ -77,7 +77,7 @@ def plain(text: str) -> str:
     return UNPRINTABLE.sub("", text).strip()
 
 
-class Pictures:
+class KeptImages:
     """Photographs of parts that did not pass, by their SHA-256, in a folder beside the log.
 
     None is kept when less than FREE_BYTES are left for the log on their disk.
@@ -88,7 +88,7 @@ class Pictures:
         self._complained = False
 
     def keep(self, sha256: str, data: bytes) -> None:
-        """Store a photograph; what prevents it costs the picture, never the decision."""
+        """Store a photograph; what prevents it costs the image, never the decision."""
         target = self.folder / f"{sha256}{SUFFIXES.get(data[:2], '')}"
         temporary = target.with_name(f"{sha256}.{os.getpid()}.tmp")
         try:
@@ -103,11 +103,11 @@ class Pictures:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             if not self._complained:
-                print(f"warning: pictures are not kept: {self.folder}: {error}", file=sys.stderr)
+                print(f"warning: images are not kept: {self.folder}: {error}", file=sys.stderr)
             self._complained = True
 
     def find(self, sha256: str, file: str) -> bytes | None:
-        """The photograph of a record: kept here, or still where it was judged, and unchanged."""
+        """The photograph of a record: kept here, or still where it was inspected, and unchanged."""
         if not SHA256.fullmatch(sha256):
             return None
         for path in (*self.folder.glob(f"{sha256}*"), Path(file)):
@@ -119,17 +119,17 @@ class Pictures:
 
 
 class Inspector:
-    """Judges parts and records them; for one thread, as the log is."""
+    """Inspects parts and records them; for one thread, as the log is."""
 
     def __init__(self, predictor: Predictor, log: InspectionLog):
         self.predictor, self.log = predictor, log
-        self.pictures = Pictures(log.path)
+        self.images = KeptImages(log.path)
 
     def inspect(self, parts: Sequence[Part]) -> list[Inspected]:
-        """Verdicts in the order of the parts; on return they are on the disk.
+        """Decisions in the order of the parts; on return they are on the disk.
 
         Raises:
-            UserError: they could not be recorded; then there is no verdict.
+            UserError: they could not be recorded; then there is no decision.
         """
         predictions = self.predictor.predict([part.data for part in parts])
         model = self.predictor.sha256
@@ -137,7 +137,7 @@ class Inspector:
         ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
         for part, prediction in pairs:
             if prediction.decision in ("defect", "review"):
-                self.pictures.keep(prediction.sha256, part.data)
+                self.images.keep(prediction.sha256, part.data)
         return [
             Inspected(number, part.name, prediction)
             for number, (part, prediction) in zip(ids, pairs, strict=True)
@@ -155,12 +155,12 @@ def record_of(name: str, prediction: Prediction, model: str, station: str, lot: 
 
 def inspection_row(name: str, prediction: Prediction, model_id: str) -> list:
     """One line of inspections.csv."""
-    judged = prediction.prob_defect is not None
+    predicted = prediction.prob_defect is not None
     return [
         name,
         prediction.sha256,
         prediction.status,
-        f"{prediction.prob_defect:.6f}" if judged else "",
+        f"{prediction.prob_defect:.6f}" if predicted else "",
         prediction.decision,
         f"{prediction.threshold:.6f}",
         model_id,

@@ -31,7 +31,7 @@ class PendingFile:
 
 @dataclass(frozen=True)
 class StationResult:
-    """A file and its verdict."""
+    """A file and its decision."""
 
     file: str
     prediction: Prediction
@@ -39,7 +39,7 @@ class StationResult:
 
 
 class Station:
-    """Judges what arrives in a folder, each content of a file once."""
+    """Inspects what arrives in a folder, each content of a file once."""
 
     def __init__(
         self, predictor: Predictor, folder: Path, log: InspectionLog, station: str, lot: str
@@ -51,7 +51,7 @@ class Station:
         self._waiting: dict[str, PendingFile] = {}
 
     def tick(self) -> list[StationResult]:
-        """Look once; returns what was judged and recorded, at most a batch."""
+        """Look once; returns what was inspected and recorded, at most a batch."""
         now = time.monotonic()
         for path, found in self.folder.arrivals():
             if self._seen.get(path) != found and path not in self._waiting:
@@ -59,7 +59,7 @@ class Station:
         if len(self._seen) > 2 * len(self.folder) + BATCH_SIZE:  # many were taken away
             self._seen = {path: s for path, s in self._seen.items() if path in self.folder}
         ready = [path for path in list(self._waiting) if self._is_quiet(path, now)]
-        return self._judge(ready[:BATCH_SIZE])
+        return self._inspect(ready[:BATCH_SIZE])
 
     def _is_quiet(self, path: str, now: float) -> bool:
         """Whether a waiting file is worth a look now; by our clock, as a server has its own."""
@@ -73,7 +73,7 @@ class Station:
             self._waiting[path] = waiting = PendingFile(found, now)
         return now - waiting.since >= (GIVE_UP_S if waiting.tried else QUIET_S)
 
-    def _judge(self, paths: Sequence[str]) -> list[StationResult]:
+    def _inspect(self, paths: Sequence[str]) -> list[StationResult]:
         contents = {path: self._content(path) for path in paths}
         contents = {path: data for path, data in contents.items() if data is not None}
         predictions = self.predictor.predict(list(contents.values()))
@@ -89,7 +89,7 @@ class Station:
         return [self._finish(path, prediction) for path, prediction in done]
 
     def _content(self, path: str) -> bytes | Path | None:
-        """The bytes of a file, unless it is being changed or they have been judged before.
+        """The bytes of a file, unless it is being changed or they have been inspected before.
 
         The path itself of a file that is there and cannot be read: the predictor will say why.
         """
@@ -102,12 +102,12 @@ class Station:
                 return Path(path)
             self._drop(path, str(error))
             return None
-        if self._was_judged(path, hashlib.sha256(data).hexdigest()):
+        if self._was_inspected(path, hashlib.sha256(data).hexdigest()):
             self._seen[path] = self._waiting.pop(path).signature
             return None
         return data
 
-    def _was_judged(self, path: str, sha256: str) -> bool:
+    def _was_inspected(self, path: str, sha256: str) -> bool:
         """Whether this content was recorded under this name, or under one it was moved from."""
         name = printable(Path(path))
         return any(file == name or not os.path.exists(file) for file in self.log.files_with(sha256))
@@ -124,4 +124,4 @@ class Station:
     def _drop(self, path: str, reason: str) -> None:
         del self._waiting[path]
         self._seen.pop(path, None)
-        print(f"note: not judged: {printable(Path(path))}: {reason}", file=sys.stderr)
+        print(f"note: not inspected: {printable(Path(path))}: {reason}", file=sys.stderr)

@@ -54,18 +54,18 @@ def count_decisions(
     )
 
 
-# --- a set of held-out parts ---------------------------------------------------------------------
+# --- a set of held-out parts --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Held-out images (N,) with their verdicts."""
+    """Held-out images (N,) with their predictions."""
 
     is_defect: np.ndarray  # bool
     prob_defect: np.ndarray
-    threshold: np.ndarray  # of the model that judged the image
+    threshold: np.ndarray  # of the model that predicted the image
     castings: np.ndarray  # names; an image of unknown casting is its own
-    folds: np.ndarray  # int, which model judged the image
+    folds: np.ndarray  # int, which model predicted the image
 
     def chosen(self, mask: np.ndarray) -> "Parts":
         """The parts that a bool mask (N,) picks."""

@@ -158,7 +158,7 @@ def _of_recall(logits, targets, defect_classes, castings, seed, min_recall) -> t
     temperature = fit_temperature(logits, targets, weights)
     prob_defect = calibrated(logits, temperature)[:, defect_classes].sum(axis=1)
     fit = partial(fit_threshold, is_defect, prob_defect, min_recall=min_recall)
-    drawn = [fit(weights * times) for times in _drawn_castings(is_defect, castings, seed)]
+    drawn = [fit(weights * times) for times in _resampled_castings(is_defect, castings, seed)]
     return temperature, fit(weights), 0.0, drawn
 
 
@@ -178,12 +178,12 @@ def _balanced(logits, targets, defect_classes, castings, seed) -> tuple:
     curve_temperature, bias = balanced_curve(odds, goals, weights)
     biases = [
         _fit_bias(odds, goals, weights * times, curve_temperature)[1]
-        for times in _drawn_castings(is_defect, castings, seed)
+        for times in _resampled_castings(is_defect, castings, seed)
     ]
     return temperature, 0.5, bias, expit((np.array(biases) - bias) / temperature)
 
 
-# --- balanced ------------------------------------------------------------------------------------
+# --- balanced -----------------------------------------------------------------------------------
 
 
 def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:
@@ -236,7 +236,7 @@ def _log_odds(logits: np.ndarray, defect_classes: np.ndarray) -> np.ndarray:
     return logsumexp(bad, axis=1) - logsumexp(good, axis=1)
 
 
-def _drawn_castings(
+def _resampled_castings(
     is_defect: np.ndarray, castings: Sequence[str], seed: int
 ) -> Iterator[np.ndarray]:
     """BOOTSTRAP_DRAWS times: how often each image's casting is drawn, (N,), within its class."""

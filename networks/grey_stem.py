@@ -1,7 +1,7 @@
-"""ResNet's first convolution for grey pictures: three equal channels as one, and one of ones.
+"""ResNet's first convolution for grey images: three equal channels as one, and one of ones.
 
 ImageNet's networks take three colour channels, each normalised by its own mean m_c and deviation
-s_c. A grey picture g fills all three alike, and so the convolution with weights w_c is
+s_c. A grey image g fills all three alike, and so the convolution with weights w_c is
 
     sum_c w_c (g - m_c) / s_c  =  (sum_c w_c / s_c) (g - m)  +  (sum_c w_c (m - m_c) / s_c) 1
 
@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 
 
 class GreyStem(nn.Conv2d):
-    """Takes grey pictures (B, 1, H, W) in 0..1; weights are those of ResNet's `conv1` for colour.
+    """Takes grey images (B, 1, H, W) in 0..1; weights are those of ResNet's `conv1` for colour.
 
     Equal, up to rounding, to normalising three equal channels and convolving them.
     """
@@ -29,10 +29,10 @@ class GreyStem(nn.Conv2d):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
-        pictures = grey[:, 0] - self.middle
+        images = grey[:, 0] - self.middle
         # Channels last in memory, as all layers have them: (B, H, W, 2), seen as (B, 2, H, W)
-        pictures = torch.stack([pictures, torch.ones_like(pictures)], dim=3).permute(0, 3, 1, 2)
-        return conv2d(pictures, self.two_channels(), stride=self.stride, padding=self.padding)
+        images = torch.stack([images, torch.ones_like(images)], dim=3).permute(0, 3, 1, 2)
+        return conv2d(images, self.two_channels(), stride=self.stride, padding=self.padding)
 
     @property
     def middle(self) -> Tensor:
@@ -40,6 +40,6 @@ class GreyStem(nn.Conv2d):
         return self.mean.mean()
 
     def two_channels(self) -> Tensor:
-        """Weights (64, 2, 7, 7) of the grey picture minus `middle` and of the ones."""
+        """Weights (64, 2, 7, 7) of the grey image minus `middle` and of the ones."""
         scaled = self.weight / self.std  # (64, 3, 7, 7)
         return torch.stack([scaled.sum(1), (scaled * (self.middle - self.mean)).sum(1)], dim=1)

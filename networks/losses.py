@@ -16,7 +16,7 @@ from torch.nn.functional import (
 )
 
 from networks.classes import class_logits, defect_flags, logit_margin
-from networks.local import SHARE_THAT_LEARNS, LocalNetwork
+from networks.local import TOP_SHARE_IN_TRAINING, LocalNetwork
 
 CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
 
@@ -24,27 +24,31 @@ CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
 class LocalLoss(nn.Module):
     """Mean loss over `(cells (B, C, h, w), targets (B,), marks (B, 1, S, S))`.
 
-    Marks are 1 where a defect has been drawn. A part with one counts as defective, whatever kind
+    Marks are 1 on synthetic defects. A part with one counts as defective, whatever kind
     of defect, and no longer as its target.
     """
 
     def __init__(self, network: LocalNetwork, class_names: list[str], smoothing: float = 0.0):
         super().__init__()
-        self.pooled, self.class_names, self.smoothing = network.pooled, class_names, smoothing
+        self.top_k_pooling, self.class_names, self.smoothing = (
+            network.top_k_pooling,
+            class_names,
+            smoothing,
+        )
         self.register_buffer("defects", defect_flags(class_names))
 
     def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (), and which parts (B,) were classified right."""
         cells = cells.float()
-        logits = class_logits(self.pooled(cells, SHARE_THAT_LEARNS), self.class_names)
-        drawn = marks.flatten(1).amax(1) > 0
+        logits = class_logits(self.top_k_pooling(cells, TOP_SHARE_IN_TRAINING), self.class_names)
+        synthetic = marks.flatten(1).amax(1) > 0
         by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)
-        parts = torch.where(drawn, any_defect, by_class).mean()
+        parts = torch.where(synthetic, any_defect, by_class).mean()
         known = ~self.defects[targets]
         loss = parts + CELL_WEIGHT * cell_loss(logit_margin(cells, self.defects), marks, known)
         predicted = logits.detach().argmax(1)
-        return loss, torch.where(drawn, self.defects[predicted], predicted == targets)
+        return loss, torch.where(synthetic, self.defects[predicted], predicted == targets)
 
 
 def cell_loss(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:

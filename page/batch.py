@@ -22,13 +22,13 @@ from page.parts import (
     SIGNS,
     WORDS,
     Desk,
+    escape_markdown,
     head,
     heatmap,
     inspect,
-    md,
     open_desk,
-    show_verdict,
-    shown_picture,
+    show_decision,
+    shown_image,
     tells_errors,
 )
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
@@ -39,23 +39,23 @@ FOLDER, ZIP = "Folder", "Zip file"
 
 @dataclass
 class Batch:
-    """An upload and what has been judged of it; a visitor may interrupt and go on."""
+    """An upload and what has been inspected of it; a visitor may interrupt and go on."""
 
     upload: tuple[str, ...]  # Streamlit's names of the files
     collected: Collected
-    judged: dict[int, Inspected] = field(default_factory=dict)  # by place in the upload
+    inspected: dict[int, Inspected] = field(default_factory=dict)  # by place in the upload
     thumbnails: dict[int, str | None] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def left(self) -> list[int]:
-        """Places of the parts that are not judged yet."""
-        return [n for n in range(len(self.collected.parts)) if n not in self.judged]
+        """Places of the parts that are not inspected yet."""
+        return [n for n in range(len(self.collected.parts)) if n not in self.inspected]
 
     @property
     def order(self) -> list[int]:
-        """Places of the judged parts, the likeliest defects first."""
-        return sorted(self.judged, key=lambda n: (-likelihood(self.judged[n]), n))
+        """Places of the inspected parts, the likeliest defects first."""
+        return sorted(self.inspected, key=lambda n: (-likelihood(self.inspected[n]), n))
 
 
 @tells_errors
@@ -74,18 +74,18 @@ def show() -> None:
         )
         return
     for note in batch.collected.notes[:5]:
-        st.caption(f"Left out: {md(note)}")
+        st.caption(f"Left out: {escape_markdown(note)}")
     if len(batch.collected.notes) > 5:
         st.caption(f"and {len(batch.collected.notes) - 5} more")
     if not batch.collected.parts:
         st.warning("There are no photographs in it.")
     if batch.left:
         count = count_of(len(batch.left), "photograph")
-        label = f"Go on with {count}" if batch.judged else f"Inspect {count}"
+        label = f"Go on with {count}" if batch.inspected else f"Inspect {count}"
         if st.button(label, type="primary", icon=":material/play_arrow:"):
-            judge(desk, batch, station, lot)
+            inspect_batch(desk, batch, station, lot)
             st.rerun()
-    if batch.judged:
+    if batch.inspected:
         show_batch(desk, batch)
 
 
@@ -108,18 +108,20 @@ def ask_for_parts() -> None:
         collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
     except ValueError as error:
         st.session_state.pop("batch", None)
-        st.error(f"{md(files[0].name)} cannot be opened: {md(str(error))}.")
+        st.error(
+            f"{escape_markdown(files[0].name)} cannot be opened: {escape_markdown(str(error))}."
+        )
         return
     st.session_state["batch"] = Batch(upload, collected)
 
 
-def judge(desk: Desk, batch: Batch, station: str, lot: str) -> None:
-    """Judge and record what is left of a batch."""
+def inspect_batch(desk: Desk, batch: Batch, station: str, lot: str) -> None:
+    """Inspect and record what is left of a batch."""
     places, started = batch.left, time.perf_counter()
     parts = [Part(*batch.collected.parts[place], station, lot) for place in places]
 
     def keep(number: int, one: Inspected) -> None:
-        batch.judged[places[number]] = one
+        batch.inspected[places[number]] = one
 
     inspect(desk, parts, keep, "inspecting")
     batch.seconds += time.perf_counter() - started
@@ -132,7 +134,7 @@ def likelihood(one: Inspected) -> float:
 
 def show_batch(desk: Desk, batch: Batch) -> None:
     """Counts, the table, the CSV, and the part that is chosen in the table."""
-    decisions = [one.prediction.decision for one in batch.judged.values()]
+    decisions = [one.prediction.decision for one in batch.inspected.values()]
     columns = st.columns(5)
     columns[0].metric("Parts", f"{len(decisions):,}")
     for column, (decision, word) in zip(columns[1:], WORDS.items(), strict=True):
@@ -140,7 +142,7 @@ def show_batch(desk: Desk, batch: Batch) -> None:
     order = batch.order
     chosen = st.dataframe(
         rows(batch), height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
-        row_height=THUMBNAIL_PX - 8, key=f"table {batch.judged[order[0]].id} {len(order)}",
+        row_height=THUMBNAIL_PX - 8, key=f"table {batch.inspected[order[0]].id} {len(order)}",
         column_config={
             "photograph": st.column_config.ImageColumn("", width="small"),
             "defect probability": st.column_config.ProgressColumn(
@@ -158,16 +160,16 @@ def show_batch(desk: Desk, batch: Batch) -> None:
     )
     if chosen.selection.rows:
         place = order[chosen.selection.rows[0]]
-        show_chosen(desk, batch.judged[place], batch.collected.parts[place][1])
+        show_chosen(desk, batch.inspected[place], batch.collected.parts[place][1])
 
 
 def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
-    """A part of the table under its heatmap, with its verdict."""
-    picture, verdict = st.columns(2, gap="large")
-    with verdict:
-        show_verdict(one.name, one.prediction, desk.predictor.review)
-        st.caption(f"{md(one.name)} · inspection {one.id}")
-    with picture:
+    """A part of the table under its heatmap, with its decision."""
+    image, decision = st.columns(2, gap="large")
+    with decision:
+        show_decision(one.name, one.prediction, desk.predictor.review)
+        st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
+    with image:
         explained = None if one.prediction.error else heatmap(desk, data, one.prediction)
         if explained is not None:
             st.image(explained.overlay(), width="stretch")
@@ -179,11 +181,11 @@ def rows(batch: Batch) -> dict[str, list]:
     new = [place for place in order if place not in batch.thumbnails]
     contents = [batch.collected.parts[place][1] for place in new]
     batch.thumbnails.update(zip(new, in_threads(thumbnail, contents), strict=True))
-    found = [batch.judged[place] for place in order]
+    found = [batch.inspected[place] for place in order]
     predictions = [one.prediction for one in found]
     table = {
         "photograph": [batch.thumbnails[place] for place in order],
-        "verdict": [f"{SIGNS[p.decision]} {WORDS[p.decision]}" for p in predictions],
+        "decision": [f"{SIGNS[p.decision]} {WORDS[p.decision]}" for p in predictions],
         "defect probability": [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
         "file": [one.name for one in found],
@@ -195,12 +197,12 @@ def rows(batch: Batch) -> dict[str, list]:
 
 
 def thumbnail(data: bytes) -> str | None:
-    """A small picture as a data URL, so that the browser asks for nothing more."""
-    picture = shown_picture(data, THUMBNAIL_PX)
-    if picture is None:
+    """A small image as a data URL, so that the browser asks for nothing more."""
+    image = shown_image(data, THUMBNAIL_PX)
+    if image is None:
         return None
     small = io.BytesIO()
-    picture.save(small, "jpeg", quality=80)
+    image.save(small, "jpeg", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
@@ -210,6 +212,6 @@ def as_csv(batch: Batch, model_id: str) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(INSPECTION_COLUMNS)
     for place in batch.order:
-        one = batch.judged[place]
+        one = batch.inspected[place]
         writer.writerow(map(escape_formula, inspection_row(one.name, one.prediction, model_id)))
     return text.getvalue()

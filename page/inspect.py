@@ -1,4 +1,4 @@
-"""The page Inspect: photographs to verdicts, heatmaps, and the parts that wait for a person."""
+"""The page Inspect: photographs to decisions, heatmaps, and the parts that wait for a person."""
 
 from dataclasses import dataclass
 
@@ -14,22 +14,22 @@ from page.parts import (
     WORDS,
     Desk,
     decides,
+    escape_markdown,
     head,
     heatmap,
     inspect,
-    md,
     open_desk,
     person_field,
-    record_verdict,
+    record_disposition,
+    show_decision,
     show_scale,
-    show_verdict,
-    shown_picture,
+    shown_image,
     tells_errors,
     too_large,
 )
 from page.samples import KINDS, sample_part
 from traceability.log import InspectionLog
-from traceability.search import Found, Verdict, search
+from traceability.search import Disposition, Found, search
 
 THUMBNAIL_PX, THUMBNAILS = 110, 12
 WAITING_SHOWN = 9
@@ -57,9 +57,9 @@ def show() -> None:
             max_upload_size=MAX_IMAGE_BYTES >> 20,
         )  # fmt: skip
     sample = choose_sample()
-    judge_uploads(desk, files, station, lot)
-    uploaded = st.session_state.setdefault("judged", [])
-    parts = [*judged_sample(desk, sample), *uploaded]
+    inspect_uploads(desk, files, station, lot)
+    uploaded = st.session_state.setdefault("inspected", [])
+    parts = [*inspected_sample(desk, sample), *uploaded]
     if parts:
         show_part(desk, choose(parts))
     else:
@@ -70,7 +70,7 @@ def show() -> None:
     show_waiting(desk, {one.inspection_id for one in parts})
 
 
-# --- what is to be inspected ---------------------------------------------------------------------
+# --- what is to be inspected --------------------------------------------------------------------
 
 
 def choose_sample() -> tuple[str, int] | None:
@@ -85,11 +85,11 @@ def choose_sample() -> tuple[str, int] | None:
     return (kind, number) if kind else None
 
 
-def judge_uploads(desk: Desk, files, station: str, lot: str) -> None:
-    """Judge and record what is new; a part that is on the page for the same lot is not."""
-    judged: list[Shown] = st.session_state.setdefault("judged", [])
-    done: set[str] = st.session_state.setdefault("judged uploads", set())
-    on_page = {one.part for one in judged}
+def inspect_uploads(desk: Desk, files, station: str, lot: str) -> None:
+    """Inspect and record what is new; a part that is on the page for the same lot is not."""
+    inspected: list[Shown] = st.session_state.setdefault("inspected", [])
+    done: set[str] = st.session_state.setdefault("inspected uploads", set())
+    on_page = {one.part for one in inspected}
     new, parts = [], []
     for file in files:
         if file.file_id in done or too_large(file.name, file.size):
@@ -103,15 +103,15 @@ def judge_uploads(desk: Desk, files, station: str, lot: str) -> None:
 
     def keep(place: int, one: Inspected) -> None:
         done.add(new[place])
-        judged.append(shown(parts[place], one.prediction, one.id))
+        inspected.append(shown(parts[place], one.prediction, one.id))
 
     if parts:
-        inspect(desk, parts, keep, "judging")
-    while len(judged) > KEPT or sum(len(one.part.data) for one in judged) > KEPT_BYTES:
-        judged.pop(0)
+        inspect(desk, parts, keep, "inspecting")
+    while len(inspected) > KEPT or sum(len(one.part.data) for one in inspected) > KEPT_BYTES:
+        inspected.pop(0)
 
 
-def judged_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
+def inspected_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
     """The rendered part, if one is chosen."""
     if sample is None:
         return []
@@ -133,7 +133,7 @@ def rendered(kind: str, number: int) -> bytes:
 
 def shown(part: Part, prediction: Prediction, inspection_id: int | None) -> Shown:
     """A part with its thumbnail."""
-    return Shown(part, prediction, inspection_id, shown_picture(part.data, 2 * THUMBNAIL_PX))
+    return Shown(part, prediction, inspection_id, shown_image(part.data, 2 * THUMBNAIL_PX))
 
 
 def choose(parts: list[Shown]) -> Shown:
@@ -144,15 +144,16 @@ def choose(parts: list[Shown]) -> Shown:
     unreadable = [one for one in order if one.prediction.status == "error"]
     if unreadable:
         names = ", ".join(
-            f"{md(one.part.name)} ({md(one.prediction.error)})" for one in unreadable[:5]
+            f"{escape_markdown(one.part.name)} ({escape_markdown(one.prediction.error)})"
+            for one in unreadable[:5]
         )
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
-        st.warning(f"Not judged, because they cannot be read: {names}{more}.")
-    pictures = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
-    if pictures:
-        verdicts = [one.prediction for one in pictures]
-        captions = [f"{SIGNS[p.decision]} {p.prob_defect:.2f}" for p in verdicts]
-        st.image([one.thumbnail for one in pictures], captions, width=THUMBNAIL_PX)
+        st.warning(f"Not inspected, because they cannot be read: {names}{more}.")
+    images = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
+    if images:
+        predictions = [one.prediction for one in images]
+        captions = [f"{SIGNS[p.decision]} {p.prob_defect:.2f}" for p in predictions]
+        st.image([one.thumbnail for one in images], captions, width=THUMBNAIL_PX)
 
     def label(number: int) -> str:
         p = order[number].prediction
@@ -165,22 +166,22 @@ def choose(parts: list[Shown]) -> Shown:
             f"{len(parts)} parts", range(len(order)), format_func=label, key=f"part {len(order)}"
         )
     if right.button("Clear", icon=":material/close:", width="stretch"):
-        st.session_state["judged"] = []
+        st.session_state["inspected"] = []
         st.rerun()
     return order[number]
 
 
-# --- one part ------------------------------------------------------------------------------------
+# --- one part -----------------------------------------------------------------------------------
 
 
 def show_part(desk: Desk, one: Shown) -> None:
-    """A part: photograph with heatmap, verdict, what a person says."""
-    picture, verdict = st.columns([1, 1], gap="large")
-    with picture:
-        show_picture(desk, one)
-    with verdict:
-        said, review = verdict_of_person(desk, one), desk.predictor.review
-        show_verdict(one.part.name, one.prediction, review, said)
+    """A part: photograph with heatmap, decision, what a person says."""
+    image, decision = st.columns([1, 1], gap="large")
+    with image:
+        show_image(desk, one)
+    with decision:
+        said, review = disposition_of(desk, one), desk.predictor.review
+        show_decision(one.part.name, one.prediction, review, said)
         if one.prediction.status == "ok":
             show_scale(one.prediction, review)
             left, right = st.columns(2)
@@ -193,21 +194,23 @@ def show_part(desk: Desk, one: Shown) -> None:
             if one.prediction.status == "ok":
                 ask_person(desk, one, said)
             st.caption(
-                f"{md(one.part.name)} · inspection {one.inspection_id} · "
+                f"{escape_markdown(one.part.name)} · inspection {one.inspection_id} · "
                 f"model {desk.predictor.model_id} · {one.prediction.latency_ms:.0f} ms · "
                 f"SHA-256 {one.prediction.sha256[:12]}…"
             )
         else:
-            st.caption(f"{md(one.part.name)} · not recorded · model {desk.predictor.model_id}")
+            st.caption(
+                f"{escape_markdown(one.part.name)} · not recorded · model {desk.predictor.model_id}"
+            )
 
 
-def show_picture(desk: Desk, one: Shown) -> None:
+def show_image(desk: Desk, one: Shown) -> None:
     """The photograph; over it, as strong as wanted, what speaks for a defect."""
     if one.prediction.status == "error":
         return
     explained = heatmap(desk, one.part.data, one.prediction)
     if explained is None:
-        st.image(shown_picture(one.part.data), width="stretch")
+        st.image(shown_image(one.part.data), width="stretch")
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
         return
     place = st.empty()
@@ -216,7 +219,7 @@ def show_picture(desk: Desk, one: Shown) -> None:
     st.caption(f"{desk.explainer.legend} A defect's hottest region is outlined.")
 
 
-def verdict_of_person(desk: Desk, one: Shown) -> Verdict | None:
+def disposition_of(desk: Desk, one: Shown) -> Disposition | None:
     """The latest word of a person on a part.
 
     Raises:
@@ -231,31 +234,36 @@ def verdict_of_person(desk: Desk, one: Shown) -> Verdict | None:
     return found[0].person_says
 
 
-def ask_person(desk: Desk, one: Shown, said: Verdict | None) -> None:
-    """The form for a person's verdict."""
+def ask_person(desk: Desk, one: Shown, said: Disposition | None) -> None:
+    """The form for a person's disposition."""
     waits = one.prediction.decision == "review" and not said
     title = "Waits for a person: what is it?" if waits else "A person says otherwise?"
-    with st.expander(title, expanded=waits), st.form(f"verdict {one.inspection_id}", border=False):
-        verdict = st.radio("It is", list(VERDICTS), horizontal=True, index=None)
+    with (
+        st.expander(title, expanded=waits),
+        st.form(f"disposition {one.inspection_id}", border=False),
+    ):
+        disposition = st.radio("It is", list(DISPOSITIONS), horizontal=True, index=None)
         left, right = st.columns(2)
         with left:
             person = person_field(f"person {one.inspection_id}")
         note = right.text_input("Note", max_chars=1000, key=f"note {one.inspection_id}")
-        if st.form_submit_button("Store the verdict", type="primary"):
-            if verdict is None:
+        if st.form_submit_button("Store the decision", type="primary"):
+            if disposition is None:
                 st.warning("Good or defect?")
-            elif record_verdict(desk, one.inspection_id, VERDICTS[verdict], person, note):
+            elif record_disposition(
+                desk, one.inspection_id, DISPOSITIONS[disposition], person, note
+            ):
                 st.rerun()
 
 
-VERDICTS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
+DISPOSITIONS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
 
 
-# --- parts that wait -----------------------------------------------------------------------------
+# --- parts that wait ----------------------------------------------------------------------------
 
 
 def show_waiting(desk: Desk, shown: set[int | None]) -> None:
-    """Parts for review on which nobody has spoken, wherever they were judged."""
+    """Parts for review on which nobody has spoken, wherever they were inspected."""
     if not desk.log.exists():
         return
     with InspectionLog(desk.log) as log:
@@ -274,24 +282,27 @@ def show_waiting(desk: Desk, shown: set[int | None]) -> None:
 
 def show_one_waiting(desk: Desk, one: Found, person: str) -> None:
     """A waiting part with two buttons."""
-    picture = waiting_picture(desk, one)
-    if picture is None:
+    image = waiting_image(desk, one)
+    if image is None:
         st.caption("its photograph is not here any more")
     else:
-        st.image(picture, width="stretch")
-    st.caption(f"{one.prob_defect:.3f} · {md(one.file)} · {one.time[:16].replace('T', ' ')} UTC")
-    for column, word in zip(st.columns(2), VERDICTS, strict=True):
+        st.image(image, width="stretch")
+    st.caption(
+        f"{one.prob_defect:.3f} · {escape_markdown(one.file)} · "
+        f"{one.time[:16].replace('T', ' ')} UTC"
+    )
+    for column, word in zip(st.columns(2), DISPOSITIONS, strict=True):
         if column.button(word, key=f"{word} {one.id}", width="stretch"):
-            if record_verdict(desk, one.id, VERDICTS[word], person, ""):
+            if record_disposition(desk, one.id, DISPOSITIONS[word], person, ""):
                 st.rerun()
 
 
-def waiting_picture(desk: Desk, one: Found) -> Image.Image | None:
+def waiting_image(desk: Desk, one: Found) -> Image.Image | None:
     """The photograph of a waiting part, read once for this visitor."""
-    kept = st.session_state.setdefault("waiting pictures", {})
+    kept = st.session_state.setdefault("waiting images", {})
     if one.sha256 not in kept:
-        data = desk.pictures.find(one.sha256, one.file)
-        kept[one.sha256] = None if data is None else shown_picture(data)
+        data = desk.images.find(one.sha256, one.file)
+        kept[one.sha256] = None if data is None else shown_image(data)
         while len(kept) > 4 * WAITING_SHOWN:
             kept.pop(next(iter(kept)))
     return kept[one.sha256]

@@ -9,7 +9,7 @@ from common.files import ROOT, read_json
 from dataset.validation_scores import read_validation
 from evaluation.published import RESULTS, leak_text, probe_text, results_table
 from metrics.decisions import Parts, format_rate, summarise
-from page.parts import Desk, md, open_desk, tells_errors
+from page.parts import Desk, escape_markdown, open_desk, tells_errors
 
 
 @tells_errors
@@ -21,7 +21,8 @@ def show() -> None:
     try:
         show_thresholds(desk, *read_validation(desk.path))
     except UserError as error:
-        st.info(f"Without validation verdicts there is nothing to explore: {md(str(error))}.")
+        reason = escape_markdown(str(error))
+        st.info(f"Without validation predictions there is nothing to explore: {reason}.")
     results = read_json(RESULTS)
     st.subheader("Figures of all models", divider="gray")
     st.markdown(results_table({k: v for k, v in results.items() if k != "probes"}))
@@ -34,7 +35,7 @@ def show() -> None:
 
 
 def show_model(desk: Desk) -> None:
-    """The model that judges here."""
+    """The model that inspects here."""
     predictor, checkpoint = desk.predictor, desk.predictor.checkpoint
     columns = st.columns(4)
     columns[0].metric("Model", predictor.model_id)
@@ -47,11 +48,11 @@ def show_model(desk: Desk) -> None:
             f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
             f"{point['threshold_high']:.3f} on resampled castings)"
         )
-    weights = checkpoint.training.get("weights")
+    weights = str(checkpoint.training.get("weights"))
+    weights = "random weights" if weights == "none" else escape_markdown(weights)
     st.caption(
-        f"{md(str(desk.path))} · protocol {checkpoint.protocol} · started from "
-        f"{'random weights' if weights == 'none' else md(str(weights))}{limits} · temperature "
-        f"{checkpoint.temperature:.2f}"
+        f"{escape_markdown(str(desk.path))} · protocol {checkpoint.protocol} · started from "
+        f"{weights}{limits} · temperature {checkpoint.temperature:.2f}"
     )
 
 
@@ -89,7 +90,7 @@ def rate_text(rate: dict) -> str:
 def parts_at(
     threshold: float, defective: np.ndarray, castings: list[str], prob_defect: np.ndarray
 ) -> Parts:
-    """The validation images, judged at a threshold; one of unknown casting is its own."""
+    """The validation images, inspected at a threshold; one of unknown casting is its own."""
     names = [name or f"image {number}" for number, name in enumerate(castings)]
     return Parts(
         is_defect=defective,

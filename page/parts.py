@@ -1,4 +1,4 @@
-"""What the pages of app.py share: the model and the log, verdicts in words and colour, heatmaps."""
+"""What the pages of app.py share: model and log, decisions in words and colour, heatmaps."""
 
 import argparse
 import functools
@@ -26,19 +26,19 @@ from inspection.recording import (
     MAX_IMAGE_BYTES,
     Inspected,
     Inspector,
+    KeptImages,
     Part,
-    Pictures,
     doubts,
     plain,
 )
 from model import find_checkpoint
 from page.samples import GOOD, sample_part
 from traceability.log import InspectionLog
-from traceability.search import Verdict
+from traceability.search import Disposition
 
 IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 SHOWN_PX = 900  # the longer side of a photograph on the page, at most
-WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not judged"}
+WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not inspected"}
 SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
 STYLE = (ROOT / "page" / "style.css").read_text()
 
@@ -56,14 +56,14 @@ class Desk:
     lock: threading.Lock  # around drawing and heatmaps, which several visitors may ask for at once
 
     @property
-    def pictures(self) -> Pictures:
-        return Pictures(self.log)
+    def images(self) -> KeptImages:
+        return KeptImages(self.log)
 
 
 def set_up(options: argparse.Namespace) -> None:
     """The options of app.py; title, width and style of every page."""
     st.session_state["options"] = options
-    # A picture: Streamlit fetches icons for a browser's tab from another host
+    # An image: Streamlit fetches icons for a browser's tab from another host
     st.set_page_config("Casting inspection", _icon(), layout="wide")
     st.html(f"<style>{STYLE}</style>")
 
@@ -81,7 +81,7 @@ def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
         try:
             show()
         except UserError as error:
-            st.error(md(str(error)), icon=":material/error:")
+            st.error(escape_markdown(str(error)), icon=":material/error:")
 
     return told
 
@@ -98,7 +98,8 @@ def open_desk() -> Desk:
         desk = _desk(options, str(vars(options)))
     except UserError as error:
         st.error(
-            f"There is no model to inspect with yet: {md(str(error))}", icon=":material/error:"
+            f"There is no model to inspect with yet: {escape_markdown(str(error))}",
+            icon=":material/error:",
         )
         st.markdown("`make demo` makes a small one in about three minutes; then reload this page.")
         st.stop()
@@ -124,10 +125,10 @@ def _desk(_options, as_text: str) -> Desk:
 def inspect(
     desk: Desk, parts: Sequence[Part], keep: Callable[[int, Inspected], object], bar_text: str
 ) -> None:
-    """Judge and record, under a progress bar; `keep` is given each part's place and verdict.
+    """Inspect and record, under a progress bar; `keep` is given each part's place and decision.
 
     It is called as soon as a part is recorded and before the page is touched: whoever clicks
-    meanwhile interrupts this function, and what is recorded must not be judged again.
+    meanwhile interrupts this function, and what is recorded must not be inspected again.
     """
     started, bar, done = time.perf_counter(), None, 0
     try:
@@ -144,25 +145,25 @@ def inspect(
                     bar.progress(done / len(parts), text)
     except UserError as error:
         st.error(
-            f"{done:,} of {len(parts):,} photographs are judged and recorded. The others are not "
-            f"judged, because they could not be recorded: {md(str(error))}"
+            f"{done:,} of {len(parts):,} photographs are inspected and recorded. The others are "
+            f"not inspected, because they could not be recorded: {escape_markdown(str(error))}"
         )
     if bar is not None:
         bar.empty()
 
 
-def shown_picture(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
+def shown_image(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
     """A photograph as the model sees it, grey and upright, no larger than the page needs."""
     try:
-        picture = decode_grey(data)
+        image = decode_grey(data)
     except UnreadableImageError:
         return None
-    picture.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
-    return picture
+    image.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
+    return image
 
 
-def md(text: str) -> str:
-    """A text in Markdown that says itself: no links, pictures, formulas, icons."""
+def escape_markdown(text: str) -> str:
+    """A text in Markdown that says itself: no links, images, formulas, icons."""
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", text)
 
 
@@ -171,12 +172,13 @@ def too_large(name: str, size: int) -> bool:
     if size <= MAX_IMAGE_BYTES:
         return False
     st.warning(
-        f"{md(name)} has {size / 1e6:.0f} MB; a photograph may have {MAX_IMAGE_BYTES >> 20} MB."
+        f"{escape_markdown(name)} has {size / 1e6:.0f} MB; a photograph may have "
+        f"{MAX_IMAGE_BYTES >> 20} MB."
     )
     return True
 
 
-# --- heatmaps ------------------------------------------------------------------------------------
+# --- heatmaps -----------------------------------------------------------------------------------
 
 
 def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
@@ -196,11 +198,11 @@ def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None
     return kept[key]
 
 
-# --- verdicts ------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------
 
 
 def sentence(name: str, prediction: Prediction, review: tuple[float, float] | None) -> str:
-    """The verdict in words."""
+    """The decision in words."""
     p = prediction
     if p.status == "error":
         return f"{name} cannot be read: {p.error}. It counts as not inspected."
@@ -219,13 +221,13 @@ def decides(review: tuple[float, float] | None, threshold: float) -> bool:
     return review is not None and review[0] <= threshold <= review[1]
 
 
-def show_verdict(
+def show_decision(
     name: str,
     prediction: Prediction,
     review: tuple[float, float] | None,
-    said: Verdict | None = None,
+    said: Disposition | None = None,
 ) -> None:
-    """The verdict in colour, in a word and in a sentence; a person's word stands above the model's.
+    """The decision in colour, a word and a sentence; a person's word stands above the model's.
 
     The colour alone says nothing.
     """
@@ -260,20 +262,22 @@ def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> No
     )
 
 
-def record_verdict(desk: Desk, inspection_id: int, verdict: str, person: str, note: str) -> bool:
+def record_disposition(
+    desk: Desk, inspection_id: int, disposition: str, person: str, note: str
+) -> bool:
     """Store what a person found; whether that worked, else says why not."""
     person, note = plain(person), plain(note)
     if not person:
-        st.warning("Whose verdict is it? Please give a name.")
+        st.warning("Whose decision is it? Please give a name.")
         return False
     st.session_state["person kept"] = person
     try:
         with InspectionLog(desk.log, "append") as log:
-            log.add_verdict(inspection_id, verdict, person, note)
+            log.add_disposition(inspection_id, disposition, person, note)
     except UserError as error:
-        st.error(f"The verdict was not stored: {md(str(error))}")
+        st.error(f"The decision was not stored: {escape_markdown(str(error))}")
         return False
-    st.session_state["stored"] = f"Stored: {WORDS[verdict]}, says {md(person)}."
+    st.session_state["stored"] = f"Stored: {WORDS[disposition]}, says {escape_markdown(person)}."
     return True
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from common.errors import UserError
 from common.text import count_of
 from inspection.predictor import Prediction
-from page.parts import WORDS, Desk, heatmap, md, open_desk, tells_errors
+from page.parts import WORDS, Desk, escape_markdown, heatmap, open_desk, tells_errors
 from traceability.log import InspectionLog
 from traceability.process import analyse_process, read_subgroups, signals
 from traceability.process_figures import draw_process
@@ -28,7 +28,7 @@ def show() -> None:
     if not desk.log.exists():
         st.info(
             f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
-            f"or predict.py with --log {md(str(desk.log))} appears here.",
+            f"or predict.py with --log {escape_markdown(str(desk.log))} appears here.",
             icon=":material/timeline:",
         )
         return
@@ -69,13 +69,15 @@ def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
     try:
         charts = drawn(desk, newest, by, None)
     except UserError as error:
-        st.info(f"No charts by {by} yet: {md(str(error))}.", icon=":material/timeline:")
+        st.info(
+            f"No charts by {by} yet: {escape_markdown(str(error))}.", icon=":material/timeline:"
+        )
         return
     if bounds := asked_baseline(charts.names):
         try:
             charts = drawn(desk, newest, by, bounds)
         except UserError as error:
-            st.warning(f"No such baseline: {md(str(error))}.")
+            st.warning(f"No such baseline: {escape_markdown(str(error))}.")
     show_charts(charts, by)
 
 
@@ -83,7 +85,7 @@ def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
 class Charts:
     """The charts of a log, drawn."""
 
-    picture: bytes  # PNG
+    image: bytes  # PNG
     names: list[str]  # of the subgroups, in time order
     standing_out: list[dict[str, str]]  # lines of a table
 
@@ -101,13 +103,13 @@ def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> 
     with _desk.lock, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.png"
         draw_process(path, process, process.title(_desk.log.name))
-        picture = path.read_bytes()
+        image = path.read_bytes()
     standing_out = [
         {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
         for group, reason in zip(process.groups, signals(process), strict=True)
         if reason
     ]
-    return Charts(picture, process.names, standing_out)
+    return Charts(image, process.names, standing_out)
 
 
 def asked_baseline(names: list[str]) -> tuple[str, str] | None:
@@ -130,7 +132,7 @@ def show_charts(charts: Charts, by: str) -> None:
         st.warning(text, icon=":material/warning:")
     else:
         st.success("No subgroup stands out.", icon=":material/check:")
-    st.image(charts.picture, width="stretch")
+    st.image(charts.image, width="stretch")
     if found:
         columns = {
             "subgroup": st.column_config.TextColumn(by, width="small"),
@@ -145,7 +147,7 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
     if not rejects:
         st.caption("none")
         return
-    found = [(one, desk.pictures.find(one.sha256, one.file)) for one in rejects]
+    found = [(one, desk.images.find(one.sha256, one.file)) for one in rejects]
     if missing := [one for one, data in found if data is None]:
         st.caption(
             f"{len(missing)} of {len(found)} photographs are not where they were, or changed."
@@ -163,8 +165,10 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
         if said:
             lines.append(f"{said.person}: {WORDS[said.verdict]}")
         if one.model != desk.predictor.sha256:
-            lines.append("judged by another model")
-        columns[number % 4].image(heat.overlay(300), md(" · ".join(lines)), width="stretch")
+            lines.append("inspected by another model")
+        columns[number % 4].image(
+            heat.overlay(300), escape_markdown(" · ".join(lines)), width="stretch"
+        )
 
 
 def prediction_of(one: Found) -> Prediction:

@@ -356,7 +356,7 @@ def render_casting(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photograph a casting: grey uint8 (H, W) and mask bool (H, W), H = W = 1.16 image sizes.
 
-    The same photo without its defects is the same picture outside the mask.
+    The same photo without its defects is the same image outside the mask.
     """
     scene = Scene(casting, photo, image_size_px)
     random = casting.random(PHOTO, photo, 1)

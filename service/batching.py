@@ -1,8 +1,9 @@
 """Collects what concurrent requests want inspected; one thread inspects it in batches.
 
 While a batch is computed, the next collects, up to 16 parts. Only an idle service waits, for some
-milliseconds, whether a part comes alone: of four that come together the first one would be judged
-by itself and the others wait for it. A request is never split: all its parts are recorded, or none.
+milliseconds, whether a part comes alone: of four that come together the first one would be
+inspected by itself and the others wait for it. A request is never split: all its parts are
+recorded, or none.
 """
 
 import itertools
@@ -34,7 +35,7 @@ class QueueFullError(Exception):
 
 @dataclass(frozen=True)
 class PendingRequest:
-    """The parts of a request on the queue: judged and recorded all together, or none of them."""
+    """The parts of a request on the queue: inspected and recorded all together, or none of them."""
 
     parts: Sequence[Part]
     done: "Future[list[Inspected]]" = field(default_factory=Future)
@@ -44,7 +45,7 @@ class Batcher:
     """The queue and its thread.
 
     Args:
-        limit: of parts that wait or are being judged.
+        limit: of parts that wait or are being inspected.
         observe: called with the size of each batch.
     """
 
@@ -72,7 +73,7 @@ class Batcher:
         self._opened.result()
 
     def stop(self) -> None:
-        """Judge what waits, then end."""
+        """Inspect what waits, then end."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -80,7 +81,7 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """Parts that wait or are being judged."""
+        """Parts that wait or are being inspected."""
         return self._depth
 
     @property
@@ -143,7 +144,7 @@ class Batcher:
             return batch
 
     def _inspect(self, inspector: Inspector, batch: list[PendingRequest]) -> None:
-        # What the service gives up when it ends is cancelled, and not judged any more
+        # What the service gives up when it ends is cancelled, and not inspected any more
         batch = [one for one in batch if one.done.set_running_or_notify_cancel()]
         parts = [part for one in batch for part in one.parts]
         if not parts:

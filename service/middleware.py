@@ -80,7 +80,7 @@ class Metrics:
             ["decision", "predicted_class"], registry=self.registry,
         )  # fmt: skip
         self.batches = Histogram(
-            "casting_batch_parts", "Parts judged together", buckets=(1, 2, 4, 8, 16, 32),
+            "casting_batch_parts", "Parts inspected together", buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class Call:
         return getattr(self.scope.get("route"), "path", "other")
 
 
-class Guard:
+class RequestMiddleware:
     """ASGI middleware.
 
     Args:

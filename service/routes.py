@@ -14,7 +14,7 @@ from common.errors import UserError
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
 from service import schemas
-from service.middleware import Guard, RefusedError, logger
+from service.middleware import RefusedError, RequestMiddleware, logger
 from service.requests import (
     FORM_BYTES,
     MAX_BATCH_BYTES,
@@ -41,7 +41,7 @@ ERRORS = {
         403: "without a key only programs on this machine may call",
         408: "the body came too slowly",
         413: "the body is too large",
-        422: "a wrong parameter, or a photograph that cannot be judged",
+        422: "a wrong parameter, or a photograph that cannot be inspected",
         500: "a bug",
         503: "busy, or the decision could not be recorded",
     }.items()
@@ -65,7 +65,7 @@ def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
     app = FastAPI(
         title="Casting inspection",
         version="1",
-        description="Judges photographs of castings; records every decision.",
+        description="Inspects photographs of castings; records every decision.",
         lifespan=lifespan,
         docs_url=None,  # both show their pages from other hosts
         redoc_url=None,
@@ -82,12 +82,12 @@ def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
         "*": 1 << 16,
     }
     app.add_middleware(
-        Guard, api_key=settings.api_key, max_body_bytes=limits, metrics=service.metrics
+        RequestMiddleware, api_key=settings.api_key, max_body_bytes=limits, metrics=service.metrics
     )
     return app
 
 
-# --- errors, all of one shape --------------------------------------------------------------------
+# --- errors, all of one shape -------------------------------------------------------------------
 
 
 async def http_error(request: Request, error: HTTPException) -> Response:
@@ -116,7 +116,7 @@ async def unavailable(request: Request, error: UserError) -> Response:
     ).response()
 
 
-# --- being watched -------------------------------------------------------------------------------
+# --- being watched ------------------------------------------------------------------------------
 
 watching = APIRouter()
 
@@ -141,7 +141,7 @@ async def readyz(request: Request, response: Response) -> schemas.Health:
     if batcher is None or not batcher.is_running:
         reason = "starting or ending"
     elif batcher.is_failing:
-        reason = "the last parts could not be judged or recorded"
+        reason = "the last parts could not be inspected or recorded"
     if reason:
         response.status_code = 503
     return schemas.Health(status="unavailable" if reason else "ready", reason=reason)
@@ -154,7 +154,7 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-# --- inspecting ----------------------------------------------------------------------------------
+# --- inspecting ---------------------------------------------------------------------------------
 
 
 inspecting = APIRouter(
@@ -170,7 +170,7 @@ inspecting = APIRouter(
 
 @inspecting.get("/model")
 async def model(request: Request) -> schemas.ModelCard:
-    """Which model judges, how it decides, and its figures."""
+    """Which model inspects, how it decides, and its figures."""
     predictor = request.app.state.service.predictor
     checkpoint = predictor.checkpoint
     same = (
@@ -194,7 +194,7 @@ async def predict(
     request: Request, name: Text = None, station: Text = None, lot: Text = None,
     explain: bool = False,
 ) -> schemas.ExplainedDecision:  # fmt: skip
-    """Judge one photograph: the field `file` of a form, or the body itself.
+    """Inspect one photograph: the field `file` of a form, or the body itself.
 
     A photograph that cannot be read is recorded and answered with 422.
     """
@@ -218,7 +218,7 @@ async def predict(
 async def predict_batch(
     request: Request, station: Text = None, lot: Text = None
 ) -> schemas.Decisions:
-    """Judge the photographs in the fields `files` of a form, at most 64.
+    """Inspect the photographs in the fields `files` of a form, at most 64.
 
     One that cannot be read is in its place, with status 'error' and no decision.
     """
@@ -236,13 +236,13 @@ async def predict_batch(
 
 
 @inspecting.post("/verdicts", status_code=201, responses=UNKNOWN)
-def verdicts(request: Request, body: schemas.PersonsVerdict) -> schemas.RecordedVerdict:
-    """Record what a person found about a part; of several verdicts on it the latest counts."""
+def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.RecordedDisposition:
+    """Record a person's disposition of a part; of several the latest counts."""
     with InspectionLog(request.app.state.service.settings.log, "append") as log:
         if not search(log, number=body.inspection_id):
             raise RefusedError(404, "not_found", f"there is no inspection {body.inspection_id}")
-        number = log.add_verdict(body.inspection_id, body.verdict, body.person, body.note)
-    return schemas.RecordedVerdict(verdict_id=number, **body.model_dump())
+        number = log.add_disposition(body.inspection_id, body.verdict, body.person, body.note)
+    return schemas.RecordedDisposition(verdict_id=number, **body.model_dump())
 
 
 @inspecting.get("/inspections")

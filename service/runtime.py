@@ -91,7 +91,7 @@ class Service:
 
     @contextmanager
     def heatmap_place(self, wanted: bool) -> Iterator[None]:
-        """Holds a place among those who wait for heatmaps, from before the part is judged.
+        """Holds a place among those who wait for heatmaps, from before the part is inspected.
 
         Raises:
             RefusedError: there can be no heatmap, or too many wait.

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from inspection.recording import Inspected, plain
-from traceability.search import Found, Verdict
+from traceability.search import Disposition, Found
 
 MODEL_DIGITS = 12  # of the SHA-256 of the model's file, as in inspections.csv
 
@@ -24,19 +24,21 @@ class Answer(BaseModel):
 
 
 class Decision(Answer):
-    """A part's verdict."""
+    """The decision on a part."""
 
     inspection_id: int = Field(description="its number in the inspection log")
     name: str = Field(description="the file's name; a station records its path")
-    sha256: str = Field(description="of the bytes that were judged")
-    status: str = Field(description="'ok' (judged) or 'error' (could not be read)")
-    decision: str = Field(description="'ok', 'defect', 'review', or empty when it was not judged")
+    sha256: str = Field(description="of the bytes that were inspected")
+    status: str = Field(description="'ok' (inspected) or 'error' (could not be read)")
+    decision: str = Field(
+        description="'ok', 'defect', 'review', or empty when it was not inspected"
+    )
     predicted_class: str
     prob_defect: float | None = Field(description="0 to 1")
     threshold: float = Field(description="defects are parts with prob_defect from here on")
     model: str = Field(description="first 12 digits of the SHA-256 of the model's file")
     latency_ms: float = Field(description="from the complete request to the recorded decision")
-    error: str = Field(description="why it could not be judged")
+    error: str = Field(description="why it could not be inspected")
 
     @classmethod
     def of(cls, inspected: Inspected, model: str, latency_ms: float) -> "Decision":
@@ -50,7 +52,7 @@ class Decision(Answer):
 
 
 class ExplainedDecision(Decision):
-    """A part's verdict, with what speaks for a defect when it was asked for."""
+    """The decision on a part, with what speaks for a defect when it was asked for."""
 
     heatmap_png: str | None = Field(
         None,
@@ -60,13 +62,13 @@ class ExplainedDecision(Decision):
 
 
 class Decisions(Answer):
-    """The verdicts on several parts, in the order of the files."""
+    """The decisions on several parts, in the order of the files."""
 
     results: list[Decision]
 
 
-class PersonsVerdict(Answer):
-    """What a person found about an inspected part."""
+class NewDisposition(Answer):
+    """A person's disposition of an inspected part."""
 
     inspection_id: int = Field(ge=1, le=2**63 - 1)
     verdict: str = Field(pattern="^(ok|defect)$")
@@ -74,14 +76,14 @@ class PersonsVerdict(Answer):
     note: Line = Field("", max_length=1000)
 
 
-class RecordedVerdict(PersonsVerdict):
+class RecordedDisposition(NewDisposition):
     """And its number in the log."""
 
     verdict_id: int
 
 
-class VerdictOnRecord(Answer):
-    """A person's verdict in the log."""
+class DispositionOnRecord(Answer):
+    """A person's disposition in the log."""
 
     verdict: str
     person: str
@@ -89,8 +91,8 @@ class VerdictOnRecord(Answer):
     time: str
 
     @classmethod
-    def of(cls, found: Verdict) -> "VerdictOnRecord":
-        """The answer on a verdict of the log."""
+    def of(cls, found: Disposition) -> "DispositionOnRecord":
+        """The answer on a disposition of the log."""
         return cls.model_validate(found)
 
 
@@ -101,7 +103,9 @@ class LoggedInspection(Decision):
     station: str
     lot: str
     brightness: float | None = Field(description="mean grey value, 0 to 255")
-    person_says: VerdictOnRecord | None = Field(description="the latest verdict of a person")
+    person_says: DispositionOnRecord | None = Field(
+        description="the latest disposition by a person"
+    )
 
     @classmethod
     def of_record(cls, found: Found) -> "LoggedInspection":
@@ -115,7 +119,7 @@ class LoggedInspection(Decision):
             inspection_id=found.id,
             name=found.file,
             model=found.model[:MODEL_DIGITS],
-            person_says=VerdictOnRecord.of(spoken) if spoken else None,
+            person_says=DispositionOnRecord.of(spoken) if spoken else None,
             **{name: getattr(found, name) for name in same},
         )
 
@@ -128,7 +132,7 @@ class Inspections(Answer):
 
 
 class ModelCard(Answer):
-    """The model that judges."""
+    """The model that inspects."""
 
     model: str
     sha256: str

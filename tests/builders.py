@@ -51,7 +51,7 @@ def evaluation_of(*images: str) -> Evaluation:
 
 
 def write_image(path):
-    """A small picture that no other path has."""
+    """A small image that no other path has."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4])
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)).save(path)
@@ -83,7 +83,7 @@ SIZE_PX = 64
 def random_weights(
     class_names: tuple[str, ...], head: str, size_px: int, network: str
 ) -> dict[str, torch.Tensor]:
-    """Those of a network that has learned nothing, but whose BatchNorm has seen pictures."""
+    """Those of a network that has learned nothing, but whose BatchNorm has seen images."""
     torch.manual_seed(0)
     defects = defect_flags(class_names).tolist()
     model = build_model(len(class_names), "none", head, network=network, defects=defects).train()
@@ -106,6 +106,6 @@ def checkpoint_of(
     )  # fmt: skip
 
 
-def pictures(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
+def images_of(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
     random = np.random.default_rng(1)
     return torch.from_numpy(random.integers(0, 256, (count, size_px, size_px)).astype(np.uint8))

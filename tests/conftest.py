@@ -97,7 +97,7 @@ def trained_into(out: Path, options: list[str]) -> Path:
 
 @pytest.fixture(scope="session")
 def castings(tmp_path_factory) -> Path:
-    """16 castings, 4 copies each, and 6 castings never seen: large defects, 64 px."""
+    """16 castings, 4 copies each, and 6 unseen castings: large defects, 64 px."""
     return rendered(
         tmp_path_factory.mktemp("data") / "castings",
         castings=16, copies=4, unseen_castings=6, unseen_copies=1, sizes=("large",),
@@ -176,7 +176,7 @@ def trained_for_use(tmp_path_factory, fold_options) -> Path:
 
 @pytest.fixture(scope="session")
 def sharp_castings(tmp_path_factory) -> Path:
-    """8 castings, 3 copies each, and 4 castings never seen: 300 px, so that they are recognised."""
+    """8 castings, 3 copies each, and 4 unseen castings: 300 px, so that they are recognised."""
     return rendered(
         tmp_path_factory.mktemp("data") / "sharp",
         castings=8, copies=3, photos=1, unseen_castings=4, unseen_copies=1, sizes=("large",),

@@ -72,7 +72,7 @@ def recorded(path) -> list[tuple]:
         return list(log.query("SELECT file, decision, prob_defect, station, lot FROM inspections"))
 
 
-# --- Inspect -------------------------------------------------------------------------------------
+# --- Inspect ------------------------------------------------------------------------------------
 
 
 def test_inspect_says_what_predict_decides(options, predictor, paths, log_path):
@@ -109,7 +109,7 @@ def test_station_and_lot_go_into_the_log_and_stay(options, paths, log_path):
 def test_a_broken_image_gives_a_sentence_and_is_recorded(options, paths, log_path):
     at = upload(page("inspect"), "photographs", [("broken.jpeg", paths[0].read_bytes()[:300])])
     assert "broken.jpeg cannot be read" in text_of(at)
-    assert "Not judged" in text_of(at)
+    assert "Not inspected" in text_of(at)
     assert recorded(log_path)[0][:3] == ("broken.jpeg", "", None)
     name = "<script>alert(1)</script>.jpeg"
     assert "<script>" not in text_of(upload(page("inspect"), "photographs", [(name, b"x")]))
@@ -127,7 +127,7 @@ def test_several_parts_are_sorted_and_chosen_from(options, predictor, paths):
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-def test_rendered_parts_are_judged_and_not_recorded(options, predictor, log_path, kind):
+def test_rendered_parts_are_predicted_and_not_recorded(options, predictor, log_path, kind):
     at = page("inspect")
     at.button_group(key="sample").set_value(kind).run()
     assert not at.exception
@@ -160,7 +160,7 @@ def test_a_person_may_say_otherwise(options, paths, log_path):
     at.radio[0].set_value("Good")
     at.text_input(key="person 1").set_value("Huber")
     at.text_input(key="note 1").set_value("a stain")
-    (submit,) = [one for one in at.button if one.label == "Store the verdict"]
+    (submit,) = [one for one in at.button if one.label == "Store the decision"]
     submit.click().run()
     assert not at.exception
     assert "Huber says: Good (a stain). The model: " in text_of(at)
@@ -184,14 +184,16 @@ def test_what_cannot_be_recorded_is_not_shown_as_decided(options, paths, monkeyp
 
     monkeypatch.setattr(InspectionLog, "append", full)
     at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
-    assert "0 of 1 photographs are judged" in text_of(at)
+    assert "0 of 1 photographs are inspected" in text_of(at)
     assert "could not be recorded: disk full" in text_of(at)
     assert not at.metric
 
 
 @pytest.mark.parametrize("how", ["interrupted", "disk full"])
 @pytest.mark.parametrize("name", ["inspect", "batch"])
-def test_what_was_recorded_is_never_judged_again(options, paths, log_path, monkeypatch, how, name):
+def test_what_was_recorded_is_never_predicted_again(
+    options, paths, log_path, monkeypatch, how, name
+):
     monkeypatch.setattr(page_parts, "BATCH_SIZE", 4)
     at = page(name)
     files = [(f"{number}.jpeg", path.read_bytes()) for number, path in enumerate(paths[:11])]
@@ -257,8 +259,8 @@ def test_a_waiting_part_of_any_kind_is_shown(options, paths, log_path, mode):
     options("--review", "0", "1")
     data = io.BytesIO()
     grey = np.asarray(Image.open(paths[0]).convert("L"))
-    picture = Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey)
-    picture.save(data, "png")
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey)
+    image.save(data, "png")
     upload(page("inspect"), "photographs", [("part.png", data.getvalue())])
     at = page("inspect")
     assert "Waiting for a person: 1" in text_of(at)
@@ -317,7 +319,7 @@ def test_without_a_model_the_page_says_which_command_makes_one(tmp_path, monkeyp
         assert "make demo" in text_of(page(name))
 
 
-# --- Batch ---------------------------------------------------------------------------------------
+# --- Batch --------------------------------------------------------------------------------------
 
 
 def zipped(files: list[tuple[str, bytes]]) -> bytes:
@@ -345,7 +347,7 @@ def check_batch(at: AppTest, predictor, paths, log_path) -> None:
     names = [name.rpartition("/")[2] for name in found["file"]]
     assert sorted(names) == sorted(direct)
     for name, chance, verdict in zip(
-        names, found["defect probability"], found["verdict"], strict=True
+        names, found["defect probability"], found["decision"], strict=True
     ):
         assert chance == pytest.approx(direct[name].prob_defect, abs=1e-4)
         assert verdict.endswith({"ok": "Good", "defect": "Defect"}[direct[name].decision])
@@ -367,7 +369,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     assert button.label == "Download CSV"
 
 
-def test_a_zip_file_is_judged_like_a_folder(options, predictor, paths, log_path):
+def test_a_zip_file_is_predicted_like_a_folder(options, predictor, paths, log_path):
     files = [(f"line 3/{path.name}", path.read_bytes()) for path in paths]
     files += [("line 3/notes.txt", b"x"), ("__MACOSX/._a.jpeg", b"x")]
     at = page("batch")
@@ -381,9 +383,9 @@ def test_an_unreadable_part_comes_first_and_is_never_good(options, paths):
     at = upload(page("batch"), "folder", [("a.jpeg", paths[0].read_bytes()), ("b.png", b"")])
     found = table(start_batch(at))
     assert list(found["file"]) == ["b.png", "a.jpeg"]
-    assert found["verdict"][0].endswith("Not judged")
+    assert found["decision"][0].endswith("Not inspected")
     assert found["error"][0] == "empty file"
-    assert metrics(at)["Not judged"] == "1"
+    assert metrics(at)["Not inspected"] == "1"
 
 
 def test_a_damaged_zip_file_gives_a_sentence(options):
@@ -395,7 +397,7 @@ def test_a_damaged_zip_file_gives_a_sentence(options):
         assert "parts.zip cannot be opened" in text_of(at)
 
 
-# --- Process -------------------------------------------------------------------------------------
+# --- Process ------------------------------------------------------------------------------------
 
 
 def test_an_empty_log_is_explained(options, paths):
@@ -424,7 +426,7 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
     assert "No such baseline" in text_of(at)
 
 
-# --- Model ---------------------------------------------------------------------------------------
+# --- Model --------------------------------------------------------------------------------------
 
 
 def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predictor):
@@ -433,7 +435,7 @@ def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predi
     at = page("model")
     text = text_of(at)
     assert predictor.model_id in metrics(at).values()
-    assert "castings never seen" in text
+    assert "unseen castings" in text
     assert "2,710/3,137" in text
     assert "Copying the label" in text
     defective, _, prob_defect = read_validation(trained / "best.pth")
@@ -444,7 +446,7 @@ def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predi
         assert metrics(at)["Missed defects"] == wanted
 
 
-# --- the command ---------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def test_all_pages_are_reached_from_the_top(options):

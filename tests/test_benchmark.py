@@ -14,7 +14,7 @@ from benchmarks import service as benchmark_serve
 from benchmarks import training as benchmark_train
 from benchmarks.baseline import CastingImages
 from benchmarks.inference import PlainInference
-from benchmarks.timing import Variant, in_turns, training_gflop
+from benchmarks.timing import Variant, measure_interleaved, training_gflop
 from common.errors import UserError
 from inspection.predictor import load_predictor
 from model import load_checkpoint, save_checkpoint
@@ -124,7 +124,7 @@ def test_seconds_to_an_accuracy_ask_for_a_gpu():
 def test_variants_take_turns_and_the_warm_up_does_not_count():
     calls = []
     variants = [Variant(name, lambda _, n=name: calls.append(n), 10, 64, 5) for name in "abc"]
-    in_turns(variants, 3, CPU)
+    measure_interleaved(variants, 3, CPU)
     assert "".join(calls) == "abc" + "bca" + "cab" + "abc"
     assert all(len(variant.seconds) == 3 for variant in variants)
 

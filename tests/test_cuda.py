@@ -18,7 +18,9 @@ from dataset.store import open_store
 from inspection.heatmap import Explainer
 from inspection.predictor import load_predictor
 from model import build_model, load_checkpoint
+from training.recipes import RECIPES
 from training.schedule import set_learning_rate
+from training.settings import Settings
 from training.setup import build_optimizer, build_step
 from training.state import raise_out_of_memory
 
@@ -52,10 +54,11 @@ def local_options(castings) -> list[str]:
 
 
 def step_and_model(which, head, device, graph):
-    settings = settings_of[which] | {"lr": RATE, "weight_decay": 0.0, "label_smoothing": 0.0}
-    settings["head"] = head
+    own = settings_of[which] | {"lr": RATE, "weight_decay": 0.0, "label_smoothing": 0.0}
+    recipe = RECIPES["reference"] | {"head": head}
+    settings = Settings(recipe="reference", **(recipe | own))
     torch.manual_seed(1)
-    model = build_model(2, "none", head, network=settings["network"]).to(device).train()
+    model = build_model(2, "none", head, network=settings.network).to(device).train()
     optimizer = build_optimizer(model, settings, graph)
     return build_step(model, optimizer, NAMES, settings, graph), model
 
@@ -105,7 +108,7 @@ def test_steps_and_batches_wait_for_nothing(which, cuda):
     local = which.startswith("local")
     batches = data.Batches(
         pixels, targets, 4, cuda, augment="strong", is_defect=targets == 0,
-        drawn_defects=0.5 if local else None,
+        synthetic_defects=0.5 if local else None,
     )  # fmt: skip
     whole = batches.epoch()
     step(*next(whole), 4, 4)

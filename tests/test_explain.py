@@ -1,4 +1,4 @@
-"""explain.py draws a map for every part, over the whole picture, whatever the verdict."""
+"""explain.py draws a map for every part, over the whole image, whatever the prediction."""
 
 import numpy as np
 import pytest
@@ -25,9 +25,9 @@ def test_a_part_gets_an_overlay_and_its_map(trained, castings, tmp_path, capsys)
     assert heat.shape == (32, 32)
     assert heat.dtype == np.float32
     assert 0 <= heat.min() <= heat.max() == 1
-    with Image.open(tmp_path / "out" / f"{part.stem}.png") as picture:
-        assert picture.width == 64
-        assert picture.height > 64  # the verdict stands below
+    with Image.open(tmp_path / "out" / f"{part.stem}.png") as image:
+        assert image.width == 64
+        assert image.height > 64  # the prediction stands below
     assert "1 heatmap" in capsys.readouterr().out
 
 
@@ -36,8 +36,8 @@ def test_the_map_is_written_whatever_the_verdict(trained, castings, tmp_path, th
     part = sorted((castings / "unseen" / "ok_front").iterdir())[0]
     assert run(trained, tmp_path, part, "--arrays", "--threshold", threshold) == 0
     assert np.load(tmp_path / f"{part.stem}.npy").shape == (32, 32)
-    with Image.open(tmp_path / f"{part.stem}.png") as picture:
-        outlined = (np.asarray(picture) == OUTLINE).all(axis=2).any()
+    with Image.open(tmp_path / f"{part.stem}.png") as image:
+        outlined = (np.asarray(image) == OUTLINE).all(axis=2).any()
     assert outlined == (threshold == "0")  # the hottest region of a defect only
 
 
@@ -79,12 +79,12 @@ def test_an_exported_model_has_no_gradients(tmp_path):
         explain.main([str(tmp_path), "--out", str(tmp_path), "--checkpoint", "model.onnx"])
 
 
-def test_the_map_is_stretched_over_a_picture_that_is_not_square():
+def test_the_map_is_stretched_over_a_image_that_is_not_square():
     heat = np.zeros((8, 8), np.float32)
     heat[7, 7] = 1
-    picture = overlay(Image.new("L", (120, 60), 100), heat, None)
-    assert picture.size == (120, 60)
-    changed = np.abs(np.asarray(picture).astype(int) - 100).sum(axis=2)
+    image = overlay(Image.new("L", (120, 60), 100), heat, None)
+    assert image.size == (120, 60)
+    changed = np.abs(np.asarray(image).astype(int) - 100).sum(axis=2)
     assert changed[59, 119] == changed.max() > 0
     assert changed[:30].max() == 0
 

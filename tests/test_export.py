@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from builders import checkpoint_of, pictures
+from builders import checkpoint_of, images_of
 
 import export
 import predict
@@ -32,7 +32,7 @@ CLASSES = ["def_front", "ok_front"]
 
 
 def written(path, checkpoint, precision="fp32", calibration=None):
-    calibration = pictures(8).numpy() if calibration is None else calibration
+    calibration = images_of(8).numpy() if calibration is None else calibration
     path.write_bytes(exported(checkpoint, "c" * 64, precision, calibration, "validation"))
     return path
 
@@ -118,7 +118,7 @@ def test_logits_and_probability_equal_pytorchs(
         path = written(tmp_path / "model.onnx", checkpoint)
     session = onnxruntime.InferenceSession(str(path))
     for count in (1, 3, 32):
-        grey = pictures(count)
+        grey = images_of(count)
         logits, prob_defect = session.run(["logits", "prob_defect"], {"images": grey.numpy()})
         with torch.inference_mode():
             plain = checkpoint.model()(unit_range(grey))
@@ -133,8 +133,8 @@ def test_logits_and_probability_equal_pytorchs(
 def test_the_local_network_in_8_bits_stays_near_itself(tmp_path, head):
     checkpoint = replace(checkpoint_of(CLASSES, head, network="local"), temperature=1.7)
     small = OnnxNetwork(written(tmp_path / "int8.onnx", checkpoint, "int8"))
-    plain = checkpoint.model()(unit_range(pictures(8))).detach()
-    assert (small(pictures(8)) - plain).abs().max() < 0.2 * plain.abs().max()
+    plain = checkpoint.model()(unit_range(images_of(8))).detach()
+    assert (small(images_of(8)) - plain).abs().max() < 0.2 * plain.abs().max()
 
 
 def test_the_graph_takes_grey_bytes_of_any_number(model_file):
@@ -185,7 +185,7 @@ def test_a_foreign_or_damaged_file_is_refused(model_file, tmp_path):
         OnnxNetwork(tmp_path / "foreign.onnx")
 
 
-# --- INT8 ----------------------------------------------------------------------------------------
+# --- INT8 ---------------------------------------------------------------------------------------
 
 
 def test_int8_is_smaller_and_close(int8_file, model_file, trained, castings):
@@ -237,7 +237,7 @@ def test_calibration_images_are_equally_many_of_each_casting():
     assert [sum(rows[i].casting == n for i in equally(rows, 9)) for n in "abc"] == [3, 3, 3]
 
 
-# --- the gate ------------------------------------------------------------------------------------
+# --- the gate -----------------------------------------------------------------------------------
 
 
 def parity(**changes):
@@ -266,7 +266,7 @@ def test_what_the_gate_lets_through(precision, changes, passes):
 
 
 def test_comparison_counts_new_errors_only(tmp_path, resnet, resnet_file):
-    grey = pictures(40)
+    grey = images_of(40)
     with torch.inference_mode():
         plain = resnet.model()(unit_range(grey))
     prob = class_probabilities(plain, CLASSES, resnet.temperature)[:, 0]
@@ -289,7 +289,7 @@ def test_comparison_counts_new_errors_only(tmp_path, resnet, resnet_file):
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_small_batches_are_compared_too(resnet, resnet_file, size):
-    grey = pictures(6).numpy()
+    grey = images_of(6).numpy()
     images = Images(grey, grey, np.arange(6) < 3, "validation")
     network = OnnxNetwork(resnet_file)
     original = network.session
@@ -348,7 +348,7 @@ def test_a_missing_package_names_the_command(monkeypatch):
         OnnxNetwork("model.onnx")
 
 
-# --- the edge ------------------------------------------------------------------------------------
+# --- the edge -----------------------------------------------------------------------------------
 
 
 def test_the_edge_example_decides_as_predict_does(model_file, castings, tmp_path):

@@ -74,7 +74,7 @@ def test_a_training_step_stays_on_the_gpu_and_waits_for_nothing(network, head, n
         move(model), move(loss)
         step = TrainingStep(model, loss, None, nullcontext, names)
         images = torch.rand(4, 2 if local else 1, 64, 64, device=GPU)
-        for figure in step.judged(images, torch.randint(2, (4,), device=GPU)):
+        for figure in step.loss_and_right(images, torch.randint(2, (4,), device=GPU)):
             assert (figure.device.type, figure.shape) == ("cuda", ())
 
 
@@ -86,7 +86,7 @@ def test_augmentation_stays_on_the_gpu_and_waits_for_nothing(kind, drawn):
         targets = torch.zeros(6, dtype=torch.long, device=GPU)
         flags = torch.zeros(6, dtype=torch.bool, device=GPU)
         batches = Batches(
-            pixels, targets, 4, GPU, augment=kind, is_defect=flags, drawn_defects=drawn
+            pixels, targets, 4, GPU, augment=kind, is_defect=flags, synthetic_defects=drawn
         )
         images = unit_range(pixels[:4])
         changed = batches.changed(images, torch.arange(4, device=GPU), FakeGenerator())

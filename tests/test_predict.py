@@ -1,4 +1,4 @@
-"""The one inference path: same verdict whatever carries the image, no verdict without one."""
+"""The one inference path: same prediction whatever carries the image, no prediction without one."""
 
 import csv
 import hashlib
@@ -38,10 +38,10 @@ def read_csv(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_path_text_picture_and_array_give_the_same_verdict(predictor, part):
+def test_path_text_photo_and_array_give_the_same_verdict(predictor, part):
     with Image.open(part) as image:
-        picture = image.convert("RGB")
-    forms = [part, str(part), picture, picture.convert("L"), np.asarray(picture)]
+        photo = image.convert("RGB")
+    forms = [part, str(part), photo, photo.convert("L"), np.asarray(photo)]
     first, *others = predictor.predict(forms)
     assert first.status == "ok"
     assert {p.prob_defect for p in others} == {first.prob_defect}
@@ -61,7 +61,7 @@ def test_preprocessing_is_the_stores(predictor, part):
 
 
 @pytest.mark.parametrize("size", [(31, 47), (640, 480)])
-def test_any_image_size_is_judged(predictor, size):
+def test_any_image_size_is_predicted(predictor, size):
     assert predictor.predict([Image.new("L", size, 128)])[0].decision in ("ok", "defect")
 
 
@@ -128,14 +128,14 @@ def test_what_is_no_image_gets_no_verdict(predictor, image):
     assert (verdict.status, verdict.decision) == ("error", "")
 
 
-def test_a_turned_photograph_is_judged_upright_from_file_and_picture(predictor, part, tmp_path):
+def test_a_turned_photograph_is_predicted_upright_from_file_and_photo(predictor, part, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     with Image.open(part) as image:
         image.save(tmp_path / "turned.jpeg", exif=exif, quality=95)
-    with Image.open(tmp_path / "turned.jpeg") as picture:
-        from_file, from_picture = predictor.predict([tmp_path / "turned.jpeg", picture])
-    assert from_file.prob_defect == from_picture.prob_defect
+    with Image.open(tmp_path / "turned.jpeg") as photo:
+        from_file, from_photo = predictor.predict([tmp_path / "turned.jpeg", photo])
+    assert from_file.prob_defect == from_photo.prob_defect
 
 
 def test_files_that_are_no_images_are_named(trained, part, tmp_path, capsys):
@@ -144,7 +144,7 @@ def test_files_that_are_no_images_are_named(trained, part, tmp_path, capsys):
     out = tmp_path / "results" / "inspections.csv"
     arguments = [str(tmp_path), "--checkpoint", str(trained / "best.pth"), "--out", str(out)]
     assert predict.main(arguments) == 0
-    assert "not judged" in capsys.readouterr().err
+    assert "not inspected" in capsys.readouterr().err
     assert len(read_csv(out)) == 1
 
 
@@ -186,7 +186,9 @@ def test_an_unreadable_file_is_never_ok_and_gives_exit_code_4(trained, part, tmp
     assert "bad.jpeg" in capsys.readouterr().err
 
 
-def test_what_was_judged_before_an_interruption_is_kept(trained, castings, tmp_path, monkeypatch):
+def test_what_was_predicted_before_an_interruption_is_kept(
+    trained, castings, tmp_path, monkeypatch
+):
     monkeypatch.setattr(predict, "BATCH_SIZE", 4)
     original = Predictor.predict
     batches = []
@@ -230,7 +232,7 @@ def run(tmp_path, trained, *arguments):
     return predict.main([*map(str, arguments), *own]), read_csv(out)
 
 
-def test_folders_patterns_and_files_are_judged_once_each(trained, castings, tmp_path):
+def test_folders_patterns_and_files_are_predicted_once_each(trained, castings, tmp_path):
     folder = castings / "unseen"
     one = sorted(folder.rglob("*.jpeg"))[0]
     code, rows = run(tmp_path, trained, one, folder, str(folder / "*" / "*.jpeg"), one)
@@ -342,18 +344,18 @@ def test_unreadable_folders_and_dangling_links_are_not_passed_over(
     assert "locked: Permission denied" in capsys.readouterr().err
 
 
-def test_a_damaged_or_huge_picture_gets_an_error_too(predictor, part):
+def test_a_damaged_or_huge_image_gets_an_error_too(predictor, part):
     damaged = Image.open(io.BytesIO(part.read_bytes()[:700]))
     huge = Image.new("1", (80_000, 1_000))
     assert [one.status for one in predictor.predict([damaged, huge])] == ["error", "error"]
 
 
-def test_the_hash_is_that_of_the_bytes_that_were_judged(predictor, part):
+def test_the_hash_is_that_of_the_bytes_that_were_predicted(predictor, part):
     data = part.read_bytes()
-    (from_bytes, from_file, picture) = predictor.predict([data, part, Image.open(part)])
+    (from_bytes, from_file, image) = predictor.predict([data, part, Image.open(part)])
     assert from_bytes.sha256 == from_file.sha256 == hashlib.sha256(data).hexdigest()
     assert from_bytes.prob_defect == from_file.prob_defect
-    assert picture.sha256 == ""
+    assert image.sha256 == ""
     (broken,) = predictor.predict([data[:300]])
     assert broken.sha256 == hashlib.sha256(data[:300]).hexdigest()
 

@@ -17,12 +17,12 @@ from evaluation import perturbations as changes
 from evaluation.held_out import Model, load_models, predict_split
 from evaluation.shortcut_tests import (
     Perturbed,
+    conclusion,
     figures,
     held_out_rows,
     perturbed_predictions,
     run_shortcut_tests,
     shortcut_report,
-    verdict,
 )
 from inspection.predictor import Prediction
 from metrics.decisions import CastingTable, Parts
@@ -36,72 +36,72 @@ SIZE_PX = 64
 def photograph(width: int, height: int | None = None) -> np.ndarray:
     """A rendered casting (H, W)."""
     (casting,) = make_castings(RenderOptions(), 0, 1)
-    picture = Image.fromarray(render_casting(casting, 0)[0])
-    return np.asarray(picture.resize((width, height or width)))
+    image = Image.fromarray(render_casting(casting, 0)[0])
+    return np.asarray(image.resize((width, height or width)))
 
 
 @pytest.fixture(params=[(64, 64), (300, 300), (512, 400)], ids=str)
-def picture(request):
+def image(request):
     return photograph(*request.param)
 
 
 @pytest.fixture
-def distance(picture):
-    return changes.hub_distance(picture.shape, changes.hub_of(picture))
+def distance(image):
+    return changes.hub_distance(image.shape, changes.hub_of(image))
 
 
-# --- the probes ----------------------------------------------------------------------------------
+# --- the probes ---------------------------------------------------------------------------------
 
 
 def test_brightness_scales_and_clips():
-    picture = np.array([[0, 100, 200, 255]], np.uint8)
-    assert changes.brightness(picture, 0.6).tolist() == [[0, 60, 120, 153]]
-    assert changes.brightness(picture, 1.4).tolist() == [[0, 140, 255, 255]]
+    image = np.array([[0, 100, 200, 255]], np.uint8)
+    assert changes.brightness(image, 0.6).tolist() == [[0, 60, 120, 153]]
+    assert changes.brightness(image, 1.4).tolist() == [[0, 140, 255, 255]]
 
 
 def test_contrast_keeps_the_mean_and_scales_the_deviation():
-    picture = np.random.default_rng(0).normal(130, 20, (50, 50)).astype(np.uint8)
+    image = np.random.default_rng(0).normal(130, 20, (50, 50)).astype(np.uint8)
     for factor in (0.6, 1.4):
-        changed = changes.contrast(picture, factor)
-        assert changed.mean() == pytest.approx(picture.mean(), abs=0.5)
-        assert changed.std() == pytest.approx(factor * picture.std(), rel=0.02)
+        changed = changes.contrast(image, factor)
+        assert changed.mean() == pytest.approx(image.mean(), abs=0.5)
+        assert changed.std() == pytest.approx(factor * image.std(), rel=0.02)
     assert changes.contrast(np.array([[0, 255]], np.uint8), 1.4).tolist() == [[0, 255]]
 
 
-def test_equalised_histogram_is_nearly_flat(picture):
-    share = np.histogram(changes.equalised(picture), bins=4, range=(0, 256))[0] / picture.size
+def test_equalised_histogram_is_nearly_flat(image):
+    share = np.histogram(changes.equalised(image), bins=4, range=(0, 256))[0] / image.size
     assert np.abs(share - 0.25).max() < 0.05
-    before = np.histogram(picture, bins=4, range=(0, 256))[0] / picture.size
+    before = np.histogram(image, bins=4, range=(0, 256))[0] / image.size
     assert np.abs(before - 0.25).max() > 0.1
 
 
-def test_ring_blurred_removes_a_dot_and_leaves_hub_and_background(picture, distance):
-    hub = changes.hub_of(picture)
-    scale = picture.shape[1] / 300
+def test_ring_blurred_removes_a_dot_and_leaves_hub_and_background(image, distance):
+    hub = changes.hub_of(image)
+    scale = image.shape[1] / 300
     x, y = hub[0] + 1.5 * hub[1]  # amid the face
-    rows, columns = np.indices(picture.shape)
+    rows, columns = np.indices(image.shape)
     dot = np.hypot(columns - x, rows - y) <= max(2 * scale, 1)
-    planted = np.where(dot, np.uint8(0), picture)
-    before = np.abs(planted.astype(int) - picture).max()
-    clean, blurred = (changes.ring_blurred(each, hub).astype(int) for each in (picture, planted))
+    planted = np.where(dot, np.uint8(0), image)
+    before = np.abs(planted.astype(int) - image).max()
+    clean, blurred = (changes.ring_blurred(each, hub).astype(int) for each in (image, planted))
     assert np.abs(blurred - clean).max() < before / 5
     elsewhere = (distance <= changes.HUB_EDGE) | (distance >= changes.PART_EDGE)
     assert elsewhere.any()
     assert (blurred == planted)[elsewhere].all()
     face = (distance > 1.3) & (distance < 1.7)
-    assert clean[face].mean() == pytest.approx(picture[face].mean(), abs=8)  # the light stays
+    assert clean[face].mean() == pytest.approx(image[face].mean(), abs=8)  # the light stays
 
 
-def test_ring_gone_and_background_replaced_share_the_picture(picture, distance):
-    hub, inside = changes.hub_of(picture), distance <= changes.PART_EDGE
+def test_ring_gone_and_background_replaced_share_the_image(image, distance):
+    hub, inside = changes.hub_of(image), distance <= changes.PART_EDGE
     assert 0.4 < inside.mean() < 0.8
     gone, replaced = (
-        changes.ring_gone(picture, hub),
-        changes.background_replaced(picture, hub),
+        changes.ring_gone(image, hub),
+        changes.background_replaced(image, hub),
     )
-    assert (gone == picture)[~inside].all()
-    assert set(gone[inside].tolist()) == {round(picture[inside].mean())}
-    assert (replaced == picture)[inside].all()
+    assert (gone == image)[~inside].all()
+    assert set(gone[inside].tolist()) == {round(image[inside].mean())}
+    assert (replaced == image)[inside].all()
     assert set(replaced[~inside].tolist()) == {changes.BACKGROUND_GREY}
 
 
@@ -110,11 +110,11 @@ def test_the_whole_part_with_its_burrs_is_gone(edge):
     casting = make_castings(RenderOptions(sizes=("large",)), 0, 1)[0]
     if edge == "burr":
         casting = replace(casting, types=("burr",))
-    picture, mask = render_casting(casting, 0)
+    image, mask = render_casting(casting, 0)
     bare, _ = render_casting(casting, 0, with_defects=False)
-    assert (picture != bare).any()
-    hub = changes.hub_of(picture)
-    outside = changes.hub_distance(picture.shape, hub) > changes.PART_EDGE
+    assert (image != bare).any()
+    hub = changes.hub_of(image)
+    outside = changes.hub_distance(image.shape, hub) > changes.PART_EDGE
     assert not mask[outside].any()
 
 
@@ -140,7 +140,7 @@ def test_hub_distance_of_a_slanted_ellipse():
         assert distance[int(y), int(x)] == pytest.approx(np.hypot(along, down), abs=1e-5)
 
 
-def test_a_picture_without_a_hub_gets_the_other_probes_only():
+def test_a_image_without_a_hub_gets_the_other_probes_only():
     even = np.full((80, 80), 150, np.uint8)
     assert list(changes.versions(even)) == [
         changes.UNMODIFIED,
@@ -155,7 +155,7 @@ def test_a_picture_without_a_hub_gets_the_other_probes_only():
     assert (before == kept).all()
 
 
-# --- judging without a network -------------------------------------------------------------------
+# --- predicting without a network ---------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -176,22 +176,22 @@ def lit(tmp_path_factory):
     return out, rows
 
 
-def by_mean_grey(picture: np.ndarray) -> float:
-    return picture.mean() / 255
+def by_mean_grey(image: np.ndarray) -> float:
+    return image.mean() / 255
 
 
-def by_corners(picture: np.ndarray) -> float:
-    return picture[[0, 0, -1, -1], [0, -1, 0, -1]].mean() / 255
+def by_corners(image: np.ndarray) -> float:
+    return image[[0, 0, -1, -1], [0, -1, 0, -1]].mean() / 255
 
 
-def by_middle(picture: np.ndarray) -> float:
+def by_middle(image: np.ndarray) -> float:
     """Contrast around the hub, where no background is."""
-    margin = len(picture) // 4
-    return picture[margin:-margin, margin:-margin].std() / 255
+    margin = len(image) // 4
+    return image[margin:-margin, margin:-margin].std() / 255
 
 
 class Stub:
-    """A predictor that judges by a function of the picture."""
+    """A predictor that predicts by a function of the image."""
 
     model_id = "stub"
 
@@ -203,7 +203,7 @@ class Stub:
         )  # fmt: skip
 
     def predict_batch(self, grey):
-        values = [float(self.score(picture)) for picture in grey.numpy()]
+        values = [float(self.score(image)) for image in grey.numpy()]
         return [Prediction("ok", "defect" if v >= 0.5 else "ok", v, "", (), 0.5, 0) for v in values]
 
 
@@ -237,7 +237,7 @@ def test_a_planted_shortcut_is_caught(lit, tmp_path, score):
 
 
 def test_a_shortcut_the_wrong_way_round_is_one_too(lit, tmp_path):
-    report = stub_report(lit, tmp_path, lambda picture: 1 - by_corners(picture))
+    report = stub_report(lit, tmp_path, lambda image: 1 - by_corners(image))
     assert report["probes"]["ring gone"]["roc_auc"]["high"] < 0.4
     assert report["verdict"]["shortcut"] is True
 
@@ -263,9 +263,9 @@ def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tm
                       thresholds, score), "known castings"),
     ):  # fmt: skip
         probes = {name: figures(result, name) for name in changes.PROBES}
-        shortcut, text = verdict(result, probes)
+        shortcut, text = conclusion(result, probes)
         assert shortcut is None
-        assert text.startswith("no verdict: with the ring gone the AUC is ")
+        assert text.startswith("no conclusion: with the ring gone the AUC is ")
         assert reason in text
 
 
@@ -292,8 +292,8 @@ def test_images_takes_a_sample_of_each_class_that_is_always_the_same(lit, tmp_pa
 def test_images_without_a_hub_are_skipped_and_counted(tmp_path):
     rows = []
     for number, label in enumerate(["def_front", "ok_front"] * 2):
-        picture = photograph(64) if number < 2 else np.full((64, 64), 170, np.uint8)
-        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        image = photograph(64) if number < 2 else np.full((64, 64), 170, np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
         rows.append(ImageRow(f"{number}.png", label, "test", f"c{number}"))
     report = stub_report((tmp_path, rows), tmp_path, by_corners)
     assert report["without_hub"] == 2
@@ -312,7 +312,7 @@ def test_an_unreadable_image_is_named(tmp_path):
         )
 
 
-# --- the script ----------------------------------------------------------------------------------
+# --- the script ---------------------------------------------------------------------------------
 
 
 def recomputed(lines: list[dict], name: str) -> dict:
@@ -369,13 +369,13 @@ def test_script_on_a_model_whose_split_leaks(trained, castings, tmp_path, capsys
     assert json.loads(printed[-1])["shortcut"] is None
 
 
-def test_unmodified_pictures_get_the_verdicts_of_test_py(trained, castings):
+def test_unmodified_images_get_the_verdicts_of_test_py(trained, castings):
     (model,) = load_models(trained / "best.pth", castings, "cpu")
     result = run_shortcut_tests([model], castings, "val")
-    judged = predict_split(model, castings, "val", cache=False)
-    assert [row.path for row in result.rows] == [row.path for row in judged.rows]
+    predicted = predict_split(model, castings, "val", cache=False)
+    assert [row.path for row in result.rows] == [row.path for row in predicted.rows]
     np.testing.assert_allclose(
-        result.prob_defect["unmodified"], judged.parts.prob_defect, atol=1e-5
+        result.prob_defect["unmodified"], predicted.parts.prob_defect, atol=1e-5
     )
 
 

@@ -1,7 +1,7 @@
 """On the real images: the published split, the castings, what leaks, and the released model's gate.
 
 The castings are recognised once, in the user's own cache, which may hold them already; so are the
-released model's verdicts, to which both its exports are compared.
+released model's predictions, to which both its exports are compared.
 """
 
 import hashlib
@@ -99,20 +99,20 @@ def test_mere_lookup_reaches_the_published_accuracy_on_the_test_folder(real_audi
 
 
 @pytest.fixture(scope="module")
-def judged_once():
-    """PyTorch's verdicts on the same pictures, which take a minute, are kept."""
+def predicted_once():
+    """PyTorch's predictions on the same images, which take a minute, are kept."""
     original, kept = torch_network, {}
 
     def network_of(*arguments):
         network = original(*arguments)
 
-        def judge(pictures):
-            key = hashlib.sha256(pictures.numpy().tobytes()).digest()
+        def predict(images):
+            key = hashlib.sha256(images.numpy().tobytes()).digest()
             if key not in kept:
-                kept[key] = network(pictures)
+                kept[key] = network(images)
             return kept[key]
 
-        return judge
+        return predict
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "torch_network", network_of)
@@ -120,7 +120,7 @@ def judged_once():
 
 
 @pytest.mark.parametrize("arguments", [[], ["--int8"]])
-def test_the_released_model_passes_the_gate(real_data, judged_once, tmp_path, arguments, capsys):
+def test_the_released_model_passes_the_gate(real_data, predicted_once, tmp_path, arguments, capsys):
     out = tmp_path / "model.onnx"
     own = ["--checkpoint", str(ROOT / "checkpoints" / "released.pth"), "--data", str(real_data)]
     assert export.main([*own, "--out", str(out), *arguments]) == 0

@@ -28,12 +28,12 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def filled(path) -> Path:
-    """A log of six inspections and two verdicts."""
+    """A log of six inspections and two predictions."""
     with InspectionLog(path, "create") as log:
         log.append([record(n) for n in range(4)])
         log.append([record(n) for n in range(4, 6)])
-        log.add_verdict(2, "defect", "Huber", "burr at the rim")
-        log.add_verdict(2, "ok", "Meier")
+        log.add_disposition(2, "defect", "Huber", "burr at the rim")
+        log.add_disposition(2, "ok", "Meier")
     return path
 
 
@@ -181,7 +181,7 @@ def test_no_unreadable_part_is_ever_recorded_as_ok(path, changes):
 def test_a_verdict_needs_its_inspection(filled):
     with InspectionLog(filled, "append") as log:
         with pytest.raises(UserError, match="no inspection 99"):
-            log.add_verdict(99, "ok", "Huber")
+            log.add_disposition(99, "ok", "Huber")
 
 
 def test_foreign_missing_and_newer_files_are_refused(tmp_path, filled):
@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(filled):
     assert verification(filled).records == 6
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------
 
 
 def run(*arguments: str, log: Path) -> int:

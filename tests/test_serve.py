@@ -75,7 +75,7 @@ def code(response) -> str:
     return answer["error"]["code"]
 
 
-# --- decisions -----------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------
 
 
 def test_decisions_are_those_of_predict_and_in_the_log(client, predictor, paths, tmp_path):
@@ -92,7 +92,7 @@ def test_decisions_are_those_of_predict_and_in_the_log(client, predictor, paths,
         assert last == (answer["inspection_id"], path.name, "", "A17", direct.decision, "")
 
 
-def test_a_form_and_a_body_are_judged_alike(client, paths):
+def test_a_form_and_a_body_are_predicted_alike(client, paths):
     body = sent(client, paths[0]).json()
     file = (paths[0].name, paths[0].read_bytes())
     form = client.post("/v1/predict", files={"file": file}).json()
@@ -128,14 +128,14 @@ def test_a_heatmap_comes_when_it_is_asked_for(client, castings):
     rejected = next((castings / "test").rglob("*def*.jpeg"))
     plain, explained = sent(client, rejected), sent(client, rejected, params={"explain": "true"})
     assert plain.json()["heatmap_png"] is None
-    picture = picture_of(explained)
-    assert picture.size == (64, 64)
-    colours = np.asarray(picture.convert("RGB"), int)
+    image = image_of(explained)
+    assert image.size == (64, 64)
+    colours = np.asarray(image.convert("RGB"), int)
     assert np.ptp(colours, axis=2).max() > 40  # not grey: something is hot
     assert explained.json()["prob_defect"] == plain.json()["prob_defect"]
 
 
-def picture_of(response) -> Image.Image:
+def image_of(response) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(response.json()["heatmap_png"])))
 
 
@@ -144,7 +144,7 @@ def test_heatmaps_of_large_photographs_are_small(client, castings, tmp_path):
         tmp_path / "large.jpeg"
     )
     answer = sent(client, tmp_path / "large.jpeg", params={"explain": "true"})
-    assert picture_of(answer).size == (1500, 1125)
+    assert image_of(answer).size == (1500, 1125)
 
 
 def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_path):
@@ -158,7 +158,7 @@ def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_
     assert recorded(tmp_path)[0][0] == answer.json()["inspection_id"]
 
 
-def test_too_many_heatmaps_are_refused_before_anything_is_judged(
+def test_too_many_heatmaps_are_refused_before_anything_is_predicted(
     client, paths, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("service.runtime.HEATMAPS_WAITING", 0)
@@ -225,7 +225,7 @@ def test_too_many_are_refused_with_a_time_to_come_again(connect, predictor, path
     assert int(refused.headers["Retry-After"]) >= 1
 
 
-# --- the log -------------------------------------------------------------------------------------
+# --- the log ------------------------------------------------------------------------------------
 
 
 def test_a_persons_verdict_is_stored_and_shown(client, paths):
@@ -287,7 +287,7 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
         assert code(answer) == "invalid"
 
 
-# --- limits --------------------------------------------------------------------------------------
+# --- limits -------------------------------------------------------------------------------------
 
 
 def test_bodies_too_large_are_refused(client):
@@ -379,7 +379,7 @@ def test_slow_bodies_are_refused(monkeypatch):
     async def note(message):
         sent.append(message)
 
-    guard = service_guard.Guard(reads, "key", {"*": 10}, service_guard.Metrics())
+    guard = service_guard.RequestMiddleware(reads, "key", {"*": 10}, service_guard.Metrics())
     headers = [(b"x-api-key", b"key"), (b"content-length", b"5")]
     scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
     asyncio.run(guard(scope, never, note))
@@ -409,7 +409,7 @@ def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     assert "secret" in caplog.text
 
 
-# --- being watched -------------------------------------------------------------------------------
+# --- being watched ------------------------------------------------------------------------------
 
 
 def test_metrics_count_requests_decisions_and_latency(client, paths):
@@ -464,7 +464,7 @@ def test_each_request_is_a_line_of_json(client, paths):
     assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
-# --- the command ---------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):

@@ -112,13 +112,13 @@ def counted_castings(rows):
     return counted(rows)
 
 
-# --- what is written -----------------------------------------------------------------------------
+# --- what is written ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "which", ["measured", pytest.param("measured_folds", marks=pytest.mark.slow)]
 )
-def test_all_files_are_there_and_all_figures_are_pictures(which, request):
+def test_all_files_are_there_and_all_figures_are_images(which, request):
     out = request.getfixturevalue(which)
     assert {path.name for path in out.iterdir()} == FILES
     for path in out.glob("*.png"):
@@ -202,11 +202,11 @@ def test_copies_leak_and_unseen_castings_do_not(measured):
     assert shown == {"test": count, "unseen": 0}
 
 
-# --- the table for people ------------------------------------------------------------------------
+# --- the table for people -----------------------------------------------------------------------
 
 
 def table_of(*images):
-    """The table of verdicts given as `casting label probability fold seen`."""
+    """The table of predictions given as `casting label probability fold seen`."""
     tiers = {"test": summary(evaluation_of(*images))}
     result = {"tiers": tiers, "class_names": ["defect", "ok"], "intervals": "as they are"}
     return tier_table(result)
@@ -240,7 +240,7 @@ def test_the_table_says_when_castings_are_unknown():
     assert "good castings" not in table
 
 
-# --- splits and contents -------------------------------------------------------------------------
+# --- splits and contents ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("network", ["local", pytest.param("resnet", marks=pytest.mark.slow)])
@@ -254,7 +254,7 @@ def test_the_validation_part_gives_what_training_recorded(
     assert list(tiers) == ["val"]
     assert tiers["val"]["rates"]["accuracy"]["rate"] == pytest.approx(recorded["accuracy"])
     assert tiers["val"]["counts"]["missed"] == recorded["missed"]
-    if network == "resnet":  # a local network's is of pictures as they lie, and it judges in turns
+    if network == "resnet":  # a local network's is of images as they lie, and it predicts in turns
         loss = tiers["val"]["calibration"]["before"]["nll"]
         assert loss == pytest.approx(recorded["loss"], rel=1e-3)
 
@@ -287,19 +287,20 @@ def test_measuring_never_downloads(trained, tmp_path, monkeypatch):
 
 def test_errors_come_first_then_the_least_certain(trained, castings):
     (model,) = load_models(trained / "best.pth", castings, "cpu")
-    judged = predict_split(model, castings, "test")
-    order = most_telling(judged, count=len(judged.rows))
-    wrong = [judged.predictions[i].predicted_class != judged.rows[i].label for i in order]
+    predicted = predict_split(model, castings, "test")
+    order = most_telling(predicted, count=len(predicted.rows))
+    wrong = [predicted.predictions[i].predicted_class != predicted.rows[i].label for i in order]
     doubt = [
-        abs(judged.predictions[i].prob_defect - judged.predictions[i].threshold) for i in order
+        abs(predicted.predictions[i].prob_defect - predicted.predictions[i].threshold)
+        for i in order
     ]
-    assert sorted(order) == list(range(len(judged.rows)))
+    assert sorted(order) == list(range(len(predicted.rows)))
     assert wrong == sorted(wrong, reverse=True)
     right = [d for d, is_wrong in zip(doubt, wrong, strict=True) if not is_wrong]
     assert right == sorted(right)
 
 
-# --- the review band -----------------------------------------------------------------------------
+# --- the review band ----------------------------------------------------------------------------
 
 
 def test_the_review_band_is_counted_as_by_hand():
@@ -337,10 +338,10 @@ def test_a_review_band_that_is_no_interval_is_refused(band, trained, castings, t
         run(castings, trained / "best.pth", tmp_path, "--review", *band.split())
 
 
-# --- all folds -----------------------------------------------------------------------------------
+# --- all folds ----------------------------------------------------------------------------------
 
 
-def test_folds_judge_every_image_once_at_their_own_threshold(
+def test_folds_predict_every_image_once_at_their_own_threshold(
     measured_folds, trained_folds, castings
 ):
     rows = read_csv(measured_folds / "predictions.csv")
@@ -413,7 +414,7 @@ def test_folds_take_no_option_that_needs_one_model(option, trained_folds, castin
         run(castings, trained_folds, tmp_path, "--protocol", "casting", *option)
 
 
-# --- a model for use, and other photographs ------------------------------------------------------
+# --- a model for use, and other photographs -----------------------------------------------------
 
 
 def test_a_model_for_use_is_measured_on_what_it_has_not_learned_only(
@@ -545,15 +546,15 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
 
 def test_every_error_gets_a_heatmap_by_the_model_that_made_it(trained_folds, castings):
     models = load_models(trained_folds, castings, "cpu", folds=True)
-    judged = predict_folds(models, castings)
-    parts = judged.parts
+    predicted = predict_folds(models, castings)
+    parts = predicted.parts
     wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
-    tiles = list(error_tiles(judged, models, wrong))
+    tiles = list(error_tiles(predicted, models, wrong))
     expected = [
-        f"{kind}, {judged.predictions[i].prob_defect:.3f}"
+        f"{kind}, {predicted.predictions[i].prob_defect:.3f}"
         for fold in (1, 2)
         for i in wrong
-        if judged.images[i].fold == fold
+        if predicted.images[i].fold == fold
         for kind in ["missed" if parts.is_defect[i] else "false alarm"]
     ]
     assert wrong

@@ -108,16 +108,16 @@ def test_losses_are_means_over_images_not_batches(trained_resnet, castings):
 def stop_after(batches: int, monkeypatch):
     """Send this process SIGTERM in the course of the given batch."""
     seen = 0
-    original = TrainingStep.judged
+    original = TrainingStep.loss_and_right
 
-    def judged(*arguments):
+    def predicted(*arguments):
         nonlocal seen
         seen += 1
         if seen == batches:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(TrainingStep, "judged", judged)
+    monkeypatch.setattr(TrainingStep, "loss_and_right", predicted)
 
 
 # Three batches an epoch: the first stop is in epoch 1, the second in epoch 2.
@@ -323,7 +323,7 @@ def test_out_of_memory_suggests_a_smaller_batch(error, tmp_path, train_options, 
     def exhaust(*_):
         raise error
 
-    monkeypatch.setattr(TrainingStep, "judged", exhaust)
+    monkeypatch.setattr(TrainingStep, "loss_and_right", exhaust)
     with pytest.raises(UserError, match="--batch-size 8") as failure:
         train.main([*train_options, "--out", str(tmp_path)])
     assert failure.value.exit_code == 1
@@ -334,7 +334,7 @@ def test_a_bug_in_the_loop_is_not_called_a_lack_of_memory(tmp_path, train_option
     def fail(*_):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(TrainingStep, "judged", fail)
+    monkeypatch.setattr(TrainingStep, "loss_and_right", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train.main([*train_options, "--out", str(tmp_path)])
 
@@ -602,7 +602,7 @@ def test_a_deterministic_run_asks_pytorch_for_algorithms_that_repeat(
         assert asked == [True]
 
 
-# --- what an epoch draws -------------------------------------------------------------------------
+# --- what an epoch draws ------------------------------------------------------------------------
 
 SAMPLING = ["--sampler", "casting", "--epoch-size", "40"]
 
@@ -617,14 +617,14 @@ def no_curves(monkeypatch):
 def sampled(tmp_path_factory, train_options):
     """The folder of a training that draws castings, and of each batch its (images, defects)."""
     out, batches = tmp_path_factory.mktemp("sampled"), []
-    original = TrainingStep.judged
+    original = TrainingStep.loss_and_right
 
-    def judged(step, images, targets):
+    def predicted(step, images, targets):
         batches.append((len(targets), int((targets == 0).sum())))
         return original(step, images, targets)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingStep, "judged", judged)
+        patch.setattr(TrainingStep, "loss_and_right", predicted)
         patch.setattr(saving, "draw_curves", lambda *_: None)
         assert train.main([*train_options, *SAMPLING, "--out", str(out)]) == 0
     return out, batches
@@ -668,7 +668,7 @@ def test_an_epoch_size_that_leaves_one_image_is_refused(tmp_path, train_options)
         train.main([*train_options, "--epoch-size", "33", "--out", str(tmp_path)])
 
 
-# --- the operating point -------------------------------------------------------------------------
+# --- the operating point ------------------------------------------------------------------------
 
 
 def test_without_a_recall_to_meet_the_threshold_stays_one_half(trained):
@@ -738,7 +738,7 @@ def test_a_lower_recall_lets_validation_defects_pass(castings, trained_folds):
     assert (missed, len(defects)) == (2, 8)
 
 
-# --- held-out castings ---------------------------------------------------------------------------
+# --- held-out castings --------------------------------------------------------------------------
 
 
 def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_options, no_curves):
@@ -757,7 +757,7 @@ def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_opti
     checkpoint = load_checkpoint(tmp_path / "best.pth")
     assert checkpoint.fold == 1
     model = checkpoint.model()
-    model.in_turns = False  # as between epochs
+    model.test_time_augmentation = False  # as between epochs
     grey, rows = validation_part(castings, checkpoint)
     right = [checkpoint.class_names.index(row.label) for row in rows]
     with torch.inference_mode():
@@ -976,7 +976,7 @@ def test_bf16_autocast_uses_the_same_loop(tmp_path, castings, train_options):
     assert train.main([*train_options, "--epochs", "1", "--amp", "--out", str(tmp_path)]) == 0
     checkpoint = load_checkpoint(tmp_path / "best.pth")
     assert checkpoint.training["amp"] is True
-    # The verdicts that thresholds rest on are those of predict.py, in 32 bits
+    # The predictions that thresholds rest on are those of predict.py, in 32 bits
     predictor = load_predictor(tmp_path / "best.pth", "cpu")
     with open(tmp_path / "best_validation.csv", newline="") as file:
         stored = [float(row["prob_defect"]) for row in csv.DictReader(file)]
@@ -996,7 +996,7 @@ def test_a_second_signal_leaves_at_once(monkeypatch):
     assert codes == [130]
 
 
-# --- in processes of their own ---------------------------------------------------------------
+# --- in processes of their own ------------------------------------------------------------------
 
 
 def start(arguments, prelude=""):

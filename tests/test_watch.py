@@ -1,4 +1,4 @@
-"""The station judges each part once, only when it is complete, and goes on where it stopped."""
+"""The station predicts each part once, only when it is complete, and goes on where it stopped."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def station(predictor, folder, log):
 
 
 def ticks(station: Station, seconds: float = 0.15) -> list[str]:
-    """Names and decisions of what is judged within a while."""
+    """Names and decisions of what is predicted within a while."""
     found, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         found += station.tick()
@@ -57,8 +57,8 @@ def ticks(station: Station, seconds: float = 0.15) -> list[str]:
     return [f"{Path(one.file).name} {one.prediction.decision or 'error'}" for one in found]
 
 
-def judged(station: Station, count: int) -> list[str]:
-    """What is judged until there are `count`, however busy the machine, and just after."""
+def predicted(station: Station, count: int) -> list[str]:
+    """What is predicted until there are `count`, however busy the machine, and just after."""
     found, deadline = [], time.monotonic() + 10
     while len(found) < count and time.monotonic() < deadline:
         found += ticks(station, 0.01)
@@ -73,7 +73,7 @@ def recorded(log: InspectionLog) -> list[tuple]:
     return list(log.query("SELECT file, status, decision FROM inspections ORDER BY id"))
 
 
-def test_parts_are_judged_as_predict_does_and_recorded(station, predictor, folder, log, parts):
+def test_parts_are_predicted_as_predict_does_and_recorded(station, predictor, folder, log, parts):
     for number, part in enumerate(parts[:3]):
         shutil.copy(part, folder / f"{number}.jpeg")
     found = ticks(station)
@@ -90,10 +90,10 @@ def test_a_part_counts_only_when_it_is_complete(station, folder, parts):
         for start in range(0, len(data), 200):
             assert ticks(station, 0.03) == []
             file.write(data[start : start + 200])
-    assert names(judged(station, 1)) == ["slow.jpeg"]
+    assert names(predicted(station, 1)) == ["slow.jpeg"]
 
 
-def test_a_renamed_file_is_judged_at_once(station, folder, parts):
+def test_a_renamed_file_is_predicted_at_once(station, folder, parts):
     shutil.copy(parts[0], folder / "camera.tmp")
     os.utime(folder / "camera.tmp", (time.time() - 5, time.time() - 5))
     assert ticks(station) == []
@@ -109,27 +109,27 @@ def test_subfolders_are_watched_and_other_files_are_not(station, folder, parts):
     (folder / "late shift").mkdir()
     shutil.copy(parts[0], folder / "late shift" / "a.JPEG")
     (folder / "notes.txt").write_text("call the foundry")
-    assert names(judged(station, 1)) == ["a.JPEG"]
+    assert names(predicted(station, 1)) == ["a.JPEG"]
 
 
 def test_what_never_becomes_an_image_is_an_error_once(station, folder, log, parts, monkeypatch):
     monkeypatch.setattr(stations, "GIVE_UP_S", 0.1)
     (folder / "cut.jpeg").write_bytes(parts[0].read_bytes()[:400])
     (folder / "empty.jpeg").write_bytes(b"")
-    found = judged(station, 2)
+    found = predicted(station, 2)
     assert sorted(found) == ["cut.jpeg error", "empty.jpeg error"]
     assert {row[1:] for row in recorded(log)} == {("error", "")}
 
 
-def test_a_file_that_grows_complete_after_it_was_given_up_is_judged(
+def test_a_file_that_grows_complete_after_it_was_given_up_is_predicted(
     station, folder, parts, monkeypatch
 ):
     monkeypatch.setattr(stations, "GIVE_UP_S", 0.1)
     data = parts[0].read_bytes()
     (folder / "a.jpeg").write_bytes(data[:400])
-    assert judged(station, 1) == ["a.jpeg error"]
+    assert predicted(station, 1) == ["a.jpeg error"]
     (folder / "a.jpeg").write_bytes(data)
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
 
 
 def test_a_vanishing_file_is_survived(station, folder, log, parts, capsys):
@@ -137,8 +137,8 @@ def test_a_vanishing_file_is_survived(station, folder, log, parts, capsys):
     ticks(station, 0.05)
     (folder / "a.jpeg").unlink()
     shutil.copy(parts[1], folder / "b.jpeg")
-    assert names(judged(station, 1)) == ["b.jpeg"]
-    assert "not judged" in capsys.readouterr().err
+    assert names(predicted(station, 1)) == ["b.jpeg"]
+    assert "not inspected" in capsys.readouterr().err
     assert len(recorded(log)) == 1
 
 
@@ -152,39 +152,39 @@ def test_a_file_that_vanishes_while_it_is_read_is_survived(station, folder, part
     assert ticks(station) == []
     monkeypatch.undo()
     shutil.copy(parts[0], folder / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
 
 
 def test_a_vanishing_subfolder_is_survived(station, folder, parts):
     (folder / "shift").mkdir()
     shutil.copy(parts[0], folder / "shift" / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
     shutil.rmtree(folder / "shift")
     shutil.copy(parts[1], folder / "b.jpeg")
-    assert names(judged(station, 1)) == ["b.jpeg"]
+    assert names(predicted(station, 1)) == ["b.jpeg"]
 
 
 def test_a_file_written_anew_is_a_new_part_and_a_touched_one_is_not(station, folder, log, parts):
     shutil.copyfile(parts[0], folder / "latest.jpeg")
-    assert names(judged(station, 1)) == ["latest.jpeg"]
+    assert names(predicted(station, 1)) == ["latest.jpeg"]
     (folder / "latest.jpeg").touch()
     assert ticks(station) == []
     shutil.copyfile(parts[1], folder / "latest.jpeg")
-    assert names(judged(station, 1)) == ["latest.jpeg"]
+    assert names(predicted(station, 1)) == ["latest.jpeg"]
     assert len(recorded(log)) == 2
 
 
-def test_after_a_restart_only_what_is_new_is_judged(predictor, station, folder, log, parts):
+def test_after_a_restart_only_what_is_new_is_predicted(predictor, station, folder, log, parts):
     shutil.copy(parts[0], folder / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
     shutil.copy(parts[1], folder / "b.jpeg")
     again = Station(predictor, folder, log, "line 3", "A17")
-    assert names(judged(again, 1)) == ["b.jpeg"]
+    assert names(predicted(again, 1)) == ["b.jpeg"]
 
 
-def test_a_file_moved_within_the_folder_is_not_judged_again(station, folder, log, parts):
+def test_a_file_moved_within_the_folder_is_not_predicted_again(station, folder, log, parts):
     shutil.copy(parts[0], folder / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
     (folder / "done").mkdir()
     (folder / "a.jpeg").rename(folder / "done" / "a.jpeg")
     assert ticks(station) == []
@@ -196,9 +196,9 @@ def test_equal_size_and_time_do_not_hide_a_new_part(station, folder, log, parts,
         (tmp_path / name).write_bytes(part.read_bytes() + bytes(20000 - part.stat().st_size))
         os.utime(tmp_path / name, (1e9, 1e9))
     shutil.copy2(tmp_path / "first", folder / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
     shutil.copy2(tmp_path / "second", folder / "a.jpeg")  # into the same inode
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
 
 
 def test_a_file_that_cannot_be_opened_is_an_error_once(
@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_once(
     monkeypatch.setattr(stations, "read_file", refuse)
     monkeypatch.setattr("inspection.predictor.read_file", refuse)
     shutil.copy(parts[0], folder / "a.jpeg")
-    assert judged(station, 1) == ["a.jpeg error"]
+    assert predicted(station, 1) == ["a.jpeg error"]
     assert recorded(log)[0][1:] == ("error", "")
     assert capsys.readouterr().err == ""
 
@@ -228,7 +228,7 @@ def test_a_subfolder_that_cannot_be_read_is_told_once(station, folder, parts, mo
 
     monkeypatch.setattr(os, "scandir", refuse)
     shutil.copy(parts[0], folder / "a.jpeg")
-    assert names(judged(station, 1)) == ["a.jpeg"]
+    assert names(predicted(station, 1)) == ["a.jpeg"]
     assert capsys.readouterr().err.count("not watched") == 1
 
 
@@ -240,10 +240,10 @@ def test_files_that_are_taken_away_are_forgotten(station, folder, parts):
     assert list(map(os.path.basename, station._seen)) == ["a.jpeg"]
 
 
-def test_a_burst_is_judged_completely(station, folder, log, parts):
+def test_a_burst_is_predicted_completely(station, folder, log, parts):
     for number in range(70):
         shutil.copy(parts[number % len(parts)], folder / f"{number}.jpeg")
-    assert len(judged(station, 70)) == 70
+    assert len(predicted(station, 70)) == 70
     assert len(recorded(log)) == 70
 
 
@@ -272,7 +272,9 @@ def started(folder: Path, log: Path, trained: Path) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_kill_9_and_sigterm_lose_nothing_and_judge_nothing_twice(folder, tmp_path, trained, parts):
+def test_kill_9_and_sigterm_lose_nothing_and_predict_nothing_twice(
+    folder, tmp_path, trained, parts
+):
     path = tmp_path / "inspections.db"
     process = started(folder, path, trained)
     for number in range(12):

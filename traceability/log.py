@@ -84,7 +84,7 @@ class Record:
     lot: str
     file: str
     sha256: str  # of the image file; empty when it could not be read
-    status: str  # 'ok' (judged) or 'error'
+    status: str  # 'ok' (inspected) or 'error'
     model: str  # SHA-256 of the model's file
     threshold: float
     prob_defect: float | None
@@ -221,8 +221,8 @@ class InspectionLog:
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
 
-    def add_verdict(self, inspection_id: int, verdict: str, person: str, note: str = "") -> int:
-        """Add what a person found about an inspection, 'ok' or 'defect'; returns the verdict's id.
+    def add_disposition(self, inspection_id: int, verdict: str, person: str, note: str = "") -> int:
+        """Add a person's disposition of a part, 'ok' or 'defect'; returns its id.
 
         Raises:
             UserError: no such inspection.
@@ -327,7 +327,7 @@ def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
     return None if sound else f"{what} {number} was altered, or one before it removed"
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------
 
 
 def add_log_argument(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,7 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
         f"SELECT {name}, CASE decision WHEN 'defect' THEN predicted_class END, min(time), "
         "count(*), sum(decision = 'defect'), sum(decision = 'review'), sum(prob_defect), "
         "sum(brightness), count(brightness) FROM inspections WHERE id IN "
-        # Pictures without a file have no hash and are all different
+        # Images without a file have no hash and are all different
         "(SELECT min(id) FROM inspections WHERE status = 'ok' GROUP BY "
         "CASE sha256 WHEN '' THEN id ELSE sha256 END) GROUP BY 1, 2"
     )
@@ -72,10 +72,10 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
     return sorted(found.values(), key=lambda group: (group.start, group.name))
 
 
-# --- charts --------------------------------------------------------------------------------------
+# --- charts -------------------------------------------------------------------------------------
 
 
-# --- the command ---------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None) -> np.ndarray:

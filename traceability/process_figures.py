@@ -1,4 +1,4 @@
-"""The picture of a process over time: control charts, trends, defect classes."""
+"""The figure of a process over time: control charts, trends, defect classes."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Find records of the inspection log: the newest first, page by page, with a person's verdict."""
+"""Find records of the inspection log, the newest first, with a person's disposition; export."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a person found about a part."""
+class Disposition:
+    """A disposition: what a person decided about a part."""
 
     verdict: str  # 'ok' or 'defect'
     person: str
@@ -50,7 +50,7 @@ class Found:
     brightness: float | None
     latency_ms: float
     error: str
-    person_says: Verdict | None = None  # the latest verdict
+    person_says: Disposition | None = None  # the latest disposition
 
 
 def search(
@@ -101,18 +101,18 @@ def search(
             [*values, limit],
         )
     )
-    spoken = verdicts_on(log, [row[0] for row in rows])
+    spoken = dispositions_on(log, [row[0] for row in rows])
     return [Found(*row, spoken.get(row[0])) for row in rows]
 
 
-def verdicts_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Verdict]:
-    """The latest verdict of a person on each of these inspections that has one."""
+def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposition]:
+    """The latest disposition by a person on each of these inspections that has one."""
     rows = log.query(
         "SELECT inspection_id, verdict, person, note, time FROM verdicts "
         f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
         ids,
     )
-    return {inspection: Verdict(*rest) for inspection, *rest in rows}
+    return {inspection: Disposition(*rest) for inspection, *rest in rows}
 
 
 def places(values: Sequence) -> str:
@@ -120,17 +120,17 @@ def places(values: Sequence) -> str:
 
 
 def export_csv(log: InspectionLog, path: Path) -> int:
-    """Write all inspections, each with the latest verdict of a person; returns how many."""
+    """Write all inspections, each with the latest disposition by a person; returns how many."""
     columns = ["id", *_TABLES["inspections"], "hash"]
-    verdict = ["verdict", "person", "note"]
-    names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in verdict])
+    disposition = ["verdict", "person", "note"]
+    names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in disposition])
     rows = log.query(
         f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
         "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
         "ORDER BY i.id"
     )
     count = 0
-    with CsvFile(path, [*columns, *verdict, "verdict_time"]) as file:
+    with CsvFile(path, [*columns, *disposition, "verdict_time"]) as file:
         for row in rows:
             file.write([escape_formula(value) for value in row])
             count += 1

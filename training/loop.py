@@ -25,7 +25,7 @@ from training.validation import evaluate
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
 
 
-# --- the loop ------------------------------------------------------------------------------------
+# --- the loop -----------------------------------------------------------------------------------
 
 
 def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
@@ -161,7 +161,7 @@ def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
     )
 
 
-# --- saving and going on -------------------------------------------------------------------------
+# --- saving and going on ------------------------------------------------------------------------
 
 
-# --- the command line ----------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add(
         "--network",
         choices=("resnet18", "local"),
-        help="resnet18 (default), or local: two stages, half as wide, each cell of the picture "
-        "judged by itself, in use in four turns, the most suspicious ones count; needs "
+        help="resnet18 (default), or local: two stages, half as wide, logits for each cell of the "
+        "image, top-k pooling, test-time augmentation over four quarter turns; needs "
         "--drawn-defects",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")

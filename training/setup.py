@@ -102,10 +102,11 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     optimizer = build_optimizer(model, settings, args.cuda_graph)
     step = build_step(model, optimizer, class_names, settings, args.cuda_graph)
     batch = {"batch_size": settings.batch_size, "rank": rank(), "world_size": world_size()}
-    options = ("augment", "drawn_defects", "sampler", "epoch_size", "seed")
-    drawing = {key: getattr(settings, key) for key in options}
+    names = ("augment", "sampler", "epoch_size", "seed")
+    options = {name: getattr(settings, name) for name in names}
+    options["synthetic_defects"] = settings.drawn_defects
     train_batches = make_batches(
-        store, rows, "train", class_names, device, shuffle=True, **batch, **drawing
+        store, rows, "train", class_names, device, shuffle=True, **batch, **options
     )
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
     val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))

@@ -37,24 +37,24 @@ class TrainingStep:
         """Float32 (2,) on the device: the sum of the losses, and the images classified right.
 
         Args:
-            images, targets: (B, 1, S, S), or (B, 2, S, S) with the marks of drawn defects, and
+            images, targets: (B, 1, S, S), or (B, 2, S, S) with the marks of synthetic defects, and
                 (B,): this process's share.
             counted: B; or 0 where the share is empty and any image stands in for it.
             batch_size: images of all processes together.
         """
-        loss, right = self.judged(images, targets)
+        loss, right = self.loss_and_right(images, targets)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages over processes, whatever their shares.
         (loss * (counted * world_size() / batch_size)).backward()
         self.optimizer.step()
         return torch.stack([loss.detach() * counted, right * min(counted, 1)])
 
-    def judged(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_right(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The mean loss of a batch, and how many of its images are classified right."""
         if isinstance(self.loss, LocalLoss):
-            pictures, marks = images[:, :1], images[:, 1:]
+            images, marks = images[:, :1], images[:, 1:]
             with self.autocast():
-                cells = self.network(pictures, pool=False)
+                cells = self.network(images, pool=False)
             loss, right = self.loss(cells, targets, marks)
             return loss, right.sum().float()
         with self.autocast():

@@ -46,7 +46,7 @@ def evaluate(run: Run, epoch: int) -> dict:
 def validation_logits(run: Run, model: nn.Module) -> Tensor:
     """Logits float32 (N, C) of the validation images, whatever the head, in each process.
 
-    Every image is judged once, by the process whose share it is.
+    Every image is predicted once, by the process whose share it is.
     """
     model.eval()
     # Each process has gone on from the first one's BatchNorm statistics with its own last batch.

@@ -1,4 +1,4 @@
-"""What a split leaks and what a lookup of copies reaches, counted by hand and on rendered parts."""
+"""What a split leaks and what the nearest-neighbour baseline reaches, by hand and on renderings."""
 
 import csv
 import json
@@ -97,25 +97,25 @@ def test_labels_vote_as_good_or_defective(labels, suspects, good, tmp_path):
 
 
 def test_lookup_copies_the_label_of_the_most_alike_training_image(audited):
-    lookup = audited[0]["copy_lookup"]
+    baseline = audited[0]["copy_lookup"]
     # Validation: the defect c is most like the good b, although not very
-    assert lookup["val"] == {
+    assert baseline["val"] == {
         "images": 4,
         "castings": 3,
         "counts": {"defects": 2, "missed": 1, "good": 2, "false_alarms": 0},
         "accuracy": 3 / 4,
     }
     # Test: d is most like a defect; the last image copies the wrong label of casting a
-    assert lookup["test"] == {
+    assert baseline["test"] == {
         "images": 4,
         "castings": 3,
         "counts": {"defects": 2, "missed": 1, "good": 2, "false_alarms": 1},
         "accuracy": 2 / 4,
     }
-    assert lookup["val and test"]["counts"] == {
+    assert baseline["val and test"]["counts"] == {
         "defects": 4, "missed": 2, "good": 4, "false_alarms": 1,
     }  # fmt: skip
-    assert lookup["val and test"]["accuracy"] == 5 / 8
+    assert baseline["val and test"]["accuracy"] == 5 / 8
 
 
 def test_an_image_without_a_candidate_in_train_counts_as_a_defect(tmp_path):
@@ -163,10 +163,10 @@ def test_agreement_is_of_given_castings_with_those_on_the_images():
     assert agreement(rows, alike(4, {(0, 2): 0.9, (1, 3): 0.9})) < 0
 
 
-# --- the command ---------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
-def test_the_command_writes_figures_table_and_picture(sharp_castings, tmp_path, capsys):
+def test_the_command_writes_figures_table_and_image(sharp_castings, tmp_path, capsys):
     assert main(["--data", str(sharp_castings), "--audit", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert {"audit.json", "audit.csv", "audit.png", "split.csv"} <= {

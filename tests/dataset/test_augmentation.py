@@ -1,15 +1,17 @@
-"""Augmentation moves and relights; a mean over many shows by how much, pictures stay pictures."""
+"""Augmentation moves and relights; a mean over many shows by how much, images stay images."""
 
 import numpy as np
 import pytest
 import torch
 
-from dataset.augmentation import moved, relit
+from dataset.augmentation import geometric_augmentation, photometric_augmentation
 from dataset.batches import seeded
 
 
 def augmented(images, kind, generator):
-    return relit(moved(images, kind, generator), kind, generator)
+    return photometric_augmentation(
+        geometric_augmentation(images, kind, generator), kind, generator
+    )
 
 
 def test_flip_gives_the_eight_symmetries_of_the_square_and_nothing_else():
@@ -46,7 +48,7 @@ def test_full_leaves_no_black_corners_and_changes_the_light():
 def test_parts_are_turned_by_any_angle(kind):
     half = torch.zeros(300, 1, 32, 32)
     half[:, :, :, 16:] = 1  # bright on the right: the direction of its centroid is the angle
-    found = moved(half, kind, seeded(0))
+    found = geometric_augmentation(half, kind, seeded(0))
     place = torch.linspace(-1, 1, 32)
     x, y = (found * place).mean(dim=(1, 2, 3)), (found * place[:, None]).mean(dim=(1, 2, 3))
     sectors = torch.histc(torch.atan2(y, x), bins=12, min=-np.pi, max=np.pi)
@@ -70,7 +72,7 @@ def test_full_keeps_a_disc_round_and_near_its_place_and_size():
 def test_half_of_the_images_are_mirrored(kind):
     image = torch.zeros(48, 48)
     image[14:34, 16:20] = image[30:34, 16:28] = 1  # an L, which turning alone never mirrors
-    found = moved(image.repeat(200, 1, 1, 1), kind, seeded(0))[:, 0]
+    found = geometric_augmentation(image.repeat(200, 1, 1, 1), kind, seeded(0))[:, 0]
     shape = (found > found.amax((1, 2), keepdim=True) / 2).double()
     axis = torch.arange(48, dtype=torch.float64)
     z = torch.complex(axis.expand(48, 48), axis[:, None].expand(48, 48)).expand(200, 48, 48)
@@ -85,7 +87,7 @@ def test_half_of_the_images_are_mirrored(kind):
 def test_strong_stretches_a_disc_up_to_its_limit_and_no_further():
     axis = torch.arange(96.0) - 47.5
     disc = (axis**2 + axis[:, None] ** 2 < 20**2).float()
-    found = moved(disc.repeat(200, 1, 1, 1), "strong", seeded(0))[:, 0].double()
+    found = geometric_augmentation(disc.repeat(200, 1, 1, 1), "strong", seeded(0))[:, 0].double()
     total = found.sum((1, 2))
     x, y = ((found * place).sum((1, 2)) / total for place in (axis, axis[:, None]))
     x, y = axis - x[:, None, None], axis[:, None] - y[:, None, None]
@@ -98,7 +100,7 @@ def test_strong_stretches_a_disc_up_to_its_limit_and_no_further():
 
 def test_strong_light_has_a_direction_of_its_own_on_each_image():
     images = torch.full((200, 1, 32, 32), 0.5)
-    found = relit(images, "strong", seeded(0))[:, 0]
+    found = photometric_augmentation(images, "strong", seeded(0))[:, 0]
     right_minus_left = found[:, :, 16:].mean((1, 2)) - found[:, :, :16].mean((1, 2))
     assert 60 < (right_minus_left > 0).sum() < 140
     assert right_minus_left.abs().median() > 0.01
@@ -108,4 +110,4 @@ def test_strong_light_has_a_direction_of_its_own_on_each_image():
 @pytest.mark.parametrize("kind", ["none", "flip"])
 def test_the_others_leave_the_light_alone(kind):
     images = torch.rand(8, 1, 16, 16)
-    assert torch.equal(relit(images, kind, seeded(0)), images)
+    assert torch.equal(photometric_augmentation(images, kind, seeded(0)), images)

@@ -32,8 +32,8 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Folder and rows of six pictures with a value of their own each."""
+def images(tmp_path):
+    """Folder and rows of six images with a value of their own each."""
     root = tmp_path / "pictures"
     rows = []
     for n in range(6):
@@ -94,15 +94,15 @@ def test_store_holds_what_torchvision_resizes(castings, size_px):
         assert np.abs(expected - pixels[..., None]).max() <= 1, row.path
 
 
-def test_store_follows_the_order_of_rows(pictures, cache):
-    root, rows = pictures
+def test_store_follows_the_order_of_rows(images, cache):
+    root, rows = images
     assert values(open_store(root, rows, SIZE_PX)) == [10, 50, 90, 130, 170, 210]
     assert values(open_store(root, rows[::-1], SIZE_PX)) == [210, 170, 130, 90, 50, 10]
     assert values(open_store(root, rows[2:4], SIZE_PX)) == [90, 130]
 
 
-def test_second_opening_reads_the_cache(pictures, cache, monkeypatch):
-    root, rows = pictures
+def test_second_opening_reads_the_cache(images, cache, monkeypatch):
+    root, rows = images
     first = np.array(open_store(root, rows, SIZE_PX))
     no_decoding(monkeypatch)
     assert np.array_equal(open_store(root, rows, SIZE_PX), first)
@@ -110,8 +110,8 @@ def test_second_opening_reads_the_cache(pictures, cache, monkeypatch):
         open_store(root, rows, SIZE_PX + 1)
 
 
-def test_cached_store_cannot_be_written_to_by_accident(pictures, cache):
-    store = open_store(*pictures, SIZE_PX)
+def test_cached_store_cannot_be_written_to_by_accident(images, cache):
+    store = open_store(*images, SIZE_PX)
     with pytest.raises(ValueError, match="read-only"):
         store[0] = 0
 
@@ -135,30 +135,30 @@ def flip_a_bit(file):
     ],
     ids=["bit flipped", "truncated", "empty", "gone", "no sum", "half a sum", "other sum"],
 )
-def test_damaged_cache_is_made_anew(pictures, cache, monkeypatch, damage):
-    expected = np.array(open_store(*pictures, SIZE_PX))
+def test_damaged_cache_is_made_anew(images, cache, monkeypatch, damage):
+    expected = np.array(open_store(*images, SIZE_PX))
     damage(store_file(cache))
-    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+    assert np.array_equal(open_store(*images, SIZE_PX), expected)
     no_decoding(monkeypatch)
-    assert np.array_equal(open_store(*pictures, SIZE_PX), expected)
+    assert np.array_equal(open_store(*images, SIZE_PX), expected)
 
 
-def test_changed_image_is_noticed(pictures, cache):
-    root, rows = pictures
+def test_changed_image_is_noticed(images, cache):
+    root, rows = images
     open_store(root, rows, SIZE_PX)
     Image.fromarray(np.full((20, 20), 99, np.uint8)).save(root / rows[3].path)
     assert values(open_store(root, hashed(root, rows), SIZE_PX)) == [10, 50, 90, 99, 170, 210]
 
 
-def test_store_without_cache_leaves_no_file(pictures, cache):
-    store = open_store(*pictures, SIZE_PX, cache=False)
+def test_store_without_cache_leaves_no_file(images, cache):
+    store = open_store(*images, SIZE_PX, cache=False)
     assert values(store) == [10, 50, 90, 130, 170, 210]
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-def test_all_unreadable_images_are_listed_and_nothing_is_kept(pictures, cache, use_cache):
-    root, rows = pictures
+def test_all_unreadable_images_are_listed_and_nothing_is_kept(images, cache, use_cache):
+    root, rows = images
     for n in (1, 4):
         (root / rows[n].path).write_bytes(b"<html>")
     with pytest.raises(UserError, match="2 unreadable images") as caught:
@@ -167,19 +167,19 @@ def test_all_unreadable_images_are_listed_and_nothing_is_kept(pictures, cache, u
     assert not cache.exists() or os.listdir(cache) == []
 
 
-def test_cache_folder_that_cannot_be_used_is_named_with_what_to_do(pictures, tmp_path, monkeypatch):
+def test_cache_folder_that_cannot_be_used_is_named_with_what_to_do(images, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("CASTING_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"cannot write .*file/images.*--no-cache"):
-        open_store(*pictures, SIZE_PX)
+        open_store(*images, SIZE_PX)
 
 
-def test_full_disk_is_a_user_error_that_leaves_nothing_behind(pictures, cache):
+def test_full_disk_is_a_user_error_that_leaves_nothing_behind(images, cache):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(UserError, match=r"cannot write .*images.*File too large.*--no-cache"):
-            open_store(*pictures, SIZE_PX)
+            open_store(*images, SIZE_PX)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(cache) == []
@@ -242,7 +242,7 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
     assert not torch.equal(first[0], first[1])
 
 
-# --- several processes ---------------------------------------------------------------------------
+# --- several processes ----------------------------------------------------------------------------
 
 
 @given(images=st.integers(1, 40), batch_size=st.integers(1, 9), world_size=st.integers(1, 5))
@@ -278,7 +278,7 @@ def test_processes_augment_their_shares_differently():
     assert not torch.equal(first, second)
 
 
-# --- which images make an epoch ------------------------------------------------------------------
+# --- which images make an epoch -------------------------------------------------------------------
 
 castings_of_images = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40)
 
@@ -358,12 +358,12 @@ def test_classes_alike_and_castings_alike_within_a_class():
 def with_drawn_defects(**options) -> Batches:
     pixels = torch.full((40, 64, 64), 150, dtype=torch.uint8)
     is_defect = torch.arange(40) % 2 == 0
-    defaults = {"is_defect": is_defect, "drawn_defects": 0.5, "augment": "strong"}
+    defaults = {"is_defect": is_defect, "synthetic_defects": 0.5, "augment": "strong"}
     return Batches(pixels, torch.arange(40), 8, CPU, **(defaults | options))
 
 
 def test_defects_are_drawn_on_good_parts_only_and_on_the_share_asked_for():
-    batches = with_drawn_defects(drawn_defects=1.0)
+    batches = with_drawn_defects(synthetic_defects=1.0)
     images = torch.cat([images for images, _ in batches.epoch()])
     assert images.shape == (40, 2, 64, 64)
     marked = images[:, 1].amax((1, 2)) > 0
@@ -393,8 +393,8 @@ def test_epoch_as_large_as_the_set_is_the_usual_one():
     assert order_of(random_batches(epoch_size=5, shuffle=False), 3) == list(range(5))
 
 
-def test_split_brings_the_castings_of_its_own_images(pictures, cache):
-    root, rows = pictures
+def test_split_brings_the_castings_of_its_own_images(images, cache):
+    root, rows = images
     rows = [replace(row, casting=f"casting {n // 2}") for n, row in enumerate(rows)]
     store = open_store(root, rows, SIZE_PX)
     options = {"batch_size": 2, "sampler": "casting", "epoch_size": 8}
@@ -404,11 +404,11 @@ def test_split_brings_the_castings_of_its_own_images(pictures, cache):
     assert sorted((order // 2).tolist()) == [0] * 4 + [1] * 4
 
 
-# --- batches of one split ------------------------------------------------------------------------
+# --- batches of one split -------------------------------------------------------------------------
 
 
-def test_split_has_its_own_images_and_class_indices(pictures, cache):
-    root, rows = pictures
+def test_split_has_its_own_images_and_class_indices(images, cache):
+    root, rows = images
     store = open_store(root, rows, SIZE_PX)
     options = {"batch_size": 3}
     for split, numbers in (("train", [0, 1, 2, 3]), ("val", [4, 5])):
@@ -421,8 +421,8 @@ def test_split_has_its_own_images_and_class_indices(pictures, cache):
             assert [names[t] for t in targets] == [rows[n].label for n in numbers]
 
 
-def test_store_on_disk_and_tensor_in_memory_give_the_same_batches(pictures, cache):
-    root, rows = pictures
+def test_store_on_disk_and_tensor_in_memory_give_the_same_batches(images, cache):
+    root, rows = images
     rows = [replace(row, split="train") for row in rows]
     store = open_store(root, rows, SIZE_PX)
     options = {"batch_size": 4, "shuffle": True, "augment": "full", "seed": 3}
@@ -432,7 +432,7 @@ def test_store_on_disk_and_tensor_in_memory_give_the_same_batches(pictures, cach
     assert same(list(on_disk.epoch(1)), list(in_memory.epoch(1)))
 
 
-def test_empty_split_is_refused_by_name(pictures, cache):
-    store = open_store(*pictures, SIZE_PX)
+def test_empty_split_is_refused_by_name(images, cache):
+    store = open_store(*images, SIZE_PX)
     with pytest.raises(UserError, match="'test' holds no image"):
-        make_batches(store, pictures[1], "test", ["def", "ok"], CPU, batch_size=2)
+        make_batches(store, images[1], "test", ["def", "ok"], CPU, batch_size=2)

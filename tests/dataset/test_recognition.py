@@ -77,7 +77,7 @@ def score_table(castings):
     return table
 
 
-# --- on rendered castings ------------------------------------------------------------------------
+# --- on rendered castings -------------------------------------------------------------------------
 
 
 def test_copies_of_a_casting_are_one_group_and_each_casting_has_its_own(copies, recognised):
@@ -200,7 +200,7 @@ def test_all_images_without_a_hub_are_named(copies):
     assert caught.value.indices == bad
 
 
-# --- from scores to groups -----------------------------------------------------------------------
+# --- from scores to groups ------------------------------------------------------------------------
 
 
 @st.composite

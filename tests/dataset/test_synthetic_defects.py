@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from dataset.batches import seeded
-from dataset.synthetic_defects import LEAST_PIXELS, VISIBLE, with_defects
+from dataset.synthetic_defects import LEAST_PIXELS, VISIBLE, with_synthetic_defects
 
 SIDE = 96
 
 
 @pytest.fixture(scope="module")
 def parts():
-    """200 pictures of a grey disc on darker ground, a little noise on both."""
+    """200 images of a grey disc on darker ground, a little noise on both."""
     axis = torch.linspace(-1, 1, SIDE)
     disc = (axis**2 + axis[:, None] ** 2 < 0.9**2).float() * 0.3 + 0.4
     noise = torch.rand(200, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
@@ -21,7 +21,7 @@ def parts():
 @pytest.fixture(scope="module")
 def drawn(parts):
     chosen = torch.arange(200) < 150
-    return (*with_defects(parts, chosen, seeded(7)), chosen)
+    return (*with_synthetic_defects(parts, chosen, seeded(7)), chosen)
 
 
 def test_images_that_are_not_chosen_stay_as_they_are(parts, drawn):
@@ -66,13 +66,15 @@ def test_some_are_darker_some_brighter_than_the_part(parts, drawn):
 
 def test_the_generator_decides(parts):
     chosen = torch.ones(8, dtype=torch.bool)
-    first, again, other = (with_defects(parts[:8], chosen, seeded(s))[0] for s in (1, 1, 2))
+    first, again, other = (
+        with_synthetic_defects(parts[:8], chosen, seeded(s))[0] for s in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_none_or_one_may_be_chosen(parts, count):
-    images, marks = with_defects(parts[:4], torch.arange(4) < count, seeded(1))
+    images, marks = with_synthetic_defects(parts[:4], torch.arange(4) < count, seeded(1))
     assert torch.equal(images[count:], parts[count:4])
     assert marks.flatten(1).any(1).tolist() == [True] * count + [False] * (4 - count)

@@ -1,4 +1,4 @@
-"""Training leaves its validation verdicts beside the checkpoint, as predict.py gives them."""
+"""Training leaves its validation predictions beside the checkpoint, as predict.py gives them."""
 
 import pytest
 

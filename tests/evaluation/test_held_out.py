@@ -1,4 +1,4 @@
-"""Which images a model may be measured on, which castings it knows, each image judged once."""
+"""Which images a model may be measured on, which castings it knows, each image predicted once."""
 
 import csv
 import os
@@ -45,30 +45,30 @@ def folds(trained_folds, castings):
     return load_models(trained_folds, castings, "cpu", folds=True)
 
 
-# --- verdicts as arrays --------------------------------------------------------------------------
+# --- predictions as arrays ------------------------------------------------------------------------
 
 
 def test_verdicts_become_arrays_with_each_folds_own_threshold():
-    judged = evaluation_of("a defect .15 1 no", "a defect .15 2 no", "b ok .05 1 yes")
-    parts = judged.parts
+    predicted = evaluation_of("a defect .15 1 no", "a defect .15 2 no", "b ok .05 1 yes")
+    parts = predicted.parts
     assert parts.is_defect.tolist() == [True, True, False]
     assert parts.prob_defect.tolist() == [0.15, 0.15, 0.05]
     assert parts.threshold == pytest.approx([0.1, 0.2, 0.1])
     assert parts.rejected.tolist() == [True, False, False]
     assert parts.castings.tolist() == ["a", "a", "b"]
     assert parts.folds.tolist() == [1, 2, 1]
-    assert judged.confusion.tolist() == [[1, 1], [0, 1]]
+    assert predicted.confusion.tolist() == [[1, 1], [0, 1]]
 
 
 def test_images_of_unknown_casting_are_castings_of_their_own():
-    judged = evaluation_of("- ok .1 1 no", "- ok .1 1 no")
-    assert not judged.castings_known
-    assert judged.parts.castings.tolist() == ["0.png", "1.png"]
+    predicted = evaluation_of("- ok .1 1 no", "- ok .1 1 no")
+    assert not predicted.castings_known
+    assert predicted.parts.castings.tolist() == ["0.png", "1.png"]
 
 
 def test_a_choice_keeps_all_that_belongs_to_an_image_together():
-    judged = evaluation_of("a defect .9 1 no", "b ok .2 2 yes", "c ok .3 3 no")
-    chosen = judged.chosen([True, False, True], "some")
+    predicted = evaluation_of("a defect .9 1 no", "b ok .2 2 yes", "c ok .3 3 no")
+    chosen = predicted.chosen([True, False, True], "some")
     assert chosen.name == "some"
     assert [row.casting for row in chosen.rows] == ["a", "c"]
     assert chosen.parts.prob_defect.tolist() == [0.9, 0.3]
@@ -77,15 +77,15 @@ def test_a_choice_keeps_all_that_belongs_to_an_image_together():
 
 
 def test_the_leak_is_told_in_images_of_all_images():
-    judged = evaluation_of("a ok .1 1 yes", "b ok .1 1 no", "c ok .1 1 no")
-    assert leak_line(judged) == (
+    predicted = evaluation_of("a ok .1 1 yes", "b ok .1 1 no", "c ok .1 1 no")
+    assert leak_line(predicted) == (
         "leak     1 of 3 images (33.3 %) show a casting that is also in training"
     )
     unknown = evaluation_of("a ok .1 1 yes", "- ok .1 1 no")
     assert leak_line(unknown) == "leak     unknown: the castings of these images are not known"
 
 
-# --- a model and its split -----------------------------------------------------------------------
+# --- a model and its split ------------------------------------------------------------------------
 
 
 def test_a_model_knows_which_castings_it_was_trained_on(model, castings, folds):
@@ -116,10 +116,10 @@ def test_a_model_is_measured_although_castings_cannot_be_recognised(trained, bla
         for line in notes
     )
     assert model.castings_in_training == set()
-    judged = predict_split(model, blank, "test")
-    assert not any(judged.seen)
-    assert leak_line(judged).startswith("leak     unknown")
-    assert len(set(judged.parts.castings)) == len(judged.rows)
+    predicted = predict_split(model, blank, "test")
+    assert not any(predicted.seen)
+    assert leak_line(predicted).startswith("leak     unknown")
+    assert len(set(predicted.parts.castings)) == len(predicted.rows)
 
 
 def test_held_out_castings_are_needed_where_the_protocol_holds_them_out(
@@ -190,22 +190,22 @@ def test_runs_that_are_no_folds_are_refused(trained, castings, tmp_path):
     assert "holds the folds [None, None] of None" in refusal(tmp_path, castings)
 
 
-# --- judging -------------------------------------------------------------------------------------
+# --- predicting -----------------------------------------------------------------------------------
 
 
-def test_every_image_is_judged_once_by_the_model_that_never_saw_its_casting(folds, castings):
-    judged = predict_folds(folds, castings)
+def test_every_image_is_predicted_once_by_the_model_that_never_saw_its_casting(folds, castings):
+    predicted = predict_folds(folds, castings)
     rows, _ = list_images(castings)
-    assert sorted(row.path for row in judged.rows) == [row.path for row in rows]
-    assert not any(judged.seen)
+    assert sorted(row.path for row in predicted.rows) == [row.path for row in rows]
+    assert not any(predicted.seen)
     truth = truth_of(castings)
-    for image in judged.images:
+    for image in predicted.images:
         own = folds[image.fold - 1]
         assert own.checkpoint.fold == image.fold
         assert truth[image.row.path] not in own.castings_in_training
         assert image.prediction.threshold == own.checkpoint.threshold
         assert image.temperature == own.checkpoint.temperature
-    assert len(set(judged.parts.threshold)) == 2
+    assert len(set(predicted.parts.threshold)) == 2
 
 
 def test_without_the_cache_the_verdicts_are_the_same(model, castings):
@@ -243,10 +243,10 @@ def test_other_photographs_are_compared_with_the_castings_in_training(
     trained_sharp, sharp_castings, line_photographs
 ):
     model = model_of(trained_sharp, sharp_castings)
-    judged = predict_folder(model, line_photographs, "line", sharp_castings, cache=False)
-    names = {row.path: row.casting for row in judged.rows}
+    predicted = predict_folder(model, line_photographs, "line", sharp_castings, cache=False)
+    names = {row.path: row.casting for row in predicted.rows}
     truth = truth_of(sharp_castings)
-    for path, is_seen in zip(names, judged.seen, strict=True):
+    for path, is_seen in zip(names, predicted.seen, strict=True):
         folder, kind, file = path.split("/")
         assert folder == "line 3"
         assert is_seen == file.startswith("known ")
@@ -266,9 +266,9 @@ def test_unseen_castings_without_truth_are_compared_with_those_in_training(
     shutil.copytree(line_photographs, root / "unseen")
     model = model_of(trained_sharp, root)
     assert min(model.castings_in_training) == "casting_001"
-    judged = predict_folder(model, root / "unseen", "unseen", root, cache=False)
-    known = ["known" in row.path for row in judged.rows]
-    assert judged.seen == known
+    predicted = predict_folder(model, root / "unseen", "unseen", root, cache=False)
+    known = ["known" in row.path for row in predicted.rows]
+    assert predicted.seen == known
     assert sum(known) == 4
 
 
@@ -280,5 +280,5 @@ def test_castings_that_the_user_named_are_compared_and_not_taken_from_the_truth(
     model.predictor.checkpoint = replace(model.checkpoint, training=training)
     model = replace(model, rows=[replace(row, casting=row.casting[1:]) for row in model.rows])
     folder = sharp_castings / "unseen"
-    judged = predict_folder(model, folder, "unseen", sharp_castings, cache=False)
-    assert sorted(row.casting for row in judged.rows) == [f"new_00{n}" for n in (1, 2, 3, 4)]
+    predicted = predict_folder(model, folder, "unseen", sharp_castings, cache=False)
+    assert sorted(row.casting for row in predicted.rows) == [f"new_00{n}" for n in (1, 2, 3, 4)]

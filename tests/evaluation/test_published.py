@@ -170,7 +170,7 @@ def test_the_probes_sentence_names_the_models_it_is_about(pages):
     found = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
     page = publish(pages, found | {"checkpoints": {"1": "cd"}})
     assert "the models of 'Net B' decide by light and background" in page
-    # Less than whole pictures tell, but more than nothing
+    # Less than whole images tell, but more than nothing
     found["probes"]["ring gone"] = {"roc_auc": {"mean": 0.65, "low": 0.55, "high": 0.75}}
     page = publish(pages, found | {"checkpoints": {"1": "cd"}})
     assert "light and background are part of what the models of 'Net B' decide by" in page

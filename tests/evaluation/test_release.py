@@ -54,10 +54,10 @@ def test_the_released_model_is_half_the_size_and_judges_alike(finished, place, c
     small = place / "released.pth"
     assert small.stat().st_size < 0.55 * finished.stat().st_size
     assert small.stat().st_size < 25e6
-    pictures = [np.full((50, 50), level, np.uint8) for level in (30, 120, 220)]
+    images = [np.full((50, 50), level, np.uint8) for level in (30, 120, 220)]
     before, after = (load_predictor(path, "cpu") for path in (finished, small))
     assert {p.dtype for p in after.checkpoint.model().parameters()} == {torch.float32}
-    for old, new in zip(before.predict(pictures), after.predict(pictures), strict=True):
+    for old, new in zip(before.predict(images), after.predict(images), strict=True):
         assert old.prob_defect == pytest.approx(new.prob_defect, abs=2e-3)
     card = (place / "MODEL_CARD.md").read_text()
     described = json.loads((place / "released.json").read_text())

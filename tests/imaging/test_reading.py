@@ -23,10 +23,10 @@ NOISE = np.random.default_rng(0).integers(40, 216, (96, 96)).astype(np.uint8)
 SLOPE = np.add.outer(np.arange(24) * 7, np.arange(40) * 2).astype(np.uint8)
 
 
-def encoded(picture, kind, **options):
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def encoded(image, kind, **options):
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     data = io.BytesIO()
-    picture.save(data, kind, **options)
+    image.save(data, kind, **options)
     return data.getvalue()
 
 
@@ -48,14 +48,14 @@ def png_header(width, height):
 
 
 def several(kind, count):
-    pictures = [Image.fromarray(NOISE // n) for n in range(1, count + 1)]
-    return encoded(pictures[0], kind, save_all=True, append_images=pictures[1:])
+    images = [Image.fromarray(NOISE // n) for n in range(1, count + 1)]
+    return encoded(images[0], kind, save_all=True, append_images=images[1:])
 
 
 def see_through(mode):
-    picture = Image.fromarray(NOISE).convert(mode)
-    picture.putpixel((5, 5), (*picture.getpixel((5, 5))[:-1], 0))
-    return encoded(picture, "PNG")
+    image = Image.fromarray(NOISE).convert(mode)
+    image.putpixel((5, 5), (*image.getpixel((5, 5))[:-1], 0))
+    return encoded(image, "PNG")
 
 
 JPEG, PNG = encoded(NOISE, "JPEG"), encoded(NOISE, "PNG")
@@ -72,8 +72,8 @@ REFUSED = {
     "hole.jpg": (with_hole(JPEG), "run of zero bytes"),
     "hole.png": (with_hole(PNG), "."),
     "another_format.jpg": (encoded(NOISE, "PPM"), "not an image"),
-    "animation.gif": (several("GIF", 3), "3 pictures"),
-    "pages.tif": (several("TIFF", 2), "2 pictures"),
+    "animation.gif": (several("GIF", 3), "3 images"),
+    "pages.tif": (several("TIFF", 2), "2 images"),
     "float.tif": (encoded(NOISE.astype(np.float32) / 255, "TIFF"), "floating-point"),
     "32_bit.tif": (encoded(NOISE.astype(np.int32) * 1000, "TIFF"), "32-bit"),
     "32_bit_dark.tif": (encoded(NOISE.astype(np.int32), "TIFF"), "32-bit"),
@@ -121,14 +121,14 @@ def test_jpeg_values_are_nearly_kept(tmp_path, mode):
     assert np.abs(values.astype(int) - SLOPE).max() <= 3
 
 
-def test_result_is_an_8_bit_grey_picture(tmp_path):
+def test_result_is_an_8_bit_grey_image(tmp_path):
     (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(NOISE).convert("RGB"), "JPEG"))
     image = read_grey_image(tmp_path / "a.jpg")
     assert (image.mode, image.size) == ("L", (96, 96))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_picture_is_scaled_not_clipped(tmp_path, kind):
+def test_16_bit_image_is_scaled_not_clipped(tmp_path, kind):
     values = np.array([[0, 257, 32768, 65535]], np.uint16)
     assert read(tmp_path, encoded(values, kind)).tolist() == [[0, 1, 128, 255]]
 
@@ -147,25 +147,25 @@ def test_opaque_alpha_is_accepted(tmp_path, mode):
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
 def test_palette_values_are_looked_up(tmp_path, kind):
-    picture = Image.fromarray((NOISE > 128).astype(np.uint8), "L").convert("P")
-    picture.putpalette([200, 200, 200, 50, 50, 50] + [0] * 762)
+    image = Image.fromarray((NOISE > 128).astype(np.uint8), "L").convert("P")
+    image.putpalette([200, 200, 200, 50, 50, 50] + [0] * 762)
     assert np.array_equal(
-        read(tmp_path, encoded(picture, kind)), np.where(NOISE > 128, 50, 200).astype(np.uint8)
+        read(tmp_path, encoded(image, kind)), np.where(NOISE > 128, 50, 200).astype(np.uint8)
     )
 
 
 def test_opaque_palette_with_an_alpha_table_is_read_without_a_warning(tmp_path):
-    picture = Image.fromarray(NOISE).convert("P")
-    data = encoded(picture, "PNG", transparency=bytes([255] * 256))
+    image = Image.fromarray(NOISE).convert("P")
+    data = encoded(image, "PNG", transparency=bytes([255] * 256))
     assert np.array_equal(read(tmp_path, data), NOISE)
 
 
-def test_two_level_picture_is_black_and_white(tmp_path):
+def test_two_level_image_is_black_and_white(tmp_path):
     data = encoded(Image.fromarray(NOISE > 128), "PNG")
     assert np.array_equal(read(tmp_path, data), np.where(NOISE > 128, 255, 0))
 
 
-def test_phone_picture_with_a_preview_behind_it_is_its_first_picture(tmp_path):
+def test_phone_image_with_a_preview_behind_it_is_its_first_image(tmp_path):
     preview = Image.fromarray(NOISE[:32, :32])
     data = encoded(NOISE, "MPO", save_all=True, append_images=[preview], quality=95)
     values = read(tmp_path, data, "phone.jpg")
@@ -184,7 +184,7 @@ def test_zeros_outside_the_compressed_data_are_no_damage(tmp_path):
         read(tmp_path, JPEG[:2] + header + with_hole(JPEG)[2:])
 
 
-UPRIGHT = {  # what a viewer does with the stored picture, by EXIF orientation
+UPRIGHT = {  # what a viewer does with the stored image, by EXIF orientation
     1: lambda stored: stored,
     2: np.fliplr,
     3: lambda stored: np.rot90(stored, 2),
@@ -232,10 +232,10 @@ def test_resized_file_is_square_bytes(tmp_path):
     assert (np.diff(values.astype(int), axis=1) > 0).all()
 
 
-def test_file_and_picture_in_memory_give_the_same_pixels(tmp_path):
-    picture = Image.fromarray(NOISE).convert("RGB")
-    picture.save(tmp_path / "a.png")
-    assert np.array_equal(read_resized(tmp_path / "a.png", 32), resized(picture, 32))
+def test_file_and_image_in_memory_give_the_same_pixels(tmp_path):
+    image = Image.fromarray(NOISE).convert("RGB")
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(read_resized(tmp_path / "a.png", 32), resized(image, 32))
 
 
 def test_all_unreadable_files_are_listed_at_once(tmp_path):

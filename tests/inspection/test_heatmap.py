@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 import torch
-from builders import SIZE_PX, checkpoint_of, pictures
+from builders import SIZE_PX, checkpoint_of, images_of
 from captum.attr import LayerGradCam
 from closeness import assert_near
 
@@ -39,8 +39,8 @@ from networks.classes import defect_margin
 )
 def test_raw_maps_equal_captums(class_names, head, network, stage):
     explainer = Explainer(checkpoint_of(class_names, head, network=network), torch.device("cpu"))
-    explainer.model.in_turns = False  # a map is of the picture as it lies
-    grey = pictures()
+    explainer.model.test_time_augmentation = False  # a map is of the image as it lies
+    grey = images_of()
     ours = explainer.cells(grey, (stage,), (grad_cam,))[stage][0]
 
     def explained(images):
@@ -62,9 +62,9 @@ def test_evidence_is_the_difference_of_the_likeliest_classes():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_cover_the_picture_from_0_to_1(method):
+def test_maps_cover_the_image_from_0_to_1(method):
     explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
-    maps = explainer.maps(pictures(), method)
+    maps = explainer.maps(images_of(), method)
     assert maps.shape == (3, SIZE_PX, SIZE_PX)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
@@ -73,18 +73,18 @@ def test_maps_cover_the_picture_from_0_to_1(method):
 
 def test_maps_do_not_depend_on_the_batch_or_on_the_callers_mode():
     explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
-    together = explainer.maps(pictures())
+    together = explainer.maps(images_of())
     with torch.inference_mode():
-        alone = np.concatenate([explainer.maps(one) for one in pictures().split(1)])
+        alone = np.concatenate([explainer.maps(one) for one in images_of().split(1)])
     # Means: single cells of an untrained network hang on the last digit of a sum
     assert np.abs(together - alone).mean() < 1e-3
 
 
-def test_a_turned_picture_has_a_turned_map():
+def test_a_turned_image_has_a_turned_map():
     explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
     (straight,), (turned,) = (
-        explainer.maps(pictures(1)),
-        explainer.maps(pictures(1).rot90(1, (1, 2))),
+        explainer.maps(images_of(1)),
+        explainer.maps(images_of(1).rot90(1, (1, 2))),
     )
     assert np.allclose(np.rot90(straight), turned, atol=1e-3)
 
@@ -103,12 +103,12 @@ def test_a_cell_is_drawn_where_it_looks(stage):
                 weight.fill_(1.0 if name.endswith("weight") else 0.0)
     size_px, stride = 512, STRIDES[stage]
     cell = size_px // stride // 2
-    picture = torch.full((1, 1, size_px, size_px), 0.9, requires_grad=True)
-    x = model.maxpool(model.relu(model.bn1(model.conv1(picture))))
+    image = torch.full((1, 1, size_px, size_px), 0.9, requires_grad=True)
+    x = model.maxpool(model.relu(model.bn1(model.conv1(image))))
     for name in STAGES[: STAGES.index(stage) + 1]:
         x = getattr(model, name)(x)
     x[0, :, cell, cell].sum().backward()
-    seen = picture.grad[0, 0].abs().sum(0)
+    seen = image.grad[0, 0].abs().sum(0)
     cells = torch.zeros(1, size_px // stride, size_px // stride)
     cells[0, cell, cell] = 1
     hottest = int(enlarged(cells, stride, size_px)[0].amax(0).argmax())
@@ -122,7 +122,7 @@ def test_a_map_of_nothing_stays_nothing():
     checkpoint.weights["fc.weight"] = torch.zeros_like(checkpoint.weights["fc.weight"])
     explainer = Explainer(checkpoint, torch.device("cpu"))
     for method in METHODS:
-        maps = explainer.maps(pictures(1), method)
+        maps = explainer.maps(images_of(1), method)
         assert maps.max() == 0
         assert not hottest_region(maps[0]).any()
 
@@ -138,20 +138,20 @@ def test_the_hottest_region_is_one_piece_around_the_maximum():
 
 def test_nothing_stays_behind_after_an_error(monkeypatch):
     explainer = Explainer(checkpoint_of(["def_front", "ok_front"]), torch.device("cpu"))
-    before = explainer.maps(pictures(1))
+    before = explainer.maps(images_of(1))
 
     def fail(*_args, **_kwargs):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(torch.autograd, "grad", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        explainer.maps(pictures(1))
+        explainer.maps(images_of(1))
     monkeypatch.undo()
     for module in explainer.model.modules():
         assert not module._forward_hooks
         assert not module._backward_hooks
     assert all(weight.grad is None for weight in explainer.model.parameters())
-    assert np.array_equal(explainer.maps(pictures(1)), before)
+    assert np.array_equal(explainer.maps(images_of(1)), before)
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_nothing_stays_behind_after_an_error(monkeypatch):
 def test_many_maps_in_flat_memory(network, method, calls):
     names = ["def_front", "ok_front"]
     explainer = Explainer(checkpoint_of(names, size_px=32, network=network), torch.device("cpu"))
-    grey = pictures(1, 32)
+    grey = images_of(1, 32)
 
     def tensors() -> int:
         gc.collect()
@@ -184,7 +184,7 @@ def test_many_maps_in_flat_memory(network, method, calls):
 def test_the_explained_network_is_the_one_that_judges(trained):
     checkpoint = load_checkpoint(trained / "best.pth")
     explainer = Explainer(checkpoint, torch.device("cpu"))
-    grey = pictures(2, checkpoint.image_size_px)
+    grey = images_of(2, checkpoint.image_size_px)
     with torch.inference_mode():
         assert torch.equal(explainer.model(unit_range(grey)), checkpoint.model()(unit_range(grey)))
 
@@ -198,14 +198,14 @@ def local_explainer(bias: float = 0.0) -> Explainer:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_maps_the_local_network(method):
-    maps = local_explainer().maps(pictures(), method)
+    maps = local_explainer().maps(images_of(), method)
     assert maps.shape == (3, SIZE_PX, SIZE_PX)
     assert maps.max() == 1
     assert maps.min() >= 0
 
 
 def test_a_local_network_shows_the_cells_that_it_judges_by():
-    explainer, grey = local_explainer(), pictures()
+    explainer, grey = local_explainer(), images_of()
     with torch.inference_mode():
         cells = explainer.model(unit_range(grey), pool=False).softmax(dim=1)[:, 0]
     maps = explainer.maps(grey)
@@ -215,13 +215,13 @@ def test_a_local_network_shows_the_cells_that_it_judges_by():
 
 
 def test_nothing_is_hot_where_no_cell_finds_a_defect():
-    assert local_explainer(bias=-50.0).maps(pictures()).max() == 0
-    assert local_explainer(bias=50.0).maps(pictures()).min() == pytest.approx(1)
+    assert local_explainer(bias=-50.0).maps(images_of()).max() == 0
+    assert local_explainer(bias=50.0).maps(images_of()).min() == pytest.approx(1)
 
 
 def test_a_network_without_cells_shows_none():
     explainer = Explainer(checkpoint_of(["def", "ok"]), torch.device("cpu"))
     assert explainer.methods[0] == "fused"
     assert explainer.legend != local_explainer().legend
-    with pytest.raises(UserError, match="only a local network judges by cells"):
-        explainer.maps(pictures(1), CELLS)
+    with pytest.raises(UserError, match="only a local network has cells"):
+        explainer.maps(images_of(1), CELLS)

@@ -1,4 +1,4 @@
-"""Parts as bytes: judged as predict.py judges files, recorded, kept where a person may ask."""
+"""Parts as bytes: predicted as predict.py predicts files, recorded, kept where a person may ask."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from common.errors import UserError
-from inspection.recording import NAMELESS, Inspector, Part, Pictures, doubts, file_name
+from inspection.recording import NAMELESS, Inspector, KeptImages, Part, doubts, file_name
 from traceability.log import InspectionLog
 
 
@@ -36,49 +36,49 @@ def test_verdicts_are_those_of_predict_and_in_the_log(predictor, log, paths):
     ]
 
 
-def test_pictures_of_what_did_not_pass_are_kept_and_no_others(predictor, log, paths):
+def test_images_of_what_did_not_pass_are_kept_and_no_others(predictor, log, paths):
     found = Inspector(predictor, log).inspect([*parts_of(paths), Part("bad.jpeg", b"no image")])
     assert {one.prediction.decision for one in found} == {"ok", "defect", ""}
-    pictures = Pictures(log.path)
+    images = KeptImages(log.path)
     rejected = {one.prediction.sha256 for one in found if one.prediction.decision == "defect"}
-    assert set(os.listdir(pictures.folder)) == {f"{sha256}.jpeg" for sha256 in rejected}
+    assert set(os.listdir(images.folder)) == {f"{sha256}.jpeg" for sha256 in rejected}
     for path in paths:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        assert pictures.find(digest, "elsewhere.jpeg") == (data if digest in rejected else None)
+        assert images.find(digest, "elsewhere.jpeg") == (data if digest in rejected else None)
 
 
-def test_a_picture_is_found_where_it_was_judged_unless_it_has_changed(tmp_path, paths):
-    pictures, data = Pictures(tmp_path / "line.db"), paths[0].read_bytes()
+def test_a_image_is_found_where_it_was_predicted_unless_it_has_changed(tmp_path, paths):
+    images, data = KeptImages(tmp_path / "line.db"), paths[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    assert pictures.find(digest, str(paths[0])) == data
-    assert pictures.find(digest, str(paths[1])) is None
-    assert pictures.find("../line.db", str(paths[0])) is None
-    pictures.keep(digest, data)
-    (pictures.folder / f"{digest}.jpeg").write_bytes(b"something else")
-    assert pictures.find(digest, "gone.jpeg") is None
+    assert images.find(digest, str(paths[0])) == data
+    assert images.find(digest, str(paths[1])) is None
+    assert images.find("../line.db", str(paths[0])) is None
+    images.keep(digest, data)
+    (images.folder / f"{digest}.jpeg").write_bytes(b"something else")
+    assert images.find(digest, "gone.jpeg") is None
 
 
-def test_a_picture_that_cannot_be_kept_costs_no_decision(predictor, log, paths, capsys):
+def test_a_image_that_cannot_be_kept_costs_no_decision(predictor, log, paths, capsys):
     log.path.with_name("line_pictures").write_text("a file in the folder's place")
     found = Inspector(predictor, log).inspect(parts_of(paths))
     assert "defect" in {one.prediction.decision for one in found}
-    assert capsys.readouterr().err.count("pictures are not kept") == 1
+    assert capsys.readouterr().err.count("images are not kept") == 1
 
 
-def test_pictures_leave_room_for_the_log(predictor, log, paths, monkeypatch):
+def test_images_leave_room_for_the_log(predictor, log, paths, monkeypatch):
     monkeypatch.setattr("inspection.recording.FREE_BYTES", 1 << 60)
     Inspector(predictor, log).inspect(parts_of(paths))
-    assert os.listdir(Pictures(log.path).folder) == []
+    assert os.listdir(KeptImages(log.path).folder) == []
 
 
-def test_a_picture_cut_short_is_kept_anew(tmp_path, paths):
-    pictures, data = Pictures(tmp_path / "line.db"), paths[0].read_bytes()
+def test_a_image_cut_short_is_kept_anew(tmp_path, paths):
+    images, data = KeptImages(tmp_path / "line.db"), paths[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    pictures.keep(digest, data)
-    (pictures.folder / f"{digest}.jpeg").write_bytes(data[:100])
-    pictures.keep(digest, data)
-    assert pictures.find(digest, "gone.jpeg") == data
+    images.keep(digest, data)
+    (images.folder / f"{digest}.jpeg").write_bytes(data[:100])
+    images.keep(digest, data)
+    assert images.find(digest, "gone.jpeg") == data
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_images_without_a_casting_count_one_by_one():
     assert casting_weights(["", "", "a", "a"]) == pytest.approx([1 / 3, 1 / 3, 1 / 6, 1 / 6])
 
 
-# --- the temperature -----------------------------------------------------------------------------
+# --- the temperature ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5, 6.0])
@@ -127,11 +127,11 @@ def test_temperature_within_its_bounds_has_no_note(few_draws):
     assert point.describe().endswith("a recall of at least 0.9")
 
 
-# --- the threshold -------------------------------------------------------------------------------
+# --- the threshold --------------------------------------------------------------------------------
 
 
 @st.composite
-def judged_images(draw):
+def predicted_images(draw):
     """Flags, scores with many ties, whole-number weights; at least one defect."""
     image = st.tuples(st.booleans(), st.integers(0, 10), st.integers(1, 5))
     images = draw(st.lists(image, min_size=1, max_size=25))
@@ -151,7 +151,7 @@ def largest_midpoint(is_defect, prob_defect, weights, min_recall):
     return 0.0
 
 
-@given(images=judged_images(), min_recall=st.fractions(Fraction(1, 20), 1, max_denominator=20))
+@given(images=predicted_images(), min_recall=st.fractions(Fraction(1, 20), 1, max_denominator=20))
 def test_threshold_is_the_largest_midpoint_that_meets_the_recall(images, min_recall):
     is_defect, prob_defect, weights = images
     weights_of_sum_one = weights / weights.sum()
@@ -159,7 +159,7 @@ def test_threshold_is_the_largest_midpoint_that_meets_the_recall(images, min_rec
     assert found == pytest.approx(largest_midpoint(*images, min_recall), abs=1e-12)
 
 
-@given(images=judged_images(), order=st.randoms(use_true_random=False))
+@given(images=predicted_images(), order=st.randoms(use_true_random=False))
 def test_threshold_does_not_depend_on_the_order_of_images(images, order):
     numbers = list(range(len(images[0])))
     order.shuffle(numbers)
@@ -167,7 +167,7 @@ def test_threshold_does_not_depend_on_the_order_of_images(images, order):
     assert fit_threshold(*shuffled, 0.8) == fit_threshold(*images, 0.8)
 
 
-@given(images=judged_images())
+@given(images=predicted_images())
 def test_recall_one_rejects_every_defect(images):
     is_defect, prob_defect, _ = images
     threshold = fit_threshold(*images, 1.0)
@@ -181,15 +181,15 @@ def test_higher_recall_never_means_a_higher_threshold():
     assert thresholds == sorted(thresholds, reverse=True)
 
 
-# --- both, on castings ---------------------------------------------------------------------------
+# --- both, on castings ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("min_recall", [0.5, 0.9, 0.98, 1])
 def test_operating_point_meets_the_recall_it_was_asked_for(few_draws, min_recall):
-    judged = simulated(60, np.random.default_rng(1), sharpness=2, images=5)
-    point = fit(*judged, aim=min_recall)
-    assert caught(point, *judged) >= min_recall - 1e-9
-    assert caught(replace(point, threshold=point.threshold + 0.05), *judged) < 1
+    predicted = simulated(60, np.random.default_rng(1), sharpness=2, images=5)
+    point = fit(*predicted, aim=min_recall)
+    assert caught(point, *predicted) >= min_recall - 1e-9
+    assert caught(replace(point, threshold=point.threshold + 0.05), *predicted) < 1
     assert (point.castings_defective, point.castings_good) == (30, 30)
     assert point.min_recall == min_recall
 
@@ -231,12 +231,12 @@ def test_images_without_castings_are_counted_one_by_one(few_draws):
 
 
 def test_the_same_castings_give_the_same_point_and_the_seed_only_moves_the_range():
-    judged = simulated(30, np.random.default_rng(1))
-    first = fit(*judged)
+    predicted = simulated(30, np.random.default_rng(1))
+    first = fit(*predicted)
     state = np.random.get_state()[1].copy()
-    assert fit(*judged) == first
+    assert fit(*predicted) == first
     assert np.array_equal(np.random.get_state()[1], state)
-    other = fit(*judged, seed=1)
+    other = fit(*predicted, seed=1)
     assert other != first
     kept = {"threshold_low": first.threshold_low, "threshold_high": first.threshold_high}
     assert replace(other, **kept) == first

@@ -1,4 +1,4 @@
-"""The local network judges cell by cell, whatever the exposure; its loss knows what is known."""
+"""The local network predicts cell by cell, whatever the exposure; its loss knows what is known."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ from common.errors import UserError
 from model import build_model
 from networks.classes import class_logits, logit_margin
 from networks.local import (
-    SHARE_THAT_DECIDES,
-    SHARE_THAT_LEARNS,
+    TOP_SHARE,
+    TOP_SHARE_IN_TRAINING,
     LocalNetwork,
-    evenly_lit,
-    surroundings,
+    local_mean,
+    normalise_local_contrast,
 )
 from networks.losses import LocalLoss, cell_loss
 
@@ -38,7 +38,7 @@ def test_the_whole_is_the_mean_of_its_most_suspicious_cells():
     cells = model(images, pool=False)
     assert cells.shape == (3, 2, 20, 20)
     flat = cells.flatten(2)
-    few = round(SHARE_THAT_DECIDES * 400)
+    few = round(TOP_SHARE * 400)
     order = (flat[:, 0] - flat[:, 1]).argsort(descending=True)[:, :few]
     expected = torch.stack([flat[i][:, order[i]].mean(1) for i in range(3)])
     torch.testing.assert_close(model(images), expected)
@@ -56,16 +56,16 @@ def test_a_cell_sees_its_neighbourhood_only():
     assert not changed[:, 10:].any()
 
 
-def test_finished_models_judge_in_turns_and_training_does_not():
-    assert checkpoint_of(NAMES, network="local").model().in_turns
-    assert not network().in_turns
+def test_finished_models_predict_in_turns_and_training_does_not():
+    assert checkpoint_of(NAMES, network="local").model().test_time_augmentation
+    assert not network().test_time_augmentation
 
 
-def test_in_turns_a_turned_picture_gets_the_same_verdict():
+def test_in_turns_a_turned_image_gets_the_same_verdict():
     model, images = network(), torch.rand(3, 1, 160, 160)
     turned = images.rot90(1, (2, 3))
     assert not torch.allclose(model(turned), model(images), atol=1e-4)
-    model.in_turns = True
+    model.test_time_augmentation = True
     torch.testing.assert_close(model(turned), model(images))
 
 
@@ -73,7 +73,7 @@ def test_in_turns_cells_are_means_that_stay_where_they_look():
     model, images = network(), torch.rand(2, 1, 160, 160)
     other = images.clone()
     other[1, :, :24, :24] = 1 - other[1, :, :24, :24]
-    first, second = (model.cells_in_turns(x) for x in (images, other))
+    first, second = (model.augmented_cells(x) for x in (images, other))
     changed = (first - second).abs().amax(1) > 1e-5  # (2, 20, 20)
     assert not changed[0].any()
     assert changed[1, :3, :3].any()
@@ -82,7 +82,7 @@ def test_in_turns_cells_are_means_that_stay_where_they_look():
     half = images.rot90(2, (2, 3))
     as_they_lie = torch.stack([model.cells(images.rot90(k, (2, 3))).mean((2, 3)) for k in range(4)])
     torch.testing.assert_close(first.mean((2, 3)), as_they_lie.mean(0))
-    torch.testing.assert_close(model.cells_in_turns(half), first.rot90(2, (2, 3)))
+    torch.testing.assert_close(model.augmented_cells(half), first.rot90(2, (2, 3)))
 
 
 def stages(model, images):
@@ -94,7 +94,9 @@ def stages(model, images):
 @pytest.mark.parametrize("gain", [0.5, 0.8, 1.3])
 def test_exposure_makes_no_difference(gain):
     images = 0.2 + 0.5 * torch.rand(2, 1, 64, 64)
-    torch.testing.assert_close(evenly_lit(gain * images), evenly_lit(images), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        normalise_local_contrast(gain * images), normalise_local_contrast(images), atol=1e-3, rtol=0
+    )
 
 
 def test_smooth_light_nearly_vanishes_and_spots_stay():
@@ -102,17 +104,17 @@ def test_smooth_light_nearly_vanishes_and_spots_stay():
     noise = 0.02 * torch.rand(1, 1, 160, 160)
     spot = torch.zeros(1, 1, 160, 160)
     spot[..., 80:84, 80:84] = -0.2
-    found = evenly_lit(slope + noise + spot)
+    found = normalise_local_contrast(slope + noise + spot)
     ground = found[..., 40:70, 40:120]
     assert found[..., 81:83, 81:83].max() < ground.min()
     columns = ground.mean((0, 1, 2))
     assert (columns.max() - columns.min()) < 0.5 * (ground.max() - ground.min())
 
 
-def test_surroundings_of_a_plain_picture_are_that_picture_at_any_size():
+def test_surroundings_of_a_plain_image_are_that_image_at_any_size():
     for side in (20, 45, 160):
         plain = torch.full((1, 1, side, side), 0.3)
-        torch.testing.assert_close(surroundings(plain), plain)
+        torch.testing.assert_close(local_mean(plain), plain)
 
 
 def test_evidence_takes_the_likeliest_class_of_either_kind():
@@ -144,14 +146,14 @@ def test_an_ignorant_network_loses_ln_2_on_parts(head):
     assert right.shape == (2,)
 
 
-def test_parts_learn_from_fewer_cells_than_they_are_judged_by():
+def test_parts_learn_from_fewer_cells_than_they_are_predicted_by():
     model = network("sigmoid")
     cells = torch.randn(1, 1, 20, 20, requires_grad=True)
     value, _ = LocalLoss(model, NAMES)(cells, torch.tensor([0]), marked(None))
     value.backward()
-    assert int((cells.grad != 0).sum()) == round(SHARE_THAT_LEARNS * 400)
-    judged = torch.autograd.grad(model.pooled(cells).sum(), cells)[0]
-    assert int((judged != 0).sum()) == round(SHARE_THAT_DECIDES * 400)
+    assert int((cells.grad != 0).sum()) == round(TOP_SHARE_IN_TRAINING * 400)
+    predicted = torch.autograd.grad(model.top_k_pooling(cells).sum(), cells)[0]
+    assert int((predicted != 0).sum()) == round(TOP_SHARE * 400)
 
 
 def test_a_good_part_with_a_drawn_defect_counts_as_defective():

@@ -1,4 +1,4 @@
-"""The page in a real browser: open, upload, read the verdict, speak, look."""
+"""The page in a real browser: open, upload, read the prediction, speak, look."""
 
 import re
 import shutil
@@ -79,7 +79,7 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     page.keyboard.press("Space")
     page.get_by_label("Your name").first.focus()
     page.keyboard.type("Huber")
-    page.get_by_role("button", name="Store the verdict").focus()
+    page.get_by_role("button", name="Store the decision").focus()
     page.keyboard.press("Enter")
     page.get_by_role("status").filter(has_text="Huber says: Defect").wait_for()
     with InspectionLog(tmp_path / "line.db") as log:

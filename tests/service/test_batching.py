@@ -1,4 +1,4 @@
-"""Requests that come together are judged together; too many are refused, none is lost."""
+"""Requests that come together are predicted together; too many are refused, none is lost."""
 
 import threading
 import time
@@ -49,7 +49,7 @@ def start(predictor, tmp_path):
         batcher.stop()
 
 
-def test_a_crowd_is_judged_in_batches_and_as_one_by_one(
+def test_a_crowd_is_predicted_in_batches_and_as_one_by_one(
     start, predictor, parts, monkeypatch, tmp_path
 ):
     alone = predictor.predict([part.data for part in parts])
@@ -75,7 +75,7 @@ def test_a_crowd_is_judged_in_batches_and_as_one_by_one(
 def test_beyond_the_limit_all_or_none_is_taken(start, predictor, parts, monkeypatch):
     gate, batcher = Gate(predictor, monkeypatch), start(limit=5)
     taken = [batcher.submit(parts[:1])]
-    assert gate.reached.wait(20)  # what is being judged counts too
+    assert gate.reached.wait(20)  # what is being predicted counts too
     taken.append(batcher.submit(parts[1:4]))
     with pytest.raises(QueueFullError) as full:
         batcher.submit(parts[4:6])
@@ -105,7 +105,7 @@ def test_stopping_judges_what_waits_and_takes_no_more(start, predictor, parts, m
     assert [one.id for one in future.result(0)] == list(range(1, len(parts) + 1))
 
 
-def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_judged(
+def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_predicted(
     start, predictor, parts, monkeypatch
 ):
     batcher = start()
@@ -126,7 +126,7 @@ def failing(self, records):
     raise UserError("disk full")
 
 
-def test_who_has_gone_is_not_judged(start, predictor, parts, monkeypatch):
+def test_who_has_gone_is_not_predicted(start, predictor, parts, monkeypatch):
     gate, batcher = Gate(predictor, monkeypatch), start()
     first = batcher.submit(parts[:1])
     assert gate.reached.wait(20)
@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_opened_is_told_at_the_start(predictor, tmp_path):
         batcher.start()
 
 
-def test_parts_that_come_together_are_judged_together(start, parts, monkeypatch):
+def test_parts_that_come_together_are_predicted_together(start, parts, monkeypatch):
     monkeypatch.setattr("service.batching.GATHERING_S", 0.5)
     sizes = []
     batcher = start(observe=sizes.append)

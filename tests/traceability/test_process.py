@@ -144,7 +144,7 @@ def test_trend_limits_are_those_of_an_individuals_chart():
     assert found.beyond.tolist() == [False, False, False, True]
 
 
-# --- from the log --------------------------------------------------------------------------------
+# --- from the log ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_part_that_could_be_read_the_second_time_counts(log):
     assert (group.inspected, group.rejected, group.errors) == (1, 1, 1)
 
 
-def test_pictures_without_a_file_are_all_different(log):
+def test_images_without_a_file_are_all_different(log):
     log.append([record(n, sha256="") for n in range(3)])
     (group,) = read_subgroups(log.query, "lot")
     assert group.inspected == 3

@@ -70,8 +70,8 @@ def test_fields_are_those_of_the_record(log):
 
 def test_a_person_ends_the_waiting_and_the_latest_word_counts(log):
     assert ids(search(log, awaiting=True)) == [5, 3]
-    log.add_verdict(3, "defect", "Huber")
-    log.add_verdict(3, "ok", "Maier", "a stain")
+    log.add_disposition(3, "defect", "Huber")
+    log.add_disposition(3, "ok", "Maier", "a stain")
     assert ids(search(log, awaiting=True)) == [5]
     log.append([record(5, "review"), record(3, "review")])  # the same photographs again
     assert ids(search(log, awaiting=True)) == [6]

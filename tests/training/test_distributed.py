@@ -52,7 +52,7 @@ def options(train_options) -> list[str]:
     return [*train_options, *UNEVEN]
 
 
-# --- in one process ------------------------------------------------------------------------------
+# --- in one process -------------------------------------------------------------------------------
 
 
 def test_without_torchrun_every_exchange_is_the_identity():
@@ -86,23 +86,23 @@ def test_cuda_graphs_belong_to_one_gpu(tmp_path, train_options):
 
 # --- in two ------------------------------------------------------------------------------------
 
-# Judges the validation images with a finished model and leaves what each process found.
-JUDGE = """
+# Predicts the validation images with a finished model and leaves what each process found.
+PREDICT = """
 import json, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 import train
 from training.options import build_parser
 from training.distributed import process_group, rank
-from test_distributed import judged
+from test_distributed import predicted
 args = build_parser("").parse_args({options!r})
 with process_group(args.device) as args.device:
-    found = judged(args, Path({checkpoint!r}))
+    found = predicted(args, Path({checkpoint!r}))
     (args.out / f"rank{{rank()}}.json").write_text(json.dumps(found))
 """
 
 
-def judged(args, checkpoint: Path) -> dict:
+def predicted(args, checkpoint: Path) -> dict:
     """The figures and logits of a checkpoint on the validation images."""
     run = set_up(args, resolve_settings(args, None))
     run.model.load_state_dict(load_checkpoint(checkpoint).weights)
@@ -110,22 +110,24 @@ def judged(args, checkpoint: Path) -> dict:
     return {"figures": evaluate(run, 1), "logits": logits.tolist()}
 
 
-def judged_alone(options: list[str], checkpoint: Path, out: Path) -> dict:
-    return judged(build_parser("").parse_args([*options, "--out", str(out)]), checkpoint)
+def predicted_alone(options: list[str], checkpoint: Path, out: Path) -> dict:
+    return predicted(build_parser("").parse_args([*options, "--out", str(out)]), checkpoint)
 
 
 @pytest.mark.slow
-def test_two_processes_judge_every_image_once_and_find_the_same_figures(tmp_path, options, trained):
+def test_two_processes_predict_every_image_once_and_find_the_same_figures(
+    tmp_path, options, trained
+):
     checkpoint = trained / "best.pth"
     names = {"root": str(ROOT), "tests": str(Path(__file__).parent), "checkpoint": str(checkpoint)}
-    script = tmp_path / "judge.py"
-    script.write_text(JUDGE.format(options=[*options, "--out", str(tmp_path)], **names))
+    script = tmp_path / "predict_all.py"
+    script.write_text(PREDICT.format(options=[*options, "--out", str(tmp_path)], **names))
     finished(torchrun([str(script)]))
     found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert found[0] == found[1]
-    alone = judged_alone(options, checkpoint, tmp_path)
-    assert len(alone["logits"]) % 2 == 1  # a padded sampler would judge one image twice
-    # In the order of the images, so that each was judged exactly once
+    alone = predicted_alone(options, checkpoint, tmp_path)
+    assert len(alone["logits"]) % 2 == 1  # a padded sampler would predict one image twice
+    # In the order of the images, so that each was predicted exactly once
     torch.testing.assert_close(*(torch.tensor(f["logits"]) for f in (found[0], alone)))
     assert found[0]["figures"].pop("loss") == pytest.approx(alone["figures"].pop("loss"), rel=1e-5)
     assert found[0]["figures"] == alone["figures"]
@@ -144,8 +146,8 @@ def test_two_processes_train_one_model_that_any_number_goes_on_with(tmp_path, re
     assert images % 37 == 1  # of the last batch's image one process has no share
     right = float(row["train_accuracy"]) * images
     assert right == pytest.approx(round(right), abs=1e-6)  # no image counts twice
-    # What was judged is the model that was saved, its BatchNorm statistics included
-    alone = judged_alone(options, tmp_path / "best.pth", tmp_path / "alone")
+    # What was predicted is the model that was saved, its BatchNorm statistics included
+    alone = predicted_alone(options, tmp_path / "best.pth", tmp_path / "alone")
     assert float(row["val_loss"]) == pytest.approx(alone["figures"]["loss"], rel=1e-4)
     resume = ["--data", options[options.index("--data") + 1], "--device", "cpu", "--resume", *out]
     assert train.main([*resume, "--epochs", "2"]) == 0
