@@ -4,15 +4,12 @@ FROM python:3.11-slim
 
 ARG PIP_ARGS=""
 WORKDIR /app
-COPY requirements.txt requirements-deploy.txt ./
+COPY requirements.txt requirements-deploy.txt constraints.txt ./
 # hadolint ignore=SC2086
-RUN pip install --no-cache-dir ${PIP_ARGS} -r requirements-deploy.txt
+RUN pip install --no-cache-dir ${PIP_ARGS} -c constraints.txt -r requirements-deploy.txt
 
-COPY *.py page.css ./
-COPY .streamlit .streamlit
-COPY docs/results.json docs/results.json
-COPY docs/img/copies.png docs/img/copies.png
-COPY checkpoints checkpoints
+# .dockerignore names what the product needs; nothing else gets in.
+COPY . .
 
 RUN useradd --uid 1000 --create-home inspector && install -d -o inspector /data
 USER 1000

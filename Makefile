@@ -4,8 +4,11 @@ BIN := .venv/bin
 DEMO_DATA := data/demo
 REVIEW ?= 0.2 0.8
 WORKERS ?= 2
+# The exact versions that the tests ran with; make CONSTRAINTS= takes the newest allowed ones.
+CONSTRAINTS ?= constraints.txt
 # What is imported is compiled then, once: to compile all that is installed takes over a minute.
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+  $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo serve app test test-all check gpu clean
@@ -19,6 +22,7 @@ help:
 	@echo "make check     lint and format"
 	@echo "make gpu       for a CUDA GPU: tests, speeds, whole trainings, in about 8 minutes;"
 	@echo "               GPU_OPTIONS='--device cpu --tiny --data synthetic' shows that it works"
+	@echo "               all install the versions in constraints.txt; CONSTRAINTS= for the newest"
 	@echo "make clean     remove .venv, caches and the demo"
 
 # 1,200 images for training and testing in about 10 s, then 6 epochs in about 2 minutes.
@@ -59,17 +63,17 @@ gpu:
 clean:
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis $(DEMO_DATA) checkpoints/demo results/demo
 
-.venv/run.installed: requirements.txt
+.venv/run.installed: requirements.txt $(CONSTRAINTS)
 	@$(MAKE) --no-print-directory .venv/python
 	$(INSTALL) -r requirements.txt
 	@touch $@
 
-.venv/deploy.installed: requirements.txt requirements-deploy.txt
+.venv/deploy.installed: requirements.txt requirements-deploy.txt $(CONSTRAINTS)
 	@$(MAKE) --no-print-directory .venv/python
 	$(INSTALL) -r requirements-deploy.txt
 	@touch $@ .venv/run.installed
 
-.venv/dev.installed: requirements.txt requirements-deploy.txt requirements-dev.txt
+.venv/dev.installed: requirements.txt requirements-deploy.txt requirements-dev.txt $(CONSTRAINTS)
 	@$(MAKE) --no-print-directory .venv/python
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@ .venv/deploy.installed .venv/run.installed

@@ -14,7 +14,7 @@ on the images (about a minute, then cached) or read from --castings FILE.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
 --audit adds audit.json, .csv, .png and copies.png: the castings, how much of the held-out part
-shows castings that are also in train, and what a lookup of the most alike training image reaches.
+shows castings that are also in train, and what a nearest-neighbour baseline reaches.
 """
 
 import argparse

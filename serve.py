@@ -65,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from inspection.predictor import announced_predictor
     from inspection.recording import doubts
-    from service.middleware import log_as_json
     from service.requests import MAX_BATCH_PARTS
     from service.routes import create_app
     from service.runtime import ServiceSettings, in_own_thread
+    from service.telemetry import log_as_json
 
     key = os.environ.get(KEY_VARIABLE)
     host = args.host or (ALL_INTERFACES if key else LOCAL)

@@ -1,4 +1,4 @@
-"""Does a split hold out castings, or only copies of them? And what does a lookup reach?"""
+"""Does a split hold out castings, or copies of them? And what does a nearest neighbour tell?"""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -41,9 +41,9 @@ def plot_audit(
             x=values, bins=np.linspace(0, 1, 51), color=colour, label=name, alpha=0.6, ax=scored
         )
     scored.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
-    lookup = result["copy_lookup"]["val and test"]
+    baseline = result["copy_lookup"]["val and test"]
     scored.set(xlabel="correlation of the rings", ylabel="images")
-    scored.set_title(f"copying the best match's label: {100 * lookup['accuracy']:.1f} % right")
+    scored.set_title(f"nearest-neighbour baseline: {100 * baseline['accuracy']:.1f} % right")
     scored.legend(loc="upper left")
     figure.suptitle(title)
     save(figure, path)

@@ -22,9 +22,9 @@ def results_table(results: dict) -> str:
     """
     rows = []
     if "audit" in results:
-        lookup = results["audit"]["copy_lookup"]["val and test"]
+        baseline = results["audit"]["copy_lookup"]["val and test"]
         rows.append(
-            row("official test folder", "nearest-neighbour baseline, nothing learned", lookup)
+            row("official test folder", "nearest-neighbour baseline, nothing learned", baseline)
         )
     rows.append(row("its published half", "published system", results["reference"]))
     for name, run in results["runs"].items():
@@ -118,7 +118,7 @@ def percent(value: float) -> str:
 
 def headline_text(results: dict) -> str:
     """Three figures, one each: the famous one, what it is worth, the one to trust."""
-    reference, lookup = results["reference"], results["audit"]["copy_lookup"]["val and test"]
+    reference, baseline = results["reference"], results["audit"]["copy_lookup"]["val and test"]
     right = reference["images"] - errors(reference)
     unseen = next(iter(folds_of(RELEASED_RECIPE, results)["tiers"].values()))
     rate = unseen["rates"]["accuracy"]
@@ -126,8 +126,8 @@ def headline_text(results: dict) -> str:
         ("published test split", "published system", f"{right}/{reference['images']} = "
          f"{percent(right / reference['images'])} %, but [the split leaks](docs/results.md)"),
         ("the same", "nearest-neighbour baseline, nothing learned",
-         f"{lookup['images'] - errors(lookup)}/{lookup['images']} = "
-         f"{percent(lookup['accuracy'])} %"),
+         f"{baseline['images'] - errors(baseline)}/{baseline['images']} = "
+         f"{percent(baseline['accuracy'])} %"),
         ("**unseen castings**", f"recipe {RELEASED_RECIPE}",
          f"**{percent(rate['rate'])} %** ({percent(rate['low'])} to {percent(rate['high'])}) of "
          f"{unseen['images']:,}: trust this one"),
@@ -155,19 +155,19 @@ def folds_of(recipe: str, results: dict) -> dict:
 def leak_text(results: dict) -> str:
     """Why the famous number is not the number, from the audit's own figures."""
     audit, reference = results["audit"], results["reference"]
-    test, lookup = audit["held_out_known"]["test"], audit["copy_lookup"]["val and test"]
+    test, baseline = audit["held_out_known"]["test"], audit["copy_lookup"]["val and test"]
     counts = reference["counts"]
     right = reference["images"] - counts["missed"] - counts["false_alarms"]
     same = sum(audit["identical_to_train"].values())
     return (
-        f"The {audit['images']:,} images are rotated, mirrored and relit copies of photographs of "
+        f"The {audit['images']:,} images are copies of photographs, rotated, mirrored, relit, of "
         f"only {audit['castings']} castings, {audit['castings_good']} of them good.\n"
         f"{test['count']} of the {test['of']} test images "
         f"({percent(test['count'] / test['of'])} %) show a casting that is also in the training "
-        f"folder; {same} of the {lookup['images']} held-out images are even byte-identical\n"
+        f"folder; {same} of the {baseline['images']} held-out images are even byte-identical\n"
         "to a training image. Copying the label of the most alike training image, with nothing "
-        f"learned, gets {lookup['images'] - errors(lookup)} of {lookup['images']} right: "
-        f"{100 * lookup['accuracy']:.2f} %.\n"
+        f"learned, gets {baseline['images'] - errors(baseline)} of {baseline['images']} right: "
+        f"{100 * baseline['accuracy']:.2f} %.\n"
         f"So {right}/{reference['images']} on this split says how well a model remembers castings, "
         "not how well it tells defective from good ones among castings that it has never seen.\n"
     )

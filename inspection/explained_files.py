@@ -1,4 +1,4 @@
-"""TODO"""
+"""Heatmaps of files, as files: overlays, arrays, and a tile each for the contact sheet."""
 
 import argparse
 import io

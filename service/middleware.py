@@ -1,4 +1,4 @@
-"""What every request passes first: the key, the limits of its body, the metrics, a line in the log.
+"""What every request passes first: the key, the limits of its body, metrics, a line in the log.
 
 Plain ASGI around the application. Refusals have the service's one error shape:
 `{"error": {"code": "too_large", "message": "...", "inspection_id": null}}`.
@@ -6,37 +6,25 @@ Plain ASGI around the application. Refusals have the service's one error shape:
 
 import asyncio
 import hmac
-import json
 import logging
 import re
-import sys
 import time
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.telemetry import Metrics, logger
+
 BODY_TIMEOUT_S = 30.0  # to send a whole body
 MAX_BYTES_IN_FLIGHT = 512 << 20  # of all bodies together
-LATENCIES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json")  # tell nothing about parts
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # of the metrics
 QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-
-logger = logging.getLogger("casting.service")
 
 
 class RefusedError(HTTPException):
@@ -57,32 +45,6 @@ def too_busy(retry_after_s: int, why: str) -> RefusedError:
     refusal = RefusedError(503, "busy", f"{why}; come again in {retry_after_s} s")
     refusal.headers["Retry-After"] = str(retry_after_s)
     return refusal
-
-
-class Metrics:
-    """What Prometheus reads; a registry of its own, so that two services in one process differ."""
-
-    def __init__(self):
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self.requests = Counter(
-            "casting_requests", "Requests answered", ["route", "method", "status"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.latency = Histogram(
-            "casting_request_seconds", "From a request's first byte to its answer", ["route"],
-            buckets=LATENCIES_S, registry=self.registry,
-        )  # fmt: skip
-        self.decisions = Counter(
-            "casting_decisions", "Recorded decisions; 'error': parts that could not be read",
-            ["decision", "predicted_class"], registry=self.registry,
-        )  # fmt: skip
-        self.batches = Histogram(
-            "casting_batch_parts", "Parts inspected together", buckets=(1, 2, 4, 8, 16, 32),
-            registry=self.registry,
-        )  # fmt: skip
 
 
 @dataclass
@@ -223,34 +185,3 @@ class RequestMiddleware:
         }
         level = logging.DEBUG if call.route in QUIET_ROUTES else logging.INFO
         logger.log(level, "request", extra={"details": details})
-
-
-class JsonLines(logging.Formatter):
-    """A log record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        time_text = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {
-            "time": time_text.replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "details", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-def log_as_json() -> None:
-    """Send everything that the service and its server log to stderr as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    for name, level in (
-        (logger.name, logging.INFO),
-        ("uvicorn.error", logging.WARNING),
-        ("uvicorn.asgi", logging.WARNING),
-        ("asyncio", logging.WARNING),
-    ):
-        one = logging.getLogger(name)
-        one.handlers, one.propagate = [handler], False
-        one.setLevel(level)

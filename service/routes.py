@@ -14,7 +14,7 @@ from common.errors import UserError
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
 from service import schemas
-from service.middleware import RefusedError, RequestMiddleware, logger
+from service.middleware import RefusedError, RequestMiddleware
 from service.requests import (
     FORM_BYTES,
     MAX_BATCH_BYTES,
@@ -30,6 +30,7 @@ from service.requests import (
     utc,
 )
 from service.runtime import Service, ServiceSettings
+from service.telemetry import logger
 from traceability.log import InspectionLog
 from traceability.search import MAX_ROWS, search
 
@@ -159,7 +160,7 @@ def metrics(request: Request) -> Response:
 
 inspecting = APIRouter(
     prefix="/v1",
-    # For the OpenAPI document; the guard has compared it before the body is read
+    # For the OpenAPI document; the middleware has compared it before the body is read
     dependencies=[
         Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
         Depends(only_known_parameters),

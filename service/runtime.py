@@ -17,7 +17,8 @@ from inspection.heatmap import Explainer
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import Inspected, Part
 from service.batching import Batcher, QueueFullError
-from service.middleware import Metrics, RefusedError, logger, too_busy
+from service.middleware import RefusedError, too_busy
+from service.telemetry import Metrics, logger
 from traceability.log import DEFAULT_LOG
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from common.files import ROOT
 from inspection.predictor import load_predictor
 from inspection.recording import MAX_IMAGE_BYTES
 from serve import main
-from service import middleware as service_guard
+from service import middleware, telemetry
 from service.routes import create_app
 from service.runtime import ServiceSettings
 from traceability.log import InspectionLog
@@ -367,7 +367,7 @@ def test_without_a_key_pages_from_elsewhere_get_nothing(client, paths, headers):
 
 
 def test_slow_bodies_are_refused(monkeypatch):
-    monkeypatch.setattr(service_guard, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.01)
     sent = []
 
     async def reads(scope, receive, send):
@@ -379,16 +379,16 @@ def test_slow_bodies_are_refused(monkeypatch):
     async def note(message):
         sent.append(message)
 
-    guard = service_guard.RequestMiddleware(reads, "key", {"*": 10}, service_guard.Metrics())
+    wrapped = middleware.RequestMiddleware(reads, "key", {"*": 10}, telemetry.Metrics())
     headers = [(b"x-api-key", b"key"), (b"content-length", b"5")]
     scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
-    asyncio.run(guard(scope, never, note))
+    asyncio.run(wrapped(scope, never, note))
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
 def test_too_many_bytes_at_once_are_refused(client, monkeypatch):
-    monkeypatch.setattr(service_guard, "MAX_BYTES_IN_FLIGHT", 10)
+    monkeypatch.setattr(middleware, "MAX_BYTES_IN_FLIGHT", 10)
     answer = client.post("/v1/predict", content=b"x" * 11, headers={"Content-Type": "image/png"})
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
@@ -401,7 +401,7 @@ def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
         raise RuntimeError("in /srv/secret/path")
 
     monkeypatch.setattr("service.runtime.Service.inspect", broken)
-    monkeypatch.setattr(service_guard.logger, "propagate", True)
+    monkeypatch.setattr(telemetry.logger, "propagate", True)
     answer = sent(client, paths[0])
     assert answer.status_code == 500
     assert code(answer) == "internal"
@@ -444,18 +444,18 @@ def test_the_model_tells_what_it_is(client, predictor):
 
 def test_each_request_is_a_line_of_json(client, paths):
     stream = io.StringIO()
-    handler = service_guard.logging.StreamHandler(stream)
-    handler.setFormatter(service_guard.JsonLines())
-    service_guard.logger.addHandler(handler)
-    level = service_guard.logger.level
-    service_guard.logger.setLevel("INFO")
+    handler = telemetry.logging.StreamHandler(stream)
+    handler.setFormatter(telemetry.JsonLines())
+    telemetry.logger.addHandler(handler)
+    level = telemetry.logger.level
+    telemetry.logger.setLevel("INFO")
     try:
         answer = sent(client, paths[0])
         client.get('/no"%0A{"level": "forged"}')
         client.get("/healthz")
     finally:
-        service_guard.logger.removeHandler(handler)
-        service_guard.logger.setLevel(level)
+        telemetry.logger.removeHandler(handler)
+        telemetry.logger.setLevel(level)
     line, odd = map(json.loads, stream.getvalue().splitlines())
     assert odd["path"] == '/no"\n{"level": "forged"}'
     assert line["path"] == "/v1/predict"

@@ -18,11 +18,12 @@ from common.files import CHECKPOINTS
 from data_split import add_data_arguments
 from training.recipes import RECIPES
 
+DEFAULT = RECIPES["reference"]
+
 
 def build_parser(description: str) -> argparse.ArgumentParser:
     """All options of train.py; those of the recipe are None unless given."""
     parser = script_parser(description)
-    default = RECIPES["reference"]
     add_data_arguments(parser, folds=("all",))
     recipe = parser.add_argument_group("recipe (explicit values win over --recipe)")
     recipe.add_argument(
@@ -31,7 +32,16 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         help="reference (default): the published system; fast: the same split in minutes; robust: "
         "unseen castings, by looking for defects; the last two from random weights",
     )
-    add = recipe.add_argument
+    add_network_options(recipe)
+    add_optimiser_options(recipe)
+    add_epoch_options(recipe)
+    add_run_options(parser.add_argument_group("run"))
+    return parser
+
+
+def add_network_options(group: argparse._ArgumentGroup) -> None:
+    """Which network, and what it sees."""
+    add = group.add_argument
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
     add(
         "--network",
@@ -41,28 +51,35 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--drawn-defects",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
-    add("--image-size", type=image_size, metavar="PX", help=f"default {default['image_size']}")
-    add("--epochs", type=positive, metavar="N", help=f"at most; default {default['epochs']}")
+    add("--image-size", type=image_size, metavar="PX", help=f"default {DEFAULT['image_size']}")
+
+
+def add_optimiser_options(group: argparse._ArgumentGroup) -> None:
+    """How long, and in which steps."""
+    add = group.add_argument
+    add("--epochs", type=positive, metavar="N", help=f"at most; default {DEFAULT['epochs']}")
     add(
         "--patience",
         type=whole_number_or_0,
         metavar="N",
         help="stop after N epochs without a better one; 0: never, and the last epoch is kept",
     )
-    add("--batch-size", type=positive, metavar="N", help=f"default {default['batch_size']}")
-    add(
-        "--lr",
-        type=positive_number,
-        metavar="X",
-        help=f"Adam's learning rate; default {default['lr']}",
-    )
+    add("--batch-size", type=positive, metavar="N", help=f"default {DEFAULT['batch_size']}")
+    rate = f"Adam's learning rate; default {DEFAULT['lr']}"
+    add("--lr", type=positive_number, metavar="X", help=rate)
     add(
         "--schedule",
         choices=("constant", "cosine", "onecycle"),
         help="learning rate over the run: constant (default), falling to 0 at --epochs, or rising "
         "for a quarter of the run before it falls",
     )
-    add("--weight-decay", type=not_negative, metavar="X", help=f"default {default['weight_decay']}")
+    add("--weight-decay", type=not_negative, metavar="X", help=f"default {DEFAULT['weight_decay']}")
+    add("--seed", type=seed, metavar="N", help=f"default {DEFAULT['seed']}")
+
+
+def add_epoch_options(group: argparse._ArgumentGroup) -> None:
+    """What an epoch is made of, and what the validation castings decide."""
+    add = group.add_argument
     add(
         "--augment",
         choices=("none", "flip", "full", "strong"),
@@ -73,7 +90,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--drawn-defects",
         type=share,
         metavar="X",
-        help="draw defects on this share of the good parts, and call them defective",
+        help="put synthetic defects on this share of the good parts, and call them defective",
     )
     add(
         "--label-smoothing",
@@ -92,25 +109,23 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--operating-point",
         type=operating_point,
         metavar="P",
-        help="what temperature and threshold are fitted for at the end, on the validation "
+        help="what temperature and decision threshold are fitted for at the end, on the validation "
         "castings: balanced, both errors weighing alike; a number, the largest threshold that "
         "catches this share of the defects; or none (default), nothing is fitted, it stays 0.5",
     )
-    add("--seed", type=seed, metavar="N", help=f"default {default['seed']}")
-    run = parser.add_argument_group("run")
-    run.add_argument("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
-    run.add_argument(
-        "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: off)"
-    )
-    run.add_argument(
-        "--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them"
-    )
-    run.add_argument("--deterministic", action="store_true", help="same bits on every CUDA run")
-    run.add_argument("--no-cache", action="store_true", help="do not keep decoded images on disk")
-    run.add_argument("--out", type=Path, default=CHECKPOINTS, help="default: checkpoints")
-    run.add_argument("--resume", action="store_true", help="go on from last.pth in --out")
-    run.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    return parser
+
+
+def add_run_options(group: argparse._ArgumentGroup) -> None:
+    """Where and how it runs, which its result does not depend on."""
+    add = group.add_argument
+    add("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
+    add("--amp", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: off)")
+    add("--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them")
+    add("--deterministic", action="store_true", help="same bits on every CUDA run")
+    add("--no-cache", action="store_true", help="do not keep decoded images on disk")
+    add("--out", type=Path, default=CHECKPOINTS, help="default: checkpoints")
+    add("--resume", action="store_true", help="go on from last.pth in --out")
+    add("--overwrite", action="store_true", help="replace the run in --out")
 
 
 def operating_point(text: str) -> float | str:

@@ -1,0 +1,77 @@
+"""What can be watched of the service: metrics for Prometheus, a JSON line for each request."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+LATENCIES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+logger = logging.getLogger("casting.service")
+
+
+class Metrics:
+    """What Prometheus reads; a registry of its own, so that two services in one process differ."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.requests = Counter(
+            "casting_requests", "Requests answered", ["route", "method", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.latency = Histogram(
+            "casting_request_seconds", "From a request's first byte to its answer", ["route"],
+            buckets=LATENCIES_S, registry=self.registry,
+        )  # fmt: skip
+        self.decisions = Counter(
+            "casting_decisions", "Recorded decisions; 'error': parts that could not be read",
+            ["decision", "predicted_class"], registry=self.registry,
+        )  # fmt: skip
+        self.batches = Histogram(
+            "casting_batch_parts", "Parts inspected together", buckets=(1, 2, 4, 8, 16, 32),
+            registry=self.registry,
+        )  # fmt: skip
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time_text = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": time_text.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "details", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_as_json() -> None:
+    """Send everything that the service and its server log to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name, level in (
+        (logger.name, logging.INFO),
+        ("uvicorn.error", logging.WARNING),
+        ("uvicorn.asgi", logging.WARNING),
+        ("asyncio", logging.WARNING),
+    ):
+        one = logging.getLogger(name)
+        one.handlers, one.propagate = [handler], False
+        one.setLevel(level)
