@@ -1,16 +1,14 @@
-"""What all figures share: no screen, two colours, PNG files written atomically."""
+"""What all figures share: no screen, PNG files written atomically, text as it is."""
 
 import io
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from common.files import write_atomic
 
-matplotlib.use("Agg")  # no screen needed
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+plt.switch_backend("Agg")  # no screen needed
 
 
 def save(figure: Figure, path: Path) -> None:
