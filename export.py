@@ -23,10 +23,8 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import EXIT_OK, UserError, run_script
 from common.files import sha256_of_file, usable_folder, write_atomic
-from common.packages import require_packages
+from common.packages import EXPORT_PACKAGES, require_packages
 from common.text import count_of
-
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
     if out.suffix != ".onnx":
         raise UserError(f"--out {out} must end in .onnx")
-    require_packages(*PACKAGES)
+    require_packages(*EXPORT_PACKAGES)
     usable_folder(out.parent)
 
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now

@@ -16,11 +16,11 @@ from torchvision.models import resnet18
 from benchmarks.baseline import plain_transform
 from benchmarks.timing import describe_machine, interleave, peak_memory_mb, wait_for
 from common.errors import UserError
-from common.packages import require_packages
+from common.packages import EXPORT_PACKAGES, require_packages
 from data_split import load_split
 from dataset.listing import data_name, find_data
-from evaluation import parity as export
 from imaging.reading import read_resized
+from inspection.onnx_graph import exported
 from inspection.predictor import Predictor, load_predictor
 from model import Checkpoint, find_checkpoint
 from networks.devices import tf32
@@ -111,7 +111,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
     if predictor.device.type != "cpu":
         return {}
     try:
-        require_packages(*export.PACKAGES)
+        require_packages(*EXPORT_PACKAGES)
     except UserError as error:
         print(f"note: without ONNX: {error}", file=sys.stderr)
         return {}
@@ -120,7 +120,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
     for name, precision in (("ONNX fp32", "fp32"), ("ONNX INT8", "int8")):
         found[name] = folder / f"{precision}.onnx"
         found[name].write_bytes(
-            export.exported(predictor.checkpoint, predictor.sha256, precision, images, gate="none")
+            exported(predictor.checkpoint, predictor.sha256, precision, images, gate="none")
         )
     return found
 

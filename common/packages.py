@@ -4,6 +4,8 @@ import importlib
 
 from common.errors import UserError
 
+EXPORT_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
 
 def require_packages(*names: str) -> None:
     """Raise UserError unless these packages of requirements-deploy.txt can be imported."""

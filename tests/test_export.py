@@ -17,7 +17,7 @@ import export
 import predict
 from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
-from common.packages import require_packages
+from common.packages import EXPORT_PACKAGES, require_packages
 from dataset.batches import unit_range
 from evaluation.parity import Images, Parity, compare, equally
 from imaging.reading import read_resized
@@ -342,7 +342,7 @@ def test_without_data_rendered_castings_take_their_place(trained, tmp_path, monk
 def test_a_missing_package_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
-        require_packages(*export.PACKAGES)
+        require_packages(*EXPORT_PACKAGES)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
         OnnxNetwork("model.onnx")
