@@ -32,7 +32,7 @@ demo: .venv/run.installed
 	$(BIN)/python train.py --data $(DEMO_DATA) --out checkpoints/demo --overwrite --weights none \
 	  --image-size 96 --epochs 6 --batch-size 16 --lr 7e-4 --schedule cosine --augment flip
 	$(BIN)/python test.py --data $(DEMO_DATA) --checkpoint checkpoints/demo/best.pth --out results/demo
-	@echo "castings: $(DEMO_DATA); pictures: results/demo/*.png, checkpoints/demo/curves.png"
+	@echo "castings: $(DEMO_DATA); figures: results/demo/*.png, checkpoints/demo/curves.png"
 
 serve: .venv/deploy.installed
 	$(BIN)/python serve.py --port $(or $(PORT),8000) $(if $(REVIEW),--review $(REVIEW))

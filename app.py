@@ -8,7 +8,7 @@ Inspect shows the decision on a photograph and where it comes from; parts in the
 there for a person, wherever they were inspected. Batch sorts a folder or zip file. Process charts
 the log, Model says what the model is worth. Every decision is in the log (--log, see records.py)
 before it is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no
-network. It asks nobody who he is: to open it to other machines put it behind a proxy that does
+network. It asks nobody who they are: to open it to other machines put it behind a proxy that does
 (docs/deploy.md).
 """
 

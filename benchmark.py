@@ -95,8 +95,8 @@ def print_service(result: dict) -> None:
     )
     print(
         f"saturated: {full['images_per_s']} images/s, {full['ratio_vs_predict']:.2f} times "
-        f"predict.py's {full['predict_images_per_s']} interleaved, {full['errors']} errors; of all "
-        f"cores the load took {full['generator_cpu_share']:.1%}, the service "
+        f"predict.py's own {full['predict_images_per_s']}, interleaved with it, {full['errors']} "
+        f"errors; of all cores the load took {full['generator_cpu_share']:.1%}, the service "
         f"{full['service_cpu_share']:.1%}"
     )
     readings = ", ".join(map(str, memory["resident_mb"]))

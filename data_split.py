@@ -63,7 +63,7 @@ class SplitOptions:
     fold_seed: int = FOLD_SEED
 
 
-# --- the protocols ------------------------------------------------------------------------------
+# --- the protocols -------------------------------------------------------------------------------
 
 
 def load_split(
@@ -180,7 +180,7 @@ def refuse_shared_castings(rows: Iterable[ImageRow]) -> None:
                 )
 
 
-# --- the manifest -------------------------------------------------------------------------------
+# --- the manifest --------------------------------------------------------------------------------
 
 
 def split_sha256(rows: Iterable[ImageRow]) -> str:
@@ -235,7 +235,7 @@ def split_table(rows: Sequence[ImageRow]) -> str:
     return "\n".join(lines)
 
 
-# --- the command line ---------------------------------------------------------------------------
+# --- the command line ----------------------------------------------------------------------------
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = ()) -> None:

@@ -49,8 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
 
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    from imaging.overlays import write_sheets
     from inspection.explained_files import explain_files
-    from inspection.explanation import CONTACT_SHEET, write_sheets
+    from inspection.explanation import CONTACT_SHEET
     from inspection.heatmap import Explainer
     from inspection.predictor import load_predictor
 

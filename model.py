@@ -28,7 +28,8 @@ from networks.winograd import WinogradConv2d
 
 HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 3
-# The oldest that can be read; a local network's threshold of format 2 was for one turn of four.
+# The oldest that can be read; a local network's threshold of format 2 was fitted without
+# test-time augmentation.
 OLDEST_FORMAT = {"resnet18": 2, "local": 3}
 NETWORKS = tuple(OLDEST_FORMAT)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -130,7 +131,7 @@ def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
         raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
-# --- checkpoints --------------------------------------------------------------------------------
+# --- checkpoints ---------------------------------------------------------------------------------
 
 
 @dataclass
@@ -191,7 +192,10 @@ class Checkpoint:
 
 
 def with_logit_bias(checkpoint: Checkpoint, shift: float) -> dict[str, Tensor]:
-    """Weights with which the logits of defects are larger by `shift`, all else being equal."""
+    """Weights with which the logits of defects are larger by `shift`, all else being equal.
+
+    An operating point's `logit_bias` is taken away: its shift is negative.
+    """
     flags = defect_flags(checkpoint.class_names)
     more = torch.tensor([shift]) if checkpoint.head == "sigmoid" else shift * flags
     bias = checkpoint.weights["fc.bias"]

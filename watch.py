@@ -9,7 +9,7 @@ counts as complete when it has not changed for 20 ms and decodes to its end; one
 recorded as an error after 2 s. Best let the camera write under another suffix, or elsewhere on the
 same disk, and rename: then no half-written file is ever looked at. A file that is written anew
 under its old name is a new part; one that is moved within the folder is not. Works on network
-folders too; keep some 10,000 files in one.
+folders too; keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations

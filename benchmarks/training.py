@@ -175,7 +175,7 @@ def prepare_run(args: argparse.Namespace, folder: str, options: list[str]) -> Ru
         return set_up(parsed, resolve_settings(parsed, None))
 
 
-# --- seconds to an accuracy ---------------------------------------------------------------------
+# --- seconds to an accuracy ----------------------------------------------------------------------
 
 
 def measure_accuracy(args: argparse.Namespace) -> dict:

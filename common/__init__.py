@@ -1,1 +1,3 @@
-"""What knows nothing of castings: errors, files, arguments, text, sockets, plotting. No torch."""
+"""Errors, files, arguments, text, sockets, plotting, packages, and the convention of class folders:
+what every other folder may use. No torch.
+"""

@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from common.colours import GOOD_COLOUR
+from common.colours import GOOD_COLOUR, LINE_COLOUR
+from common.labels import is_defect
 from common.plotting import save
 
 
@@ -23,7 +24,7 @@ def plot_audit(
     defect_colours = iter(sns.color_palette("Reds_r", len(labels)))
     for label in labels:
         counts = np.array([line["labels"].get(label, 0) for line in result["casting_table"]])
-        colour = GOOD_COLOUR if label.lower().startswith("ok") else next(defect_colours)
+        colour = next(defect_colours) if is_defect(label) else GOOD_COLOUR
         sizes.bar(range(len(counts)), counts, bottom=bottom, width=1, color=colour, label=label)
         bottom += counts
     sizes.set(xlabel="castings, largest first", ylabel="images")
@@ -33,10 +34,10 @@ def plot_audit(
         {"val": "validation", "test": "test"}[split]: 100 * line["count"] / max(line["of"], 1)
         for split, line in result["held_out_known"].items()
     }
-    bars = known.bar(list(shares), list(shares.values()), color="#1f5fa8", width=0.6)
+    bars = known.bar(list(shares), list(shares.values()), color=LINE_COLOUR, width=0.6)
     known.bar_label(bars, fmt="%.1f %%")
     known.set(ylim=(0, 112), ylabel="% of images", title="casting also in train")
-    for (name, values), colour in zip(scores.items(), ("#1f5fa8", "#e08a2b"), strict=False):
+    for (name, values), colour in zip(scores.items(), (LINE_COLOUR, "#e08a2b"), strict=False):
         sns.histplot(
             x=values, bins=np.linspace(0, 1, 51), color=colour, label=name, alpha=0.6, ax=scored
         )

@@ -53,7 +53,7 @@ def smooth_noise(n: int, cells: int, side_px: int, generator: torch.Generator) -
     return interpolate(coarse, size=side_px, mode="bicubic", align_corners=False)
 
 
-# --- where the part lies ------------------------------------------------------------------------
+# --- where the part lies -------------------------------------------------------------------------
 
 
 def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,7 +104,7 @@ def _warped(images: Tensor, theta: Tensor) -> Tensor:
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-# --- light --------------------------------------------------------------------------------------
+# --- light ---------------------------------------------------------------------------------------
 
 
 def _photometric(images: Tensor, generator: torch.Generator) -> Tensor:

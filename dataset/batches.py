@@ -1,6 +1,7 @@
 """Batches: cut from the store by index, augmented as a whole, on the device.
 
-Normalisation is the network's."""
+Normalisation is the network's.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,6 @@ from dataset.listing import ImageRow
 from dataset.synthetic_defects import with_synthetic_defects
 
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
-
-
-# --- the store ----------------------------------------------------------------------------------
-
-
-# --- batches ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -79,7 +74,7 @@ class Batches:
             yield images, self.targets[order_there[part]]
 
     def changed(self, images: Tensor, which: Tensor, generator: torch.Generator) -> Tensor:
-        """Images (B, 1, S, S), the `which` (B,) of the split, augmented, with defects."""
+        """Images (B, 1, S, S), the `which` (B,) of the split, augmented, with synthetic defects."""
         images = geometric_augmentation(images, self.augment, generator)
         if self.synthetic_defects is None:
             return photometric_augmentation(images, self.augment, generator)

@@ -16,7 +16,7 @@ from common.text import count_of
 from dataset.listing import ImageRow
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-RECOGNITION_FORMAT = 1  # part of the cache key: raise it when castings.py changes
+RECOGNITION_FORMAT = 1  # part of the cache key: raise it when recognition.py changes
 BATCH = 256
 
 
@@ -104,7 +104,7 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
 
 
 def recognise(root: Path, rows: Sequence[ImageRow]):
-    """Compare all images with one another: a `castings.Castings`, cached by the files' contents.
+    """Compare all images with one another: a `recognition.Castings`, cached by the files' contents.
 
     About a minute for the 7,348 images of the real set on two cores; then at once.
 

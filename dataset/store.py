@@ -1,7 +1,8 @@
 """Every image decoded once, into a uint8 array on disk.
 
 All images at 224 px are 369 MB as grey bytes, so they are decoded once, kept, and shared by every
-split, fold and run with that size."""
+split, fold and run with that size.
+"""
 
 import hashlib
 import json

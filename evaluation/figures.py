@@ -8,7 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from common.colours import DEFECT_COLOUR, GOOD_COLOUR, RIGHT_COLOUR, WRONG_COLOUR
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR, LINE_COLOUR, RIGHT_COLOUR, WRONG_COLOUR
 from common.plotting import save
 
 
@@ -46,11 +46,11 @@ def plot_roc_pr(
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     if 0 < is_defect.sum() < len(is_defect):
         alarms, recall, _ = roc_curve(is_defect, prob_defect)
-        left.plot(alarms, recall, color="#1f5fa8", label=f"AUC {auc(alarms, recall):.4f}")
+        left.plot(alarms, recall, color=LINE_COLOUR, label=f"AUC {auc(alarms, recall):.4f}")
         precision, recall, _ = precision_recall_curve(is_defect, prob_defect)
         mean_precision = average_precision_score(is_defect, prob_defect)
         label = f"average precision {mean_precision:.4f}"
-        right.plot(recall, precision, color="#1f5fa8", label=label)
+        right.plot(recall, precision, color=LINE_COLOUR, label=label)
     mark = {"color": DEFECT_COLOUR, "marker": "o", "linestyle": "", "zorder": 3}
     left.plot(alarms_at, recall_at, label=f"threshold {threshold:.2f}", **mark)
     right.plot(recall_at, precision_at, label=f"threshold {threshold:.2f}", **mark)
@@ -137,7 +137,7 @@ def plot_reliability(path: Path, curves: Sequence[tuple], title: str) -> None:
         2, 1, figsize=(6, 6.4), layout="constrained", height_ratios=(3, 1), sharex=True
     )
     axis.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
-    for (name, counts, means, rates), colour in zip(curves, ("#8c8c8c", "#1f5fa8"), strict=False):
+    for (name, counts, means, rates), colour in zip(curves, ("#8c8c8c", LINE_COLOUR), strict=False):
         axis.plot(means, rates, marker="o", color=colour, label=name)
         below.plot(means, counts, marker="o", color=colour)
     axis.set(ylabel="share of defects", title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -161,8 +161,8 @@ def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
     for line, probe in enumerate(shown.values()):
         auc = probe["roc_auc"]
         if auc["mean"] is not None:
-            left.plot([auc["low"], auc["high"]], [line, line], color="#1f5fa8", linewidth=2)
-            left.plot(auc["mean"], line, marker="o", color="#1f5fa8")
+            left.plot([auc["low"], auc["high"]], [line, line], color=LINE_COLOUR, linewidth=2)
+            left.plot(auc["mean"], line, marker="o", color=LINE_COLOUR)
         share = 100 * probe["decisions_changed"]["rate"]
         right.barh(line, share, height=0.6, color="#8c8c8c")
         right.text(share, line, f" {share:.1f} %", va="center", fontsize=9)

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import sha256_of_file
+from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.text import count_of
 from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
@@ -129,7 +129,7 @@ def load_models(
     """
     if not folds:
         return [_load_model(find_checkpoint(checkpoint), root, device)]
-    paths = find_folds(checkpoint or Path("checkpoints"))
+    paths = find_folds(checkpoint or CHECKPOINTS)
     models = [_load_model(path, root, device) for path in paths]
     _refuse_mixture(models)
     return models
@@ -199,7 +199,7 @@ def _refuse_mixture(models: Sequence[Model]) -> None:
             raise UserError(f"{model.path} {what}; run train.py with --fold all again")
 
 
-# --- predicting ---------------------------------------------------------------------------------
+# --- predicting ----------------------------------------------------------------------------------
 
 
 def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -> Evaluation:

@@ -1,4 +1,6 @@
-"""The options of commands that measure a model on held-out images; light to import."""
+"""The options of commands that measure a model on held-out images, and the name of the tier of all
+folds; light to import.
+"""
 
 import argparse
 from pathlib import Path

@@ -31,7 +31,7 @@ NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
 BATCH_SIZES = (32, 3, 1)  # all images in the first, the first 32 also in the others
 
 
-# --- the images ---------------------------------------------------------------------------------
+# --- the images ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def rendered_images(checkpoint: Checkpoint) -> Images:
         return Images(store[known], store[unseen], labels, "synthetic")
 
 
-# --- the gate -----------------------------------------------------------------------------------
+# --- the gate ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,6 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
         new_missed=int((defect & rejected & other).sum()),
         new_false_alarms=int((~defect & ~rejected & other).sum()),
     )
-
-
-# --- the command line ---------------------------------------------------------------------------
 
 
 def gated(content: bytes, checkpoint: Checkpoint, images: Images, precision: str) -> Parity:

@@ -1,4 +1,4 @@
-"""Changes to a held-out image that should not, or should, matter to a prediction on it.
+"""Changes to a held-out image that should not, or should, change what a model predicts.
 
 Each takes an image uint8 (H, W), those of place also the hub's ellipse in its pixels.
 """

@@ -1,11 +1,11 @@
-"""Publish figures: from metrics.json or audit.json into docs/results.json, and into the pages.
+"""Publish figures: from metrics.json or audit.json into docs/results.json, README.md and docs/.
 
     python -m evaluation.publish --name 'ResNet-18, 112 px' results/metrics.json    a model, by name
     python -m evaluation.publish checkpoints/audit.json        replace the audit
     python -m evaluation.publish results/probes.json           replace the shortcut tests
     python -m evaluation.publish speed.json        replace a benchmark: benchmark.py's last line
     python -m evaluation.publish results/gpu/gpu.json          replace those of make gpu
-    python -m evaluation.publish                               renew the pages only
+    python -m evaluation.publish                               renew the documents only
 
 No figure in README.md and docs/ is typed by hand: all of them come from docs/results.json, and all
 of those from what test.py, probe.py, benchmark.py or data_split.py --audit wrote.
@@ -137,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         add_file(results, args.figures, args.name)
     pages: dict[str, str] = {}
     try:
+        table = results_table(results)
         for part in PARTS:
             if part.needs in results:
                 text = pages.get(part.page) or (ROOT / part.page).read_text()
@@ -146,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     for page, text in pages.items():
         write_atomic(ROOT / page, text)
     write_json(RESULTS, results)
-    print(results_table(results), end="")
+    print(table, end="")
     return 0
 
 

@@ -12,7 +12,7 @@ HEADER = """| held-out images | model | missed defects | false alarms | right | 
 """
 
 
-# --- the table ----------------------------------------------------------------------------------
+# --- the table -----------------------------------------------------------------------------------
 
 
 def results_table(results: dict) -> str:
@@ -30,7 +30,7 @@ def results_table(results: dict) -> str:
     for name, run in results["runs"].items():
         for tier, figures in run["tiers"].items():
             rows += tier_rows(tier, model_name(name, run), run, figures)
-    table = HEADER + "".join(sorted(rows, key=lambda line: UNSEEN in line))
+    table = HEADER + "".join(sorted(rows, key=lambda line: f"**{UNSEEN}**" in line))
     return table + (f"\n{probe_text(results)}" if "probes" in results else "")
 
 
@@ -113,7 +113,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}" if min(value, 1 - value) < 0.02 else f"{100 * value:.1f}"
 
 
-# --- the headline -------------------------------------------------------------------------------
+# --- the headline --------------------------------------------------------------------------------
 
 
 def headline_text(results: dict) -> str:
@@ -149,7 +149,7 @@ def folds_of(recipe: str, results: dict) -> dict:
     return runs[-1]
 
 
-# --- the leak -----------------------------------------------------------------------------------
+# --- the leak ------------------------------------------------------------------------------------
 
 
 def leak_text(results: dict) -> str:
@@ -160,8 +160,8 @@ def leak_text(results: dict) -> str:
     right = reference["images"] - counts["missed"] - counts["false_alarms"]
     same = sum(audit["identical_to_train"].values())
     return (
-        f"The {audit['images']:,} images are copies of photographs, rotated, mirrored, relit, of "
-        f"only {audit['castings']} castings, {audit['castings_good']} of them good.\n"
+        f"The {audit['images']:,} images are copies of photographs of only {audit['castings']} "
+        f"castings, {audit['castings_good']} of them good: rotated, mirrored, in another light.\n"
         f"{test['count']} of the {test['of']} test images "
         f"({percent(test['count'] / test['of'])} %) show a casting that is also in the training "
         f"folder; {same} of the {baseline['images']} held-out images are even byte-identical\n"
@@ -169,7 +169,7 @@ def leak_text(results: dict) -> str:
         f"learned, gets {baseline['images'] - errors(baseline)} of {baseline['images']} right: "
         f"{100 * baseline['accuracy']:.2f} %.\n"
         f"So {right}/{reference['images']} on this split says how well a model remembers castings, "
-        "not how well it tells defective from good ones among castings that it has never seen.\n"
+        "not how well it tells good from defective on unseen castings.\n"
     )
 
 
@@ -177,7 +177,7 @@ def errors(figures: dict) -> int:
     return figures["counts"]["missed"] + figures["counts"]["false_alarms"]
 
 
-# --- speed --------------------------------------------------------------------------------------
+# --- speed ---------------------------------------------------------------------------------------
 
 
 def speed_table(results: dict) -> str:
@@ -282,12 +282,9 @@ def service_text(results: dict) -> str:
         f"{paced['p95_ms']:.0f} ms;\n"
         f"saturated {full['images_per_s']:.0f} images/s, "
         f"{full['ratio_vs_predict']:.2f} times predict.py's own {full['predict_images_per_s']:.0f} "
-        f"interleaved with it, while the load took {full['generator_cpu_share']:.1%} of the cores; "
+        f"(interleaved), while the load took {full['generator_cpu_share']:.1%} of the cores; "
         f"memory {megabytes[0]:,} MB at first,\n{max(megabytes):,} MB at most over "
         f"{memory['requests'][-1]:,} requests; {speed['other_decisions']} of {speed['parts']} "
         f"parts decided otherwise than by predict.py, probabilities within "
         f"{max(speed['largest_difference'], 1e-7):.0e}.\n"
     )
-
-
-# --- publishing ---------------------------------------------------------------------------------

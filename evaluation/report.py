@@ -13,14 +13,14 @@ from evaluation.held_out import (
     Model,
     checkpoint_hashes,
 )
-from metrics import decisions as metrics
+from metrics import decisions
 from metrics.calibration import calibration_errors, uncalibrated
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
 
 
-# --- the figures --------------------------------------------------------------------------------
+# --- the figures ---------------------------------------------------------------------------------
 
 
 def summary(evaluation: Evaluation) -> dict:
@@ -30,7 +30,7 @@ def summary(evaluation: Evaluation) -> dict:
     right_class = int(np.trace(evaluation.confusion))
     castings = [row.casting for row in evaluation.rows]
     return {
-        **metrics.summarise(parts),
+        **decisions.summarise(parts),
         "castings_known": evaluation.castings_known,
         "show_castings_in_training": sum(evaluation.seen) if evaluation.castings_known else None,
         "thresholds": sorted(set(parts.threshold.tolist())),
@@ -60,7 +60,7 @@ def metrics_report(
         "data": checkpoint.data,
         "protocol": checkpoint.protocol,
         "class_names": checkpoint.class_names,
-        "intervals": metrics.INTERVALS,
+        "intervals": decisions.INTERVALS,
         "tiers": {tier.name: summary(tier) for tier in tiers},
         "checkpoints": checkpoint_hashes(models),
         "epochs": [model.checkpoint.epoch for model in models],
@@ -76,7 +76,7 @@ def metrics_report(
     return result
 
 
-def review_band(parts: metrics.Parts, low: float, high: float) -> dict:
+def review_band(parts: decisions.Parts, low: float, high: float) -> dict:
     """What happens when a person decides all parts with `low` <= P(defect) < `high`."""
     inside = (parts.prob_defect >= low) & (parts.prob_defect < high)
     rest = parts.chosen(~inside).counts
@@ -90,7 +90,7 @@ def review_band(parts: metrics.Parts, low: float, high: float) -> dict:
     }
 
 
-# --- the tables ---------------------------------------------------------------------------------
+# --- the tables ----------------------------------------------------------------------------------
 
 
 def tier_table(result: dict) -> str:
@@ -105,7 +105,7 @@ def tier_table(result: dict) -> str:
         lines.append(f"  {'':15}" + "".join(f"{'by ' + text:<46}" for text in BASES.values()))
         for rate in RATES:
             cells = [tier[basis].get(rate) for basis in BASES]
-            texts = (metrics.format_rate(cell) if cell else "" for cell in cells)
+            texts = (decisions.format_rate(cell) if cell else "" for cell in cells)
             line = f"  {rate.replace('_', ' '):15}" + "".join(f"{text:<46}" for text in texts)
             lines.append(line.rstrip())
         if len(result["class_names"]) > 2:
@@ -143,7 +143,7 @@ def remarks(tier: dict) -> list[str]:
 
 
 def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
-    """One line an image; all figures of this script follow from this file."""
+    """One line an image; all figures of test.py follow from this file."""
     names = [f"prob_{name}" for name in tiers[0].class_names]
     columns = ["path", "label", "casting", "fold", "prob_defect", "decision", "threshold"]
     lines = (
@@ -172,7 +172,4 @@ def write_classification_report(path: Path, evaluation: Evaluation, title: str) 
     write_atomic(path, f"{title}\n\n{text}")
 
 
-# --- the figures --------------------------------------------------------------------------------
-
-
-# --- the command line ---------------------------------------------------------------------------
+# --- the command line ----------------------------------------------------------------------------

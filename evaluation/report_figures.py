@@ -15,8 +15,9 @@ from evaluation.held_out import (
     Model,
 )
 from evaluation.report import calibration_inputs
+from imaging.overlays import TILE_PX, write_sheets
 from imaging.reading import read_grey_image
-from inspection.explanation import TILE_PX, explain_images, write_sheets
+from inspection.explanation import explain_images
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE
 from metrics.calibration import calibration_errors, reliability

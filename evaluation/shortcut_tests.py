@@ -1,7 +1,8 @@
 """Shortcut tests: does a model decide by light or background?
 
 Held-out images are changed in ways that should not, or should, matter; the tests report what that
-does to the predictions."""
+does to the predictions.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -35,7 +36,7 @@ FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too nar
 Predict = Callable[[list[np.ndarray]], np.ndarray]  # resized images to P(defect) (N,)
 
 
-# --- predicting ---------------------------------------------------------------------------------
+# --- predicting ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def run_shortcut_tests(
     return Perturbed(rows, seen, folds, thresholds, prob_defect)
 
 
-# --- the report ---------------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------
 
 
 def figures(result: Perturbed, name: str) -> dict | None:
@@ -245,7 +246,7 @@ def table(probes: dict[str, dict | None]) -> str:
 
 
 def write_probes(path: Path, result: Perturbed) -> None:
-    """One line an image and perturbation; all figures of this script follow from this file."""
+    """One line an image and perturbation; all figures of probe.py follow from this file."""
     columns = ["path", "casting", "fold", "probe", "prob_defect", "decision"]
     rejected = {name: result.parts(name).rejected for name in PROBES}
     lines = (  # nine digits bring a float32 back exactly, ties and all

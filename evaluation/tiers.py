@@ -19,7 +19,7 @@ def training_data(args: argparse.Namespace) -> Path | None:
     """Where the model's own images are; None where there are none, which others do without.
 
     Raises:
-        UserError: there are none, but they are to be predicted.
+        UserError: there are none, but they are to be measured.
     """
     try:
         return find_data(args.data, download=False)

@@ -1,16 +1,20 @@
 """Images with heatmaps over them, captions below them, and sheets of many."""
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR
+from common.files import write_atomic
 
 INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
 COLUMNS, LINES = 8, 6  # of a contact sheet
+TILE_PX = 220
 # From 0 to 1 dark red over orange to pale yellow: brighter is hotter in black and white too
 HEAT_COLOURS = np.array(
     [[60, 0, 60], [150, 10, 60], [220, 50, 30], [250, 140, 10], [255, 220, 60], [255, 255, 200]]
@@ -112,3 +116,29 @@ def _sheet(tiles: Sequence[tuple[Image.Image, str, bool]], tile_px: int, title: 
         row, column = divmod(number, columns)
         sheet.paste(cell, (gap + column * (tile_px + gap), 36 + row * height))
     return sheet
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
+    data = io.BytesIO()
+    image.save(data, "png")
+    return data.getvalue()
+
+
+def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
+    """Contact sheets of `(image, caption, right?)`: name.png, name_2.png, ...; how many.
+
+    Those of an earlier run that has had more are removed.
+    """
+
+    def page(number: int) -> Path:
+        return path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
+
+    number = 0
+    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title), 1):
+        write_atomic(page(number), png(sheet))
+    old = number + 1
+    while page(old).exists():
+        page(old).unlink()
+        old += 1
+    return number

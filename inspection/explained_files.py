@@ -13,16 +13,9 @@ from tqdm import tqdm
 
 from common.files import write_atomic
 from common.text import printable
-from imaging.overlays import captioned
+from imaging.overlays import TILE_PX, captioned, png
 from imaging.reading import UnreadableImageError, read_grey_image
-from inspection.explanation import (
-    CONTACT_SHEET,
-    TILE_PX,
-    Explained,
-    decision_text,
-    explain_images,
-    png,
-)
+from inspection.explanation import CONTACT_SHEET, Explained, decision_text, explain_images
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor
@@ -37,9 +30,8 @@ def output_names(paths: Sequence[Path]) -> list[str]:
         name, number = plain, 1
         while name in names or name.startswith(CONTACT_SHEET):
             number += 1
-            name = (
-                f"part_{plain}_{number}" if plain.startswith(CONTACT_SHEET) else f"{plain}_{number}"
-            )
+            start = f"part_{plain}" if plain.startswith(CONTACT_SHEET) else plain
+            name = f"{start}_{number}"
         names[name] = None
     return list(names)
 

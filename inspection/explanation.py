@@ -1,21 +1,17 @@
 """Photographs with their predictions and heatmaps."""
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from common.files import write_atomic
-from imaging.overlays import contact_sheets, overlay
+from imaging.overlays import overlay
 from imaging.reading import decode_grey, resized
 from inspection.heatmap import Explainer, hottest_region
 from inspection.predictor import Prediction, Predictor
 
-TILE_PX = 220
 CONTACT_SHEET = "contact_sheet"
 
 
@@ -95,29 +91,3 @@ def decision_text(prediction: Prediction) -> str:
     """'defect: p(defect) 0.974, threshold 0.500'."""
     p = prediction
     return f"{p.decision}: p(defect) {p.prob_defect:.3f}, threshold {p.threshold:.3f}"
-
-
-def png(image: Image.Image) -> bytes:
-    """An image as the bytes of a PNG file."""
-    data = io.BytesIO()
-    image.save(data, "png")
-    return data.getvalue()
-
-
-def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
-    """Contact sheets of `(image, caption, right?)`: name.png, name_2.png, ...; how many.
-
-    Those of an earlier run that has had more are removed.
-    """
-
-    def page(number: int) -> Path:
-        return path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
-
-    number = 0
-    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title), 1):
-        write_atomic(page(number), png(sheet))
-    old = number + 1
-    while page(old).exists():
-        page(old).unlink()
-        old += 1
-    return number

@@ -9,7 +9,12 @@ from common.errors import UserError
 
 DECISIONS = ("ok", "defect", "review")
 BATCH_SIZE = 16  # images in the network at once
-HEATMAP_METHODS = ("cells", "fused", "layercam", "gradcam")  # heatmap.py has their formulas
+HEATMAP_METHODS = (
+    "cells",
+    "fused",
+    "layercam",
+    "gradcam",
+)  # inspection/heatmap.py has the formulas
 
 
 def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:

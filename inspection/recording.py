@@ -1,6 +1,6 @@
-"""Inspect photographs that arrive as bytes: inspect, record, keep what a person may ask to see.
+"""Photographs that arrive as bytes: inspected, recorded, kept where a person may ask for them.
 
-The service and the page both inspect through here, so that they inspect, record and refuse alike.
+The service and the page both inspect through here, so that they decide, record and refuse alike.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ INSPECTION_COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "th
 INSPECTION_COLUMNS += ["latency_ms", "error"]
 MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
 FREE_BYTES = 1 << 30
-TROUBLING = 0.2  # of the validation parts inspected wrongly
+TROUBLING = 0.2  # of the validation parts decided wrongly
 # Suffixes by the first bytes, so that a file manager shows what was kept
 SUFFIXES = {
     b"\xff\xd8": ".jpeg", b"\x89P": ".png", b"BM": ".bmp", b"II": ".tiff", b"MM": ".tiff",

@@ -27,6 +27,8 @@ def calibration_errors(is_defect: np.ndarray, prob_defect: np.ndarray) -> dict:
     """
     from sklearn.metrics import brier_score_loss, log_loss
 
+    # P(defect) is a sum over classes, which may round to more than 1
+    prob_defect = np.clip(prob_defect, 0, 1)
     clipped = np.clip(prob_defect, 1e-7, 1 - 1e-7)
     counts, means, rates = reliability(is_defect, prob_defect)
     return {

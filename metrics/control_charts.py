@@ -8,8 +8,6 @@ import numpy as np
 from common.errors import UserError
 
 SIGMAS = 3.0
-
-
 RUN_LENGTH = 8  # so many in a row on one side of the centre line are a signal (Western Electric)
 
 

@@ -183,7 +183,7 @@ def _balanced(logits, targets, defect_classes, castings, seed) -> tuple:
     return temperature, 0.5, bias, expit((np.array(biases) - bias) / temperature)
 
 
-# --- balanced -----------------------------------------------------------------------------------
+# --- balanced ------------------------------------------------------------------------------------
 
 
 def platt_goals(is_defect: np.ndarray, castings: Sequence[str]) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Layers, losses, and what a network's outputs mean."""
+"""Layers, losses, what a network's outputs mean, and where it computes."""

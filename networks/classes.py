@@ -1,7 +1,8 @@
 """What logits say: class probabilities, the probability of a defect, the margin between both kinds.
 
 Of any set of classes some are defects (`common.labels`); P(defect) is the sum over them. A network
-with one output gives the logit of 'is a defect'."""
+with one output gives the logit of 'is a defect'.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ def logit_margin(logits: Tensor, defects: Tensor) -> Tensor:
     """Logit of the likeliest defect class minus that of the likeliest good one.
 
     Args:
-        logits: (B, C, ...), or (B, 1, ...): then it is the logit_margin itself.
+        logits: (B, C, ...), or (B, 1, ...): then it is the margin itself.
         defects: bool (C,), on the device of the logits.
     """
     if logits.shape[1] == 1:

@@ -2,7 +2,8 @@
 
 The local network learns from whole parts by their class, and from cells where the truth is known.
 A photograph of a defective casting says only that some cell is bad. One of a good casting says that
-all its cells are good, but for those with a synthetic defect, which are bad."""
+all its cells are good, but for those with a synthetic defect, which are bad.
+"""
 
 from collections.abc import Sequence
 
@@ -30,11 +31,8 @@ class LocalLoss(nn.Module):
 
     def __init__(self, network: LocalNetwork, class_names: list[str], smoothing: float = 0.0):
         super().__init__()
-        self.top_k_pooling, self.class_names, self.smoothing = (
-            network.top_k_pooling,
-            class_names,
-            smoothing,
-        )
+        self.top_k_pooling = network.top_k_pooling
+        self.class_names, self.smoothing = class_names, smoothing
         self.register_buffer("defects", defect_flags(class_names))
 
     def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def show() -> None:
     show_waiting(desk, {one.inspection_id for one in parts})
 
 
-# --- what is to be inspected --------------------------------------------------------------------
+# --- what is to be inspected ---------------------------------------------------------------------
 
 
 def choose_sample() -> tuple[str, int] | None:
@@ -171,7 +171,7 @@ def choose(parts: list[Shown]) -> Shown:
     return order[number]
 
 
-# --- one part -----------------------------------------------------------------------------------
+# --- one part ------------------------------------------------------------------------------------
 
 
 def show_part(desk: Desk, one: Shown) -> None:
@@ -259,7 +259,7 @@ def ask_person(desk: Desk, one: Shown, said: Disposition | None) -> None:
 DISPOSITIONS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
 
 
-# --- parts that wait ----------------------------------------------------------------------------
+# --- parts that wait -----------------------------------------------------------------------------
 
 
 def show_waiting(desk: Desk, shown: set[int | None]) -> None:

@@ -8,6 +8,7 @@ from common.errors import UserError
 from common.files import ROOT, read_json
 from dataset.validation_scores import read_validation
 from evaluation.published import RESULTS, leak_text, probe_text, results_table
+from metrics.castings import casting_names
 from metrics.decisions import Parts, format_rate, summarise
 from page.parts import Desk, escape_markdown, open_desk, tells_errors
 
@@ -90,13 +91,12 @@ def rate_text(rate: dict) -> str:
 def parts_at(
     threshold: float, defective: np.ndarray, castings: list[str], prob_defect: np.ndarray
 ) -> Parts:
-    """The validation images, inspected at a threshold; one of unknown casting is its own."""
-    names = [name or f"image {number}" for number, name in enumerate(castings)]
+    """The validation images, decided at a threshold; one of unknown casting is its own."""
     return Parts(
         is_defect=defective,
         prob_defect=prob_defect,
         threshold=np.full(len(prob_defect), threshold),
-        castings=np.array(names),
+        castings=casting_names(castings),
         folds=np.zeros(len(prob_defect), int),
     )
 
@@ -135,8 +135,8 @@ def show_leak(results: dict) -> None:
     left, right = st.columns([2, 3], gap="large")
     left.markdown(leak_text(results))
     left.markdown(
-        "On castings that no network has seen the same network does far worse: the lines *castings "
-        "never seen* above. `python data_split.py --audit` finds the copies in any set."
+        "On castings that it has not seen the same network does far worse: the lines *unseen "
+        "castings* above. `python data_split.py --audit` finds the copies in any set."
     )
     right.image(
         str(ROOT / "docs" / "img" / "copies.png"),

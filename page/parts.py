@@ -178,7 +178,7 @@ def too_large(name: str, size: int) -> bool:
     return True
 
 
-# --- heatmaps -----------------------------------------------------------------------------------
+# --- heatmaps ------------------------------------------------------------------------------------
 
 
 def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
@@ -198,7 +198,7 @@ def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None
     return kept[key]
 
 
-# --- decisions ----------------------------------------------------------------------------------
+# --- decisions -----------------------------------------------------------------------------------
 
 
 def sentence(name: str, prediction: Prediction, review: tuple[float, float] | None) -> str:
@@ -265,7 +265,7 @@ def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> No
 def record_disposition(
     desk: Desk, inspection_id: int, disposition: str, person: str, note: str
 ) -> bool:
-    """Store what a person found; whether that worked, else says why not."""
+    """Store a person's disposition; whether that worked, else says why not."""
     person, note = plain(person), plain(note)
     if not person:
         st.warning("Whose decision is it? Please give a name.")

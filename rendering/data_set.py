@@ -1,7 +1,8 @@
 """Whole data sets of rendered castings, with the truth about each image.
 
 Every casting, good or not, has its own texture, nicks and stains; it is photographed once or more,
-and each photograph is copied under rotation, mirroring, shift, zoom, shear and new light."""
+and each photograph is copied under rotation, mirroring, shift, zoom, shear and new light.
+"""
 
 import csv
 import io

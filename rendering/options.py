@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from common.errors import UserError
 
 DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
-
-
 # Size s in px at 300 px: the diameter of a blow hole or shrinkage cavity, the width of a chip (half
 # as deep). A burr runs 2 s along its edge, pinholes cluster over 2 s, a scratch is 3 s long.
 SIZE_RANGES_PX = {"small": (3.0, 12.0), "medium": (16.0, 26.0), "large": (28.0, 44.0)}
-
-
 DEFECT_SIZES = tuple(SIZE_RANGES_PX)
-
-
 OVERVIEW = "castings.png"
 
 

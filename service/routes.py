@@ -1,4 +1,4 @@
-"""The service's routes: FastAPI around `service.Service`."""
+"""The service's routes: FastAPI around `runtime.Service`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,7 +88,7 @@ def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
     return app
 
 
-# --- errors, all of one shape -------------------------------------------------------------------
+# --- errors, all of one shape --------------------------------------------------------------------
 
 
 async def http_error(request: Request, error: HTTPException) -> Response:
@@ -117,7 +117,7 @@ async def unavailable(request: Request, error: UserError) -> Response:
     ).response()
 
 
-# --- being watched ------------------------------------------------------------------------------
+# --- being watched -------------------------------------------------------------------------------
 
 watching = APIRouter()
 
@@ -155,7 +155,7 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-# --- inspecting ---------------------------------------------------------------------------------
+# --- inspecting ----------------------------------------------------------------------------------
 
 
 inspecting = APIRouter(
@@ -236,7 +236,9 @@ async def predict_batch(
     return schemas.Decisions(results=decisions)
 
 
-@inspecting.post("/verdicts", status_code=201, responses=UNKNOWN)
+@inspecting.post(
+    "/verdicts", status_code=201, responses=UNKNOWN, operation_id="verdicts_v1_verdicts_post"
+)
 def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.RecordedDisposition:
     """Record a person's disposition of a part; of several the latest counts."""
     with InspectionLog(request.app.state.service.settings.log, "append") as log:

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from prometheus_client import Gauge
 
-from inspection.explanation import explain_predicted, explainer_of, png
+from imaging.overlays import png
+from inspection.explanation import explain_predicted, explainer_of
 from inspection.heatmap import Explainer
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import Inspected, Part

@@ -72,7 +72,7 @@ def recorded(path) -> list[tuple]:
         return list(log.query("SELECT file, decision, prob_defect, station, lot FROM inspections"))
 
 
-# --- Inspect ------------------------------------------------------------------------------------
+# --- Inspect -------------------------------------------------------------------------------------
 
 
 def test_inspect_says_what_predict_decides(options, predictor, paths, log_path):
@@ -86,7 +86,7 @@ def test_inspect_says_what_predict_decides(options, predictor, paths, log_path):
         assert recorded(log_path)[-1][:2] == (path.name, direct.decision)
 
 
-def test_touching_the_page_judges_nothing_twice(options, paths, log_path):
+def test_touching_the_page_predicts_nothing_twice(options, paths, log_path):
     at = upload(page("inspect"), "photographs", [(p.name, p.read_bytes()) for p in paths[:3]])
     at.slider(key="strength").set_value(0).run()
     at.selectbox[0].set_value(2).run()
@@ -229,7 +229,9 @@ def test_what_was_recorded_is_never_predicted_again(
     assert sorted(row[0] for row in recorded(log_path)) == sorted(n for n, _ in files)
 
 
-def test_verdicts_stay_when_the_page_changes_and_repeats_are_not_recorded(options, paths, log_path):
+def test_decisions_stay_when_the_page_changes_and_repeats_are_not_recorded(
+    options, paths, log_path
+):
     script = "import app, streamlit as st\nfrom page import inspect, model\napp.start()\n"
     script += "(model if st.toggle('other page') else inspect).show()\n"
     at = AppTest.from_string(script, default_timeout=60).run()
@@ -319,7 +321,7 @@ def test_without_a_model_the_page_says_which_command_makes_one(tmp_path, monkeyp
         assert "make demo" in text_of(page(name))
 
 
-# --- Batch --------------------------------------------------------------------------------------
+# --- Batch ---------------------------------------------------------------------------------------
 
 
 def zipped(files: list[tuple[str, bytes]]) -> bytes:
@@ -397,7 +399,7 @@ def test_a_damaged_zip_file_gives_a_sentence(options):
         assert "parts.zip cannot be opened" in text_of(at)
 
 
-# --- Process ------------------------------------------------------------------------------------
+# --- Process -------------------------------------------------------------------------------------
 
 
 def test_an_empty_log_is_explained(options, paths):
@@ -426,7 +428,7 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
     assert "No such baseline" in text_of(at)
 
 
-# --- Model --------------------------------------------------------------------------------------
+# --- Model ---------------------------------------------------------------------------------------
 
 
 def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predictor):
@@ -446,7 +448,7 @@ def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predi
         assert metrics(at)["Missed defects"] == wanted
 
 
-# --- the command --------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
 def test_all_pages_are_reached_from_the_top(options):

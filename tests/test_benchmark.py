@@ -85,7 +85,7 @@ def test_the_service_is_measured_under_load(castings, trained, capsys, monkeypat
     assert min(result["memory_mb"]["resident_mb"]) > 0
 
 
-def test_the_baseline_judges_like_our_own_path(castings, tmp_path):
+def test_the_baseline_predicts_like_our_own_path(castings, tmp_path):
     save_checkpoint(tmp_path / "resnet.pth", checkpoint_of(["def_front", "ok_front"]))
     parts = sorted((castings / "test" / "def_front").iterdir())[:3]
     checkpoint = load_checkpoint(tmp_path / "resnet.pth")
@@ -121,7 +121,7 @@ def test_seconds_to_an_accuracy_ask_for_a_gpu():
         benchmark.main(["accuracy"])
 
 
-def test_variants_take_turns_and_the_warm_up_does_not_count():
+def test_variants_are_interleaved_and_the_warm_up_does_not_count():
     calls = []
     variants = [Variant(name, lambda _, n=name: calls.append(n), 10, 64, 5) for name in "abc"]
     measure_interleaved(variants, 3, CPU)

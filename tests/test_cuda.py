@@ -155,7 +155,7 @@ def test_a_training_ends_with_what_predict_finds(
 
 
 @pytest.mark.parametrize("network", ["resnet18", "local"])
-def test_verdicts_and_heatmaps_are_those_of_a_cpu(
+def test_decisions_and_heatmaps_are_those_of_a_cpu(
     network, trained_resnet, trained_local, paths, cuda
 ):
     checkpoint = trained_local if network == "local" else trained_resnet / "best.pth"

@@ -48,7 +48,7 @@ def paths_by_split(rows):
     }
 
 
-# --- the published protocol ---------------------------------------------------------------------
+# --- the published protocol ----------------------------------------------------------------------
 
 names = st.text("aBz09_-.é", min_size=1, max_size=5)
 labels = st.sampled_from(["def_front", "ok_front"])
@@ -114,7 +114,7 @@ def test_too_few_test_images_are_refused():
         assign_kaggle([ImageRow("test/ok_front/a.jpeg", "ok_front", "test")])
 
 
-# --- the protocol by castings -------------------------------------------------------------------
+# --- the protocol by castings --------------------------------------------------------------------
 
 
 def casting_rows(good, defective, random, most=40):
@@ -252,7 +252,7 @@ def test_split_options_are_the_defaults_unless_given():
     assert split_options(given) == SplitOptions("casting", 3, 2, "a.csv")
 
 
-# --- split.csv ----------------------------------------------------------------------------------
+# --- split.csv -----------------------------------------------------------------------------------
 
 
 def test_split_csv_has_its_columns_sorted_and_with_the_files_hashes(small_set, tmp_path, capsys):
@@ -360,7 +360,7 @@ def test_unknown_protocol_and_option_are_usage_errors(small_set, capsys):
     assert "kaggle" in capsys.readouterr().err
 
 
-# --- the command line, by castings --------------------------------------------------------------
+# --- the command line, by castings ---------------------------------------------------------------
 
 
 def run_by_castings(castings, out, *arguments):

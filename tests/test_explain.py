@@ -6,9 +6,8 @@ from PIL import Image
 
 import explain
 from common.errors import EXIT_UNREADABLE, UserError
-from imaging.overlays import OUTLINE, contact_sheets, outline, overlay
+from imaging.overlays import OUTLINE, contact_sheets, outline, overlay, write_sheets
 from inspection.explained_files import output_names
-from inspection.explanation import write_sheets
 
 
 def run(trained, out, *arguments) -> int:
@@ -32,7 +31,7 @@ def test_a_part_gets_an_overlay_and_its_map(trained, castings, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("threshold", ["0", "1"])
-def test_the_map_is_written_whatever_the_verdict(trained, castings, tmp_path, threshold):
+def test_the_map_is_written_whatever_the_decision(trained, castings, tmp_path, threshold):
     part = sorted((castings / "unseen" / "ok_front").iterdir())[0]
     assert run(trained, tmp_path, part, "--arrays", "--threshold", threshold) == 0
     assert np.load(tmp_path / f"{part.stem}.npy").shape == (32, 32)
@@ -79,7 +78,7 @@ def test_an_exported_model_has_no_gradients(tmp_path):
         explain.main([str(tmp_path), "--out", str(tmp_path), "--checkpoint", "model.onnx"])
 
 
-def test_the_map_is_stretched_over_a_image_that_is_not_square():
+def test_the_map_is_stretched_over_an_image_that_is_not_square():
     heat = np.zeros((8, 8), np.float32)
     heat[7, 7] = 1
     image = overlay(Image.new("L", (120, 60), 100), heat, None)

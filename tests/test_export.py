@@ -157,7 +157,7 @@ def test_metadata_say_what_the_model_is(model_file, trained):
     assert OnnxNetwork(model_file).checkpoint.description() == checkpoint.description()
 
 
-def test_the_engines_give_the_same_verdicts(model_file, trained, castings):
+def test_the_engines_give_the_same_decisions(model_file, trained, castings):
     paths = sorted((castings / "test").rglob("*.jpeg"))
     here = load_predictor(trained / "best.pth", "cpu").predict(paths)
     there = load_predictor(model_file).predict(paths)
@@ -185,7 +185,7 @@ def test_a_foreign_or_damaged_file_is_refused(model_file, tmp_path):
         OnnxNetwork(tmp_path / "foreign.onnx")
 
 
-# --- INT8 ---------------------------------------------------------------------------------------
+# --- INT8 ----------------------------------------------------------------------------------------
 
 
 def test_int8_is_smaller_and_close(int8_file, model_file, trained, castings):
@@ -237,7 +237,7 @@ def test_calibration_images_are_equally_many_of_each_casting():
     assert [sum(rows[i].casting == n for i in equally(rows, 9)) for n in "abc"] == [3, 3, 3]
 
 
-# --- the gate -----------------------------------------------------------------------------------
+# --- the gate ------------------------------------------------------------------------------------
 
 
 def parity(**changes):
@@ -348,7 +348,7 @@ def test_a_missing_package_names_the_command(monkeypatch):
         OnnxNetwork("model.onnx")
 
 
-# --- the edge -----------------------------------------------------------------------------------
+# --- the edge ------------------------------------------------------------------------------------
 
 
 def test_the_edge_example_decides_as_predict_does(model_file, castings, tmp_path):
@@ -384,7 +384,7 @@ def test_the_edge_example_needs_three_packages_only():
 
 
 @pytest.mark.slow
-def test_ray_judges_every_file_once_with_two_workers(trained, castings, tmp_path):
+def test_ray_predicts_every_file_once_with_two_workers(trained, castings, tmp_path):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ray[data]'")
     import pandas
 

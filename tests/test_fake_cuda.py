@@ -96,7 +96,7 @@ def test_augmentation_stays_on_the_gpu_and_waits_for_nothing(kind, drawn):
 
 @heads
 @networks
-def test_verdicts_and_the_cells_of_heatmaps_stay_on_the_gpu(network, head, names):
+def test_decisions_and_the_cells_of_heatmaps_stay_on_the_gpu(network, head, names):
     model = model_of(network, head, names).eval()
     checkpoint = SimpleNamespace(model=lambda: nn.Identity(), class_names=names)
     explainer = Explainer(checkpoint, torch.device("cpu"))

@@ -227,7 +227,7 @@ WRONG_VALUES = [
 
 
 @pytest.mark.parametrize("damage", WRONG_VALUES, ids=lambda damage: damage.__name__)
-def test_values_that_no_verdict_can_rest_on_are_refused(tmp_path, trained, damage):
+def test_values_that_no_decision_can_rest_on_are_refused(tmp_path, trained, damage):
     path = tmp_path / "best.pth"
     path.write_bytes((trained / "best.pth").read_bytes())
     damage(path)
@@ -235,7 +235,9 @@ def test_values_that_no_verdict_can_rest_on_are_refused(tmp_path, trained, damag
         load_checkpoint(path)
 
 
-def test_a_local_network_fitted_without_turns_is_refused_and_an_old_resnet_is_not(tmp_path):
+def test_a_local_network_fitted_without_test_time_augmentation_is_refused_and_an_old_resnet_is_not(
+    tmp_path,
+):
     for network in ("resnet18", "local"):
         save_checkpoint(tmp_path / f"{network}.pth", checkpoint_of(TWO, network=network))
         break_a_value("format", 2)(tmp_path / f"{network}.pth")
@@ -275,7 +277,7 @@ def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, m
     ("head", "names", "less"),
     [("sigmoid", ["def", "ok"], [1.5]), ("softmax", ["chip", "hole", "ok"], [1.5, 1.5, 0.0])],
 )
-def test_a_cut_leaves_the_logits_of_defects_and_nothing_else(network, head, names, less):
+def test_a_logit_bias_shifts_the_logits_of_defects_and_nothing_else(network, head, names, less):
     checkpoint = checkpoint_of(names, head, 64, network)
     images = torch.rand(2, 1, 64, 64)
     before = checkpoint.model()(images)

@@ -38,7 +38,7 @@ def read_csv(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_path_text_photo_and_array_give_the_same_verdict(predictor, part):
+def test_path_text_photo_and_array_give_the_same_decision(predictor, part):
     with Image.open(part) as image:
         photo = image.convert("RGB")
     forms = [part, str(part), photo, photo.convert("L"), np.asarray(photo)]
@@ -123,7 +123,7 @@ def test_unreadable_images_get_an_error_in_their_place(predictor, part, tmp_path
         np.zeros((3, 9, 9), np.uint8), None,
     ],
 )  # fmt: skip
-def test_what_is_no_image_gets_no_verdict(predictor, image):
+def test_what_is_no_image_gets_no_decision(predictor, image):
     verdict = predictor.predict([image])[0]
     assert (verdict.status, verdict.decision) == ("error", "")
 
@@ -253,7 +253,7 @@ def test_a_list_on_standard_input(trained, castings, tmp_path, monkeypatch):
     assert rows[3]["error"] == "No such file or directory"
 
 
-def test_the_batch_size_changes_no_verdict(trained, castings, tmp_path):
+def test_the_batch_size_changes_no_decision(trained, castings, tmp_path):
     _, first = run(tmp_path, trained, castings / "unseen", "--batch-size", 1)
     _, second = run(tmp_path, trained, castings / "unseen", "--batch-size", 5)
     for one, other in zip(first, second, strict=True):

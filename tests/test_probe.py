@@ -50,7 +50,7 @@ def distance(image):
     return changes.hub_distance(image.shape, changes.hub_of(image))
 
 
-# --- the probes ---------------------------------------------------------------------------------
+# --- the probes ----------------------------------------------------------------------------------
 
 
 def test_brightness_scales_and_clips():
@@ -140,7 +140,7 @@ def test_hub_distance_of_a_slanted_ellipse():
         assert distance[int(y), int(x)] == pytest.approx(np.hypot(along, down), abs=1e-5)
 
 
-def test_a_image_without_a_hub_gets_the_other_probes_only():
+def test_an_image_without_a_hub_gets_the_other_probes_only():
     even = np.full((80, 80), 150, np.uint8)
     assert list(changes.versions(even)) == [
         changes.UNMODIFIED,
@@ -155,7 +155,7 @@ def test_a_image_without_a_hub_gets_the_other_probes_only():
     assert (before == kept).all()
 
 
-# --- predicting without a network ---------------------------------------------------------------
+# --- predicting without a network ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def test_a_model_that_looks_at_the_part_is_not_accused(lit, tmp_path):
     assert report["probes"]["contrast x0.6"]["mean_change"] > 0.05
 
 
-def test_no_verdict_on_castings_that_training_showed_or_that_are_unknown(lit, tmp_path):
+def test_no_decision_on_castings_that_training_showed_or_that_are_unknown(lit, tmp_path):
     rows = lit[1]
     score = {name: np.linspace(0, 1, len(rows)) for name in changes.PROBES}
     folds, thresholds = [0] * len(rows), [0.5] * len(rows)
@@ -312,7 +312,7 @@ def test_an_unreadable_image_is_named(tmp_path):
         )
 
 
-# --- the script ---------------------------------------------------------------------------------
+# --- the script ----------------------------------------------------------------------------------
 
 
 def recomputed(lines: list[dict], name: str) -> dict:
@@ -369,7 +369,7 @@ def test_script_on_a_model_whose_split_leaks(trained, castings, tmp_path, capsys
     assert json.loads(printed[-1])["shortcut"] is None
 
 
-def test_unmodified_images_get_the_verdicts_of_test_py(trained, castings):
+def test_unmodified_images_get_the_decisions_of_test_py(trained, castings):
     (model,) = load_models(trained / "best.pth", castings, "cpu")
     result = run_shortcut_tests([model], castings, "val")
     predicted = predict_split(model, castings, "val", cache=False)

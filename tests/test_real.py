@@ -92,7 +92,7 @@ def test_labels_disagree_within_one_casting(real_audit):
     assert all("/def_front/" in path for path in result["suspected_label_errors"])
 
 
-def test_mere_lookup_reaches_the_published_accuracy_on_the_test_folder(real_audit):
+def test_mere_baseline_reaches_the_published_accuracy_on_the_test_folder(real_audit):
     found = real_audit[0]["copy_lookup"]["val and test"]
     assert found["images"] == 715
     assert found["accuracy"] >= 0.995

@@ -12,13 +12,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from builders import record
+from log_records import record
 
 import records
 from common.errors import EXIT_FAILURE, UserError
 from common.files import ROOT
 from common.text import FORMULA_STARTS, printable
-from traceability.log import _TABLES, BEGINNING, SCHEMA_VERSION, InspectionLog, Record
+from traceability.log import BEGINNING, SCHEMA_VERSION, TABLES, InspectionLog, Record
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_records_come_back_as_they_were_written(path):
     with InspectionLog(path, "create") as log:
         assert log.append([*written, failed]) == [1, 2, 3]
         assert log.append([]) == []
-        names = list(_TABLES["inspections"])
+        names = list(TABLES["inspections"])
         rows = log.query(f"SELECT {', '.join(names)} FROM inspections ORDER BY id")
         found = [Record(**dict(zip(names, row, strict=True))) for row in rows]
     assert found == [*written, failed]
@@ -150,10 +150,10 @@ def test_a_head_stays_good_as_the_log_grows(filled):
     assert verification(filled, head).problems == []
 
 
-def test_verdicts_are_chained_too(filled):
+def test_decisions_are_chained_too(filled):
     tampered(filled, "UPDATE verdicts SET verdict = 'ok' WHERE id = 1")
     (problem,) = verification(filled).problems
-    assert problem.startswith("verdict 1 was altered")
+    assert problem.startswith("disposition 1 was altered")
 
 
 def test_missing_rules_are_found(filled):
@@ -178,7 +178,7 @@ def test_no_unreadable_part_is_ever_recorded_as_ok(path, changes):
             log.append([record(**changes)])
 
 
-def test_a_verdict_needs_its_inspection(filled):
+def test_a_decision_needs_its_inspection(filled):
     with InspectionLog(filled, "append") as log:
         with pytest.raises(UserError, match="no inspection 99"):
             log.add_disposition(99, "ok", "Huber")
@@ -267,7 +267,7 @@ WRITER = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from builders import record
+from log_records import record
 from traceability.log import InspectionLog
 with InspectionLog(Path({path!r}), "create") as log:
     for number in range({count}):
@@ -310,7 +310,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(filled):
         f"import resource, sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from pathlib import Path\nfrom common.errors import run_script\n"
-        "from traceability.log import InspectionLog\nfrom builders import record\n"
+        "from traceability.log import InspectionLog\nfrom log_records import record\n"
         "def main():\n"
         f"    with InspectionLog(Path({str(filled)!r}), 'append') as log:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(filled):
     assert verification(filled).records == 6
 
 
-# --- the command line ---------------------------------------------------------------------------
+# --- the command line ----------------------------------------------------------------------------
 
 
 def run(*arguments: str, log: Path) -> int:
@@ -347,7 +347,7 @@ def test_verify_prints_the_head_and_fails_after_tampering(filled, capsys):
     assert not json.loads(output.out.splitlines()[-1])["intact"]
 
 
-def test_export_shows_the_latest_verdict_and_disarms_formulas(path, tmp_path, capsys):
+def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, capsys):
     dangerous = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
     with InspectionLog(path, "create") as log:
         log.append([record(n, lot=text) for n, text in enumerate(dangerous)])

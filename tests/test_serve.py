@@ -75,7 +75,7 @@ def code(response) -> str:
     return answer["error"]["code"]
 
 
-# --- decisions ----------------------------------------------------------------------------------
+# --- decisions -----------------------------------------------------------------------------------
 
 
 def test_decisions_are_those_of_predict_and_in_the_log(client, predictor, paths, tmp_path):
@@ -225,10 +225,10 @@ def test_too_many_are_refused_with_a_time_to_come_again(connect, predictor, path
     assert int(refused.headers["Retry-After"]) >= 1
 
 
-# --- the log ------------------------------------------------------------------------------------
+# --- the log -------------------------------------------------------------------------------------
 
 
-def test_a_persons_verdict_is_stored_and_shown(client, paths):
+def test_a_persons_decision_is_stored_and_shown(client, paths):
     number = sent(client, paths[0]).json()["inspection_id"]
     wanted = {"inspection_id": number, "verdict": "ok", "person": "Huber", "note": "a stain"}
     answer = client.post("/v1/verdicts", json=wanted)
@@ -287,7 +287,7 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
         assert code(answer) == "invalid"
 
 
-# --- limits -------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
 def test_bodies_too_large_are_refused(client):
@@ -409,7 +409,7 @@ def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     assert "secret" in caplog.text
 
 
-# --- being watched ------------------------------------------------------------------------------
+# --- being watched -------------------------------------------------------------------------------
 
 
 def test_metrics_count_requests_decisions_and_latency(client, paths):
@@ -464,7 +464,7 @@ def test_each_request_is_a_line_of_json(client, paths):
     assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
-# --- the command --------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
 def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):

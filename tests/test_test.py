@@ -112,7 +112,7 @@ def counted_castings(rows):
     return counted(rows)
 
 
-# --- what is written ----------------------------------------------------------------------------
+# --- what is written -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_copies_leak_and_unseen_castings_do_not(measured):
     assert shown == {"test": count, "unseen": 0}
 
 
-# --- the table for people -----------------------------------------------------------------------
+# --- the table for people ------------------------------------------------------------------------
 
 
 def table_of(*images):
@@ -240,7 +240,7 @@ def test_the_table_says_when_castings_are_unknown():
     assert "good castings" not in table
 
 
-# --- splits and contents ------------------------------------------------------------------------
+# --- splits and contents -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("network", ["local", pytest.param("resnet", marks=pytest.mark.slow)])
@@ -254,7 +254,9 @@ def test_the_validation_part_gives_what_training_recorded(
     assert list(tiers) == ["val"]
     assert tiers["val"]["rates"]["accuracy"]["rate"] == pytest.approx(recorded["accuracy"])
     assert tiers["val"]["counts"]["missed"] == recorded["missed"]
-    if network == "resnet":  # a local network's is of images as they lie, and it predicts in turns
+    if (
+        network == "resnet"
+    ):  # a local network's is of images as they lie, and it predicts with test-time augmentation
         loss = tiers["val"]["calibration"]["before"]["nll"]
         assert loss == pytest.approx(recorded["loss"], rel=1e-3)
 
@@ -300,7 +302,7 @@ def test_errors_come_first_then_the_least_certain(trained, castings):
     assert right == sorted(right)
 
 
-# --- the review band ----------------------------------------------------------------------------
+# --- the review band -----------------------------------------------------------------------------
 
 
 def test_the_review_band_is_counted_as_by_hand():
@@ -338,7 +340,7 @@ def test_a_review_band_that_is_no_interval_is_refused(band, trained, castings, t
         run(castings, trained / "best.pth", tmp_path, "--review", *band.split())
 
 
-# --- all folds ----------------------------------------------------------------------------------
+# --- all folds -----------------------------------------------------------------------------------
 
 
 def test_folds_predict_every_image_once_at_their_own_threshold(
@@ -414,7 +416,7 @@ def test_folds_take_no_option_that_needs_one_model(option, trained_folds, castin
         run(castings, trained_folds, tmp_path, "--protocol", "casting", *option)
 
 
-# --- a model for use, and other photographs -----------------------------------------------------
+# --- a model for use, and other photographs ------------------------------------------------------
 
 
 def test_a_model_for_use_is_measured_on_what_it_has_not_learned_only(

@@ -500,7 +500,7 @@ def test_the_local_network_goes_on_at_the_very_batch(trained_local, tmp_path, mo
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_its_threshold_is_one_half_and_the_cut_is_in_the_weights(trained_local, castings):
+def test_its_threshold_is_one_half_and_the_logit_bias_is_in_the_weights(trained_local, castings):
     out, _ = trained_local
     checkpoint = load_checkpoint(out / "best.pth")
     point = checkpoint.operating_point
@@ -544,7 +544,7 @@ def test_its_validation_loss_counts_good_parts_and_defects_alike():
     assert weights.tolist() == [0.125, 0.125, 0.25, 0.5]
 
 
-def test_the_local_network_and_drawn_defects_belong_together(tmp_path, resnet_options):
+def test_the_local_network_and_synthetic_defects_belong_together(tmp_path, resnet_options):
     for option in (["--network", "local"], ["--drawn-defects", "0.5"]):
         with pytest.raises(UserError, match="give both or neither"):
             train.main([*resnet_options, *option, "--out", str(tmp_path / "x")])
@@ -602,7 +602,7 @@ def test_a_deterministic_run_asks_pytorch_for_algorithms_that_repeat(
         assert asked == [True]
 
 
-# --- what an epoch draws ------------------------------------------------------------------------
+# --- what an epoch draws -------------------------------------------------------------------------
 
 SAMPLING = ["--sampler", "casting", "--epoch-size", "40"]
 
@@ -668,7 +668,7 @@ def test_an_epoch_size_that_leaves_one_image_is_refused(tmp_path, train_options)
         train.main([*train_options, "--epoch-size", "33", "--out", str(tmp_path)])
 
 
-# --- the operating point ------------------------------------------------------------------------
+# --- the operating point -------------------------------------------------------------------------
 
 
 def test_without_a_recall_to_meet_the_threshold_stays_one_half(trained):
@@ -738,7 +738,7 @@ def test_a_lower_recall_lets_validation_defects_pass(castings, trained_folds):
     assert (missed, len(defects)) == (2, 8)
 
 
-# --- held-out castings --------------------------------------------------------------------------
+# --- held-out castings ---------------------------------------------------------------------------
 
 
 def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_options, no_curves):
@@ -996,7 +996,7 @@ def test_a_second_signal_leaves_at_once(monkeypatch):
     assert codes == [130]
 
 
-# --- in processes of their own ------------------------------------------------------------------
+# --- in processes of their own -------------------------------------------------------------------
 
 
 def start(arguments, prelude=""):

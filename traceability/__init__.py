@@ -1,1 +1,1 @@
-"""The inspection log, and what is read from it: records, disposition, control charts."""
+"""The inspection log, and what is read from it: records, dispositions, control charts."""

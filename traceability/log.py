@@ -2,7 +2,8 @@
 
 Records are only ever added, each with a hash over its own values and the hash before it: to change
 one unnoticed, all later ones have to be made anew, and the last hash, the head, becomes another.
-Times are UTC."""
+Times are UTC.
+"""
 
 import argparse
 import hashlib
@@ -26,7 +27,7 @@ BEGINNING = "0" * 64  # stands for the hash before the first record's
 BUSY_S = 30.0  # how long a writer waits for another one
 
 _TEXT, _REAL = "TEXT NOT NULL", "REAL"
-_TABLES = {
+TABLES = {
     "inspections": {
         "time": _TEXT, "station": _TEXT, "lot": _TEXT, "file": _TEXT, "sha256": _TEXT,
         "status": _TEXT, "model": _TEXT, "threshold": "REAL NOT NULL", "prob_defect": _REAL,
@@ -48,7 +49,7 @@ _CHECKS = {
 def _schema() -> list[str]:
     """Tables whose rows are numbered 1, 2, 3 and never changed, whoever writes."""
     statements = ["CREATE INDEX inspections_by_content ON inspections (sha256)"]
-    for table, columns in _TABLES.items():
+    for table, columns in TABLES.items():
         declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         statements.append(
             f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {declared}, "
@@ -69,6 +70,13 @@ def _schema() -> list[str]:
                 "BEGIN SELECT RAISE(ABORT, 'the inspection log is append-only'); END"
             )
     return sorted(statements, key=lambda text: "CREATE TABLE" not in text)
+
+
+def storable(value: object) -> object:
+    """A text in characters that SQLite takes; other values as they are."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def now() -> str:
@@ -216,7 +224,7 @@ class InspectionLog:
         Raises:
             UserError: the disk or another writer refuses; then none is added.
         """
-        columns = list(_TABLES["inspections"])
+        columns = list(TABLES["inspections"])
         return self._append(
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
@@ -238,7 +246,7 @@ class InspectionLog:
     def _append(self, table: str, rows: list[list]) -> list[int]:
         if not rows:
             return []
-        real = [kind.startswith(_REAL) for kind in _TABLES[table].values()]
+        real = [kind.startswith(_REAL) for kind in TABLES[table].values()]
         places = ", ".join("?" * (len(real) + 3))
         with self._reported(), self._transaction():
             last, previous = self._last(table)
@@ -279,7 +287,7 @@ class InspectionLog:
         """
         problems, counts, last = [], {}, {}
         missing = set(heads) - {BEGINNING}
-        for table in _TABLES:
+        for table in TABLES:
             count, head = 0, BEGINNING
             (total,) = next(self.query(f"SELECT count(*) FROM {table}"))
             rows = self.query(f"SELECT * FROM {table} ORDER BY id")
@@ -317,7 +325,7 @@ def chained(previous: str, values: Sequence) -> str:
 
 def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
     """What is wrong with the record that should be `number` and follow the hash `previous`."""
-    what = table.removesuffix("s")
+    what = {"inspections": "inspection", "verdicts": "disposition"}[table]
     if row[0] != number:
         return f"{what} {number} is missing"
     try:
@@ -327,18 +335,8 @@ def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
     return None if sound else f"{what} {number} was altered, or one before it removed"
 
 
-# --- the command line ---------------------------------------------------------------------------
-
-
 def add_log_argument(parser: argparse.ArgumentParser) -> None:
     """The option of everything that cannot do without a log: which one."""
     parser.add_argument(
         "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
     )
-
-
-def storable(value: object) -> object:
-    """A text in characters that SQLite takes; other values as they are."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value

@@ -72,10 +72,7 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
     return sorted(found.values(), key=lambda group: (group.start, group.name))
 
 
-# --- charts -------------------------------------------------------------------------------------
-
-
-# --- the command --------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
 def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None) -> np.ndarray:

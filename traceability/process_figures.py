@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from common.colours import DEFECT_COLOUR
+from common.colours import DEFECT_COLOUR, LINE_COLOUR
 from common.plotting import escape_mathtext, save
 from metrics.control_charts import PChart, TrendChart
 from traceability.process import Process, rejects_by_class
 
-POINT_COLOUR, LIMIT_COLOUR, RUN_COLOUR = "#1f5fa8", "#8c8c8c", "#e08a2b"
+LIMIT_COLOUR, RUN_COLOUR = "#8c8c8c", "#e08a2b"
 MOST_POINTS_WITH_MARKERS = 200
 
 
@@ -59,7 +59,7 @@ def draw_p(
 ) -> None:  # fmt: skip
     """Shares in %, stepped limits, the centre line, and the marks of what stands out."""
     x = np.arange(len(chart.rates))
-    axis.plot(x, 100 * chart.rates, color=POINT_COLOUR, linewidth=1, **dots(x))
+    axis.plot(x, 100 * chart.rates, color=LINE_COLOUR, linewidth=1, **dots(x))
     axis.axhline(100 * chart.centre, color=LIMIT_COLOUR, linewidth=1, label="centre")
     for number, limit in enumerate((lower, upper)):
         label = None if number else "3 sigma limits"
@@ -75,7 +75,7 @@ def draw_z(axis: Axes, chart: PChart) -> None:
     x = np.arange(len(chart.z))
     for z, colour, name in (
         (chart.z, LIMIT_COLOUR, "z, binomial (p)"),
-        (chart.laney_z, POINT_COLOUR, "z, Laney (p')"),
+        (chart.laney_z, LINE_COLOUR, "z, Laney (p')"),
     ):
         axis.plot(x, np.clip(z, -8, 8), color=colour, linewidth=1, label=name, **dots(x))
     for sign in (-1, 1):
@@ -89,7 +89,7 @@ def draw_z(axis: Axes, chart: PChart) -> None:
 def draw_trend(axis: Axes, chart: TrendChart, name: str) -> None:
     """Means with the limits of an individuals chart."""
     x = np.arange(len(chart.values))
-    axis.plot(x, chart.values, color=POINT_COLOUR, linewidth=1, **dots(x))
+    axis.plot(x, chart.values, color=LINE_COLOUR, linewidth=1, **dots(x))
     if not np.isnan(chart.centre):
         axis.axhline(chart.centre, color=LIMIT_COLOUR, linewidth=1)
         for limit in (chart.lower, chart.upper):
@@ -102,7 +102,7 @@ def draw_pareto(axis: Axes, classes: dict[str, int]) -> None:
     """Rejected parts by class, the most frequent first, and their cumulative share."""
     counts = np.array(list(classes.values()))
     x = np.arange(len(counts))
-    bars = axis.bar(x, counts, color=POINT_COLOUR, width=0.7)
+    bars = axis.bar(x, counts, color=LINE_COLOUR, width=0.7)
     axis.bar_label(bars, fmt="{:,.0f}")
     axis.set_xticks(x, list(map(escape_mathtext, classes)))
     axis.set(ylabel="rejected parts", ylim=(0, 1.15 * counts.max()))

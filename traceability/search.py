@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.files import CsvFile
 from common.text import escape_formula
-from traceability.log import _TABLES, InspectionLog
+from traceability.log import TABLES, InspectionLog
 
 MAX_ROWS = 500
 # Parts for review: each photograph once, at its last inspection, until a person has spoken on it
@@ -15,15 +15,12 @@ AWAITING = """decision = 'review'
                        WHERE spoken.id IN (SELECT inspection_id FROM verdicts))
     AND id = (SELECT max(again.id) FROM inspections again
               WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
-FIELDS = (
-    "id", "time", "station", "lot", "file", "sha256", "status", "model", "threshold",
-    "prob_defect", "decision", "predicted_class", "brightness", "latency_ms", "error",
-)  # fmt: skip
+FIELDS = ("id", *TABLES["inspections"])
 
 
 @dataclass(frozen=True)
 class Disposition:
-    """A disposition: what a person decided about a part."""
+    """What a person decided about a part."""
 
     verdict: str  # 'ok' or 'defect'
     person: str
@@ -33,7 +30,7 @@ class Disposition:
 
 @dataclass(frozen=True)
 class Found:
-    """A record of the log; see `records.Record` for its fields."""
+    """A record of the log; see `log.Record` for its fields."""
 
     id: int
     time: str
@@ -121,7 +118,7 @@ def places(values: Sequence) -> str:
 
 def export_csv(log: InspectionLog, path: Path) -> int:
     """Write all inspections, each with the latest disposition by a person; returns how many."""
-    columns = ["id", *_TABLES["inspections"], "hash"]
+    columns = ["id", *TABLES["inspections"], "hash"]
     disposition = ["verdict", "person", "note"]
     names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in disposition])
     rows = log.query(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from common.colours import GOOD_COLOUR
+from common.colours import GOOD_COLOUR, LINE_COLOUR
 from common.plotting import save
 
 
@@ -14,7 +14,7 @@ def plot_curves(path: Path, history: Sequence[dict], best_epoch: int, title: str
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
     for axis, quantity in zip(axes, ("loss", "accuracy"), strict=True):
-        for part, colour in (("train", "#8c8c8c"), ("val", "#1f5fa8")):
+        for part, colour in (("train", "#8c8c8c"), ("val", LINE_COLOUR)):
             values = [row[f"{part}_{quantity}"] for row in history]
             name = {"train": "training", "val": "validation"}[part]
             axis.plot(epochs, values, marker="o", markersize=3, color=colour, label=name)

@@ -27,7 +27,7 @@ def finish_run(run: Run) -> None:
     checkpoint.training = run.settings.as_dict()  # which a run that went on may have changed
     logits = final_logits(run, checkpoint)
     if run.settings.operating_point != "none":
-        logits = fit(run, checkpoint, logits)
+        logits = fit_point(run, checkpoint, logits)
     save(run, checkpoint, logits)
 
 
@@ -49,7 +49,7 @@ def final_logits(run: Run, checkpoint: Checkpoint) -> Tensor:
         return validation_logits(run, model).cpu().double()
 
 
-def fit(run: Run, checkpoint: Checkpoint, logits: Tensor) -> Tensor:
+def fit_point(run: Run, checkpoint: Checkpoint, logits: Tensor) -> Tensor:
     """Put the fitted operating point into the checkpoint; returns the logits that it gives now."""
     defects = defect_flags(run.class_names)
     point = fit_operating_point(
@@ -92,7 +92,8 @@ def save(run: Run, checkpoint: Checkpoint, logits: Tensor) -> None:
     """Write best.pth with its final validation figures, and best_validation.csv."""
     found = predicted(run, checkpoint, logits)
     counts = count_decisions(found.is_defect, found.prob_defect, checkpoint.threshold)
-    # Until now they were those of the epoch: at 0.5, temperature 1, without augmentation
+    # Until now they were those of the epoch: at 0.5, temperature 1, without
+    # test-time augmentation
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     checkpoint.validation["accuracy"] = float(found.right.mean())
     if is_main_process():

@@ -25,7 +25,7 @@ from training.validation import evaluate
 STEPS_BETWEEN_READS = 50  # a GPU's losses are read this seldom, so that it need not wait
 
 
-# --- the loop -----------------------------------------------------------------------------------
+# --- the loop ------------------------------------------------------------------------------------
 
 
 def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
@@ -39,7 +39,7 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
         raise
 
 
-def train_and_save(run: Run, progress: Progress, stop: StopSignal, saving: "Saving") -> None:
+def train_and_save(run: Run, progress: Progress, stop: StopSignal, saving: Saving) -> None:
     """The epochs, validated, recorded and saved."""
     while not is_finished(progress, run.settings):
         started = time.perf_counter()
@@ -125,7 +125,7 @@ def read_figures(unread: list[Tensor], progress: Progress, batches: Batches) -> 
     unread.clear()
 
 
-def finish_epoch(run: Run, progress: Progress, validation: dict, saving: "Saving") -> None:
+def finish_epoch(run: Run, progress: Progress, validation: dict, saving: Saving) -> None:
     """Record the epoch, tell, and keep its weights when it is the best so far."""
     row = {
         "epoch": progress.epoch + 1,
@@ -161,7 +161,4 @@ def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:
     )
 
 
-# --- saving and going on ------------------------------------------------------------------------
-
-
-# --- the command line ---------------------------------------------------------------------------
+# --- the command line ----------------------------------------------------------------------------

@@ -65,7 +65,3 @@ RECIPES = {
         "seed": 42,
     },
 }
-
-
-# A run that goes on may only change these.
-CHANGEABLE_ON_RESUME = ("epochs", "patience")

@@ -83,9 +83,8 @@ def train_fold(args: argparse.Namespace, fold: int, splits: dict[int, str]) -> N
     one = one_fold(args, fold)
     finished = finished_run(one.out) if one.resume else None
     stored = finished and finished["training"]
-    if (
-        stored and resolve_settings(one, stored).as_dict() == stored
-    ):  # else it is to go on for longer
+    same = stored and resolve_settings(one, stored).as_dict() == stored
+    if same:  # else it is to go on for longer
         if finished["split_sha256"] != splits[fold]:
             raise UserError(
                 f"{one.out} was trained on other images or castings; choose another folder with "

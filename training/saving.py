@@ -16,8 +16,6 @@ HISTORY_COLUMNS = [
     "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_missed",
     "val_false_alarms", "learning_rate", "seconds",
 ]  # fmt: skip
-
-
 # Saving takes most of a second, as long as an epoch on a fast GPU. A crash costs the epoch under
 # way and those that ended within this time of the last saving.
 SECONDS_BETWEEN_SAVES = 10

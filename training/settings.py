@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from common.errors import UserError
 from data_split import SplitOptions, split_options
 from model import NO_IMAGENET
-from training.recipes import CHANGEABLE_ON_RESUME, RECIPES
+from training.recipes import RECIPES
 from training.state import refuse_differences
+
+# A run that goes on may only change these.
+CHANGEABLE_ON_RESUME = ("epochs", "patience")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_labels_vote_as_good_or_defective(labels, suspects, good, tmp_path):
     assert result["castings_good"] == good
 
 
-def test_lookup_copies_the_label_of_the_most_alike_training_image(audited):
+def test_baseline_copies_the_label_of_the_most_alike_training_image(audited):
     baseline = audited[0]["copy_lookup"]
     # Validation: the defect c is most like the good b, although not very
     assert baseline["val"] == {
@@ -163,7 +163,7 @@ def test_agreement_is_of_given_castings_with_those_on_the_images():
     assert agreement(rows, alike(4, {(0, 2): 0.9, (1, 3): 0.9})) < 0
 
 
-# --- the command ----------------------------------------------------------------------------------
+# --- the command ---------------------------------------------------------------------------------
 
 
 def test_the_command_writes_figures_table_and_image(sharp_castings, tmp_path, capsys):

@@ -242,7 +242,7 @@ def test_augmentation_differs_from_epoch_to_epoch_and_step_to_step(kind):
     assert not torch.equal(first[0], first[1])
 
 
-# --- several processes ----------------------------------------------------------------------------
+# --- several processes ---------------------------------------------------------------------------
 
 
 @given(images=st.integers(1, 40), batch_size=st.integers(1, 9), world_size=st.integers(1, 5))
@@ -278,7 +278,7 @@ def test_processes_augment_their_shares_differently():
     assert not torch.equal(first, second)
 
 
-# --- which images make an epoch -------------------------------------------------------------------
+# --- which images make an epoch ------------------------------------------------------------------
 
 castings_of_images = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40)
 
@@ -362,7 +362,7 @@ def with_drawn_defects(**options) -> Batches:
     return Batches(pixels, torch.arange(40), 8, CPU, **(defaults | options))
 
 
-def test_defects_are_drawn_on_good_parts_only_and_on_the_share_asked_for():
+def test_defects_are_put_on_good_parts_only_and_on_the_share_asked_for():
     batches = with_drawn_defects(synthetic_defects=1.0)
     images = torch.cat([images for images, _ in batches.epoch()])
     assert images.shape == (40, 2, 64, 64)
@@ -373,7 +373,7 @@ def test_defects_are_drawn_on_good_parts_only_and_on_the_share_asked_for():
     assert 0.3 < (half.amax((1, 2)) > 0)[1::2].float().mean() < 0.6
 
 
-def test_drawn_defects_go_on_in_the_middle_of_an_epoch():
+def test_synthetic_defects_go_on_in_the_middle_of_an_epoch():
     whole = list(with_drawn_defects(shuffle=True).epoch(2))
     assert same(list(with_drawn_defects(shuffle=True).epoch(2, first_step=3)), whole[3:])
 
@@ -404,7 +404,7 @@ def test_split_brings_the_castings_of_its_own_images(images, cache):
     assert sorted((order // 2).tolist()) == [0] * 4 + [1] * 4
 
 
-# --- batches of one split -------------------------------------------------------------------------
+# --- batches of one split ------------------------------------------------------------------------
 
 
 def test_split_has_its_own_images_and_class_indices(images, cache):

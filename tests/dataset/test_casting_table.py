@@ -61,7 +61,7 @@ def names(rows):
     return [row.casting for row in rows]
 
 
-# --- where castings come from ---------------------------------------------------------------------
+# --- where castings come from --------------------------------------------------------------------
 
 
 def test_the_users_table_wins_over_truth_and_images(rendered, photographs, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_folder_as_a_table_is_one_line_with_its_name(photographs, tmp_path):
         read_table(tmp_path, *photographs)
 
 
-# --- what was recognised is kept ------------------------------------------------------------------
+# --- what was recognised is kept -----------------------------------------------------------------
 
 
 def test_second_time_images_are_not_compared_again(photographs, cache, monkeypatch):
@@ -195,7 +195,7 @@ def test_damaged_cache_is_made_anew(photographs, cache, monkeypatch, damage):
     assert recognise(root, rows).groups().tolist() == expected
 
 
-# --- castings among those of a training -----------------------------------------------------------
+# --- castings among those of a training ----------------------------------------------------------
 
 
 def test_known_castings_keep_the_trainings_names_and_others_are_new(rendered, photographs, cache):
@@ -209,7 +209,7 @@ def test_known_castings_keep_the_trainings_names_and_others_are_new(rendered, ph
     assert [replace(row, casting="") for row in found] == rows
 
 
-# --- images that cannot be compared ---------------------------------------------------------------
+# --- images that cannot be compared --------------------------------------------------------------
 
 
 def test_products_without_a_hub_are_told_of_the_table(photographs, cache):

@@ -28,7 +28,7 @@ def empty_folder(tmp_path, monkeypatch):
     return folder
 
 
-# --- what is in the folder ------------------------------------------------------------------------
+# --- what is in the folder -----------------------------------------------------------------------
 
 
 def test_all_images_are_listed_with_their_folder_as_label(small_set):
@@ -141,7 +141,7 @@ def test_name_that_is_no_text_is_refused(small_set):
         list_images(small_set)
 
 
-# --- where the folder is --------------------------------------------------------------------------
+# --- where the folder is -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("below", ["", "casting_data", "casting_data/casting_data"])
@@ -234,7 +234,7 @@ def test_only_rendered_images_are_called_synthetic(small_set):
     assert data_name(small_set) == "synthetic castings"
 
 
-# --- reading the files ----------------------------------------------------------------------------
+# --- reading the files ---------------------------------------------------------------------------
 
 
 def test_hashes_are_those_of_the_files_bytes(small_set):

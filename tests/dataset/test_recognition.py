@@ -28,7 +28,7 @@ SIZE_PX = 300
 
 
 def harsh_copy(photo, random):
-    """A copy uint8 (300, 300) of a widened photograph, moved and relit more than the real ones."""
+    """A copy uint8 (300, 300) of a widened photograph, changed more than the real ones are."""
     angle, zoom = random.uniform(0, 2 * np.pi), random.uniform(0.9, 1.1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     mirror = np.diag([random.choice([-1.0, 1.0]), 1.0])
@@ -77,7 +77,7 @@ def score_table(castings):
     return table
 
 
-# --- on rendered castings -------------------------------------------------------------------------
+# --- on rendered castings ------------------------------------------------------------------------
 
 
 def test_copies_of_a_casting_are_one_group_and_each_casting_has_its_own(copies, recognised):
@@ -200,7 +200,7 @@ def test_all_images_without_a_hub_are_named(copies):
     assert caught.value.indices == bad
 
 
-# --- from scores to groups ------------------------------------------------------------------------
+# --- from scores to groups -----------------------------------------------------------------------
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Drawn defects are where their marks say, small, on the part, and only on chosen images."""
+"""Synthetic defects are where their marks say, small, on the part, and only on chosen images."""
 
 import pytest
 import torch

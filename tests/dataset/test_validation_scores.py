@@ -12,7 +12,7 @@ from model import load_checkpoint
 
 
 @pytest.mark.parametrize("folder", ["trained", "trained_for_use"])
-def test_the_verdicts_are_those_of_the_checkpoint(folder, request, castings):
+def test_the_decisions_are_those_of_the_checkpoint(folder, request, castings):
     import csv
 
     out = request.getfixturevalue(folder)
@@ -65,7 +65,7 @@ def test_the_released_ones_are_those_that_its_card_counts():
     assert len(set(castings)) == figures["castings"]
 
 
-def test_another_models_verdicts_are_refused(tmp_path):
+def test_another_models_decisions_are_refused(tmp_path):
     (tmp_path / "best.pth").write_bytes(b"a model")
     write_validation(tmp_path / "best.pth", ["ok_front"], [""], [0.5])
     (tmp_path / "best.pth").write_bytes(b"another one")

@@ -45,10 +45,10 @@ def folds(trained_folds, castings):
     return load_models(trained_folds, castings, "cpu", folds=True)
 
 
-# --- predictions as arrays ------------------------------------------------------------------------
+# --- predictions as arrays -----------------------------------------------------------------------
 
 
-def test_verdicts_become_arrays_with_each_folds_own_threshold():
+def test_decisions_become_arrays_with_each_folds_own_threshold():
     predicted = evaluation_of("a defect .15 1 no", "a defect .15 2 no", "b ok .05 1 yes")
     parts = predicted.parts
     assert parts.is_defect.tolist() == [True, True, False]
@@ -85,7 +85,7 @@ def test_the_leak_is_told_in_images_of_all_images():
     assert leak_line(unknown) == "leak     unknown: the castings of these images are not known"
 
 
-# --- a model and its split ------------------------------------------------------------------------
+# --- a model and its split -----------------------------------------------------------------------
 
 
 def test_a_model_knows_which_castings_it_was_trained_on(model, castings, folds):
@@ -190,7 +190,7 @@ def test_runs_that_are_no_folds_are_refused(trained, castings, tmp_path):
     assert "holds the folds [None, None] of None" in refusal(tmp_path, castings)
 
 
-# --- predicting -----------------------------------------------------------------------------------
+# --- predicting ----------------------------------------------------------------------------------
 
 
 def test_every_image_is_predicted_once_by_the_model_that_never_saw_its_casting(folds, castings):
@@ -208,7 +208,7 @@ def test_every_image_is_predicted_once_by_the_model_that_never_saw_its_casting(f
     assert len(set(predicted.parts.threshold)) == 2
 
 
-def test_without_the_cache_the_verdicts_are_the_same(model, castings):
+def test_without_the_cache_the_decisions_are_the_same(model, castings):
     kept, decoded = (predict_split(model, castings, "val", cache=cache) for cache in (True, False))
     assert kept.rows == decoded.rows
     assert np.array_equal(kept.parts.prob_defect, decoded.parts.prob_defect)

@@ -129,7 +129,7 @@ def test_publishing_again_replaces_the_row(pages):
     assert "1/241" in text
 
 
-def test_an_audit_gives_the_lookups_row_and_the_text_about_the_leak(pages):
+def test_an_audit_gives_the_baselines_row_and_the_text_about_the_leak(pages):
     text = publish(pages, AUDIT)
     assert (
         "| nearest-neighbour baseline, nothing learned | 1/60 = 1.67 % | 0/50 = 0.00 % | 109/110"

@@ -49,7 +49,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_released_model_is_half_the_size_and_judges_alike(finished, place, castings):
+def test_the_released_model_is_half_the_size_and_predicts_alike(finished, place, castings):
     assert release.main([str(finished), "--data", str(castings)]) == 0
     small = place / "released.pth"
     assert small.stat().st_size < 0.55 * finished.stat().st_size

@@ -53,7 +53,7 @@ def test_raw_maps_equal_captums(class_names, head, network, stage):
     assert float(ours.max()) > 0
 
 
-def test_evidence_is_the_difference_of_the_likeliest_classes():
+def test_margin_is_the_difference_of_the_likeliest_classes():
     names = ["burr", "ok_back", "ok_front", "scratch"]
     logits = torch.tensor([[1.0, -2.0, 0.5, 3.0], [1.0, 4.0, 0.5, -3.0]])
     assert defect_margin(logits, names).tolist() == [2.5, -3.0]
@@ -181,7 +181,7 @@ def test_many_maps_in_flat_memory(network, method, calls):
     assert resident_mb() < memory + 20
 
 
-def test_the_explained_network_is_the_one_that_judges(trained):
+def test_the_explained_network_is_the_one_that_predicts(trained):
     checkpoint = load_checkpoint(trained / "best.pth")
     explainer = Explainer(checkpoint, torch.device("cpu"))
     grey = images_of(2, checkpoint.image_size_px)
@@ -204,7 +204,7 @@ def test_every_method_maps_the_local_network(method):
     assert maps.min() >= 0
 
 
-def test_a_local_network_shows_the_cells_that_it_judges_by():
+def test_a_local_network_shows_the_cells_that_it_predicts_by():
     explainer, grey = local_explainer(), images_of()
     with torch.inference_mode():
         cells = explainer.model(unit_range(grey), pool=False).softmax(dim=1)[:, 0]

@@ -21,7 +21,7 @@ def parts_of(paths) -> list[Part]:
     return [Part(path.name, path.read_bytes(), "line 3", "A17") for path in paths]
 
 
-def test_verdicts_are_those_of_predict_and_in_the_log(predictor, log, paths):
+def test_decisions_are_those_of_predict_and_in_the_log(predictor, log, paths):
     found = Inspector(predictor, log).inspect(parts_of(paths))
     for one, direct in zip(found, predictor.predict(paths), strict=True):
         p = one.prediction
@@ -48,7 +48,7 @@ def test_images_of_what_did_not_pass_are_kept_and_no_others(predictor, log, path
         assert images.find(digest, "elsewhere.jpeg") == (data if digest in rejected else None)
 
 
-def test_a_image_is_found_where_it_was_predicted_unless_it_has_changed(tmp_path, paths):
+def test_an_image_is_found_where_it_was_predicted_unless_it_has_changed(tmp_path, paths):
     images, data = KeptImages(tmp_path / "line.db"), paths[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     assert images.find(digest, str(paths[0])) == data
@@ -59,7 +59,7 @@ def test_a_image_is_found_where_it_was_predicted_unless_it_has_changed(tmp_path,
     assert images.find(digest, "gone.jpeg") is None
 
 
-def test_a_image_that_cannot_be_kept_costs_no_decision(predictor, log, paths, capsys):
+def test_an_image_that_cannot_be_kept_costs_no_decision(predictor, log, paths, capsys):
     log.path.with_name("line_pictures").write_text("a file in the folder's place")
     found = Inspector(predictor, log).inspect(parts_of(paths))
     assert "defect" in {one.prediction.decision for one in found}
@@ -72,7 +72,7 @@ def test_images_leave_room_for_the_log(predictor, log, paths, monkeypatch):
     assert os.listdir(KeptImages(log.path).folder) == []
 
 
-def test_a_image_cut_short_is_kept_anew(tmp_path, paths):
+def test_an_image_cut_short_is_kept_anew(tmp_path, paths):
     images, data = KeptImages(tmp_path / "line.db"), paths[0].read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     images.keep(digest, data)

@@ -75,7 +75,7 @@ def test_each_part_may_have_its_own_threshold():
     assert counts == DecisionCounts(defects=4, missed=1, good=3, false_alarms=1)
 
 
-# --- area under the ROC curve ---------------------------------------------------------------------
+# --- area under the ROC curve --------------------------------------------------------------------
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order():
@@ -152,7 +152,7 @@ def test_auc_needs_both_classes(kind):
     assert CastingTable(parts).auc(parts) == nothing
 
 
-# --- exact intervals ------------------------------------------------------------------------------
+# --- exact intervals -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_exact_rate_of_nothing_has_no_value():
     assert exact_rate(0, 0) == {"count": 0, "of": 0, "rate": None, "low": None, "high": None}
 
 
-# --- rates with intervals from castings -----------------------------------------------------------
+# --- rates with intervals from castings ----------------------------------------------------------
 
 
 def test_rates_have_their_own_denominators_in_the_engineers_order():
@@ -229,7 +229,7 @@ def test_rates_without_good_or_rejected_parts_have_no_value():
 
 
 def agreeing(castings, images, wrong):
-    """Parts of as many castings of either class; all images of the first `wrong` are misjudged."""
+    """Parts of as many castings of either class; those of the first `wrong` are decided wrongly."""
     lines = []
     for number in range(castings):
         caught = number >= wrong
@@ -292,7 +292,7 @@ def test_nothing_divided_by_nothing_is_not_a_number():
     assert np.isnan(quotient[1])
 
 
-# --- castings decided once ------------------------------------------------------------------------
+# --- castings decided once -----------------------------------------------------------------------
 
 
 def test_a_casting_is_decided_by_the_mean_of_its_images():
@@ -319,7 +319,7 @@ def test_a_casting_is_decided_at_the_threshold_of_its_own_fold():
     assert swapped["accuracy"]["count"] == 2  # b and c
 
 
-# --- the summary ----------------------------------------------------------------------------------
+# --- the summary ---------------------------------------------------------------------------------
 
 MIXED = (
     "a d .9", "a d .9", "m d .8", "m d .3", "m g .9", "b g .1", "b g .7", "c g .2", "e d .1",
@@ -375,7 +375,7 @@ def test_a_summary_can_be_written_as_strict_json(images):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
-# --- classes and text -----------------------------------------------------------------------------
+# --- classes and text ----------------------------------------------------------------------------
 
 
 def test_rates_read_as_counts_first():

@@ -72,7 +72,7 @@ def test_images_without_a_casting_count_one_by_one():
     assert casting_weights(["", "", "a", "a"]) == pytest.approx([1 / 3, 1 / 3, 1 / 6, 1 / 6])
 
 
-# --- the temperature ------------------------------------------------------------------------------
+# --- the temperature -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5, 6.0])
@@ -127,7 +127,7 @@ def test_temperature_within_its_bounds_has_no_note(few_draws):
     assert point.describe().endswith("a recall of at least 0.9")
 
 
-# --- the threshold --------------------------------------------------------------------------------
+# --- the threshold -------------------------------------------------------------------------------
 
 
 @st.composite
@@ -181,7 +181,7 @@ def test_higher_recall_never_means_a_higher_threshold():
     assert thresholds == sorted(thresholds, reverse=True)
 
 
-# --- both, on castings ----------------------------------------------------------------------------
+# --- both, on castings ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("min_recall", [0.5, 0.9, 0.98, 1])
@@ -281,7 +281,7 @@ def test_description_names_castings_temperature_threshold_range_and_recall(few_d
 # --- balanced ------------------------------------------------------------------------------------
 
 
-def test_where_classes_are_apart_the_cut_lies_between_them(few_draws):
+def test_where_classes_are_apart_the_logit_bias_lies_between_them(few_draws):
     targets = np.array([0] * 20 + [1] * 20)
     point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
     assert point.logit_bias == pytest.approx(2, abs=0.1)
@@ -289,7 +289,7 @@ def test_where_classes_are_apart_the_cut_lies_between_them(few_draws):
     assert "both errors weigh alike" in point.describe()
 
 
-def test_the_cut_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
+def test_the_logit_bias_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
     targets = np.array([0] * 20 + [1] * 3)
     point = fit_balanced(np.where(targets == 0, 6.0, -2.0), targets)
     # The curve meets Platt's goals exactly: 21/22 at 6, 1/5 at -2
@@ -298,7 +298,7 @@ def test_the_cut_lies_nearer_to_the_class_of_which_less_is_known(few_draws):
 
 
 @given(shift=st.floats(-8, 8), scale=st.floats(0.5, 2), seed=st.integers(0, 99))
-def test_the_cut_moves_with_the_scores(shift, scale, seed):
+def test_the_logit_bias_moves_with_the_scores(shift, scale, seed):
     logits, targets, castings = simulated(40, np.random.default_rng(seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operating_point, "BOOTSTRAP_DRAWS", 2)
@@ -307,14 +307,14 @@ def test_the_cut_moves_with_the_scores(shift, scale, seed):
     assert moved.logit_bias == pytest.approx(shift + scale * first.logit_bias, abs=0.02)
 
 
-def test_the_temperature_is_that_of_the_scores_less_the_cut(few_draws):
+def test_the_temperature_is_that_of_the_scores_less_the_logit_bias(few_draws):
     logits, targets, castings = simulated(400, np.random.default_rng(0), sharpness=2)
     plain = fit_balanced(logits[:, 0], targets, castings)
     moved = fit_balanced(logits[:, 0] + 5, targets, castings)
     assert moved.temperature == pytest.approx(plain.temperature, rel=1e-3)
 
 
-def test_the_cut_is_where_the_odds_of_all_defect_classes_together_are_even(few_draws):
+def test_the_logit_bias_is_where_the_odds_of_all_defect_classes_together_are_even(few_draws):
     random = np.random.default_rng(0)
     logits, targets, castings = simulated(300, random, sharpness=3)
     kinds = logits[:, :1] + random.normal(0, 2, (300, 3))
@@ -332,7 +332,7 @@ def test_the_cut_is_where_the_odds_of_all_defect_classes_together_are_even(few_d
     assert point.threshold_low < 0.5 < point.threshold_high
 
 
-def test_one_defect_that_nobody_can_see_hardly_moves_the_cut(few_draws):
+def test_one_defect_that_nobody_can_see_hardly_moves_the_logit_bias(few_draws):
     targets = np.array([0] * 40 + [1] * 40)
     odds = np.where(targets == 0, 4.0, -4.0) + np.random.default_rng(0).normal(0, 1, 80)
     hidden = odds.copy()

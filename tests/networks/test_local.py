@@ -56,12 +56,12 @@ def test_a_cell_sees_its_neighbourhood_only():
     assert not changed[:, 10:].any()
 
 
-def test_finished_models_predict_in_turns_and_training_does_not():
+def test_finished_models_predict_with_test_time_augmentation_and_training_does_not():
     assert checkpoint_of(NAMES, network="local").model().test_time_augmentation
     assert not network().test_time_augmentation
 
 
-def test_in_turns_a_turned_image_gets_the_same_verdict():
+def test_with_test_time_augmentation_a_turned_image_gets_the_same_decision():
     model, images = network(), torch.rand(3, 1, 160, 160)
     turned = images.rot90(1, (2, 3))
     assert not torch.allclose(model(turned), model(images), atol=1e-4)
@@ -69,7 +69,7 @@ def test_in_turns_a_turned_image_gets_the_same_verdict():
     torch.testing.assert_close(model(turned), model(images))
 
 
-def test_in_turns_cells_are_means_that_stay_where_they_look():
+def test_with_test_time_augmentation_cells_are_means_that_stay_where_they_look():
     model, images = network(), torch.rand(2, 1, 160, 160)
     other = images.clone()
     other[1, :, :24, :24] = 1 - other[1, :, :24, :24]
@@ -117,7 +117,7 @@ def test_surroundings_of_a_plain_image_are_that_image_at_any_size():
         torch.testing.assert_close(local_mean(plain), plain)
 
 
-def test_evidence_takes_the_likeliest_class_of_either_kind():
+def test_the_margin_takes_the_likeliest_class_of_either_kind():
     logits = torch.tensor([[1.0, 4.0, 2.0], [0.0, -1.0, 3.0]])
     defects = torch.tensor([True, True, False])
     assert logit_margin(logits, defects).tolist() == [2.0, -3.0]
@@ -156,7 +156,7 @@ def test_parts_learn_from_fewer_cells_than_they_are_predicted_by():
     assert int((predicted != 0).sum()) == round(TOP_SHARE * 400)
 
 
-def test_a_good_part_with_a_drawn_defect_counts_as_defective():
+def test_a_good_part_with_a_synthetic_defect_counts_as_defective():
     loss = LocalLoss(network(), NAMES)
     cells = torch.zeros(1, 2, 5, 5)
     cells[0, 0, 2, 2], cells[0, 0, 0, 0] = 9.0, -9.0
@@ -169,7 +169,7 @@ def test_a_good_part_with_a_drawn_defect_counts_as_defective():
     assert drawn < plain
 
 
-def test_drawn_defects_may_be_of_any_kind():
+def test_synthetic_defects_may_be_of_any_kind():
     names = ["blow_hole", "chip", "ok_front"]
     loss = LocalLoss(network(outputs=3), names)
     cells = torch.full((2, 3, 5, 5), -5.0)

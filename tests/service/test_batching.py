@@ -90,7 +90,7 @@ def test_beyond_the_limit_all_or_none_is_taken(start, predictor, parts, monkeypa
     assert batcher.depth == 0
 
 
-def test_stopping_judges_what_waits_and_takes_no_more(start, predictor, parts, monkeypatch):
+def test_stopping_predicts_what_waits_and_takes_no_more(start, predictor, parts, monkeypatch):
     gate, batcher = Gate(predictor, monkeypatch), start()
     future = batcher.submit(parts)
     assert gate.reached.wait(20)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import record
 from hypothesis import given
 from hypothesis import strategies as st
+from log_records import record
 
 import records
 from common.errors import UserError
@@ -144,7 +144,7 @@ def test_trend_limits_are_those_of_an_individuals_chart():
     assert found.beyond.tolist() == [False, False, False, True]
 
 
-# --- from the log ---------------------------------------------------------------------------------
+# --- from the log --------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def options(train_options) -> list[str]:
     return [*train_options, *UNEVEN]
 
 
-# --- in one process -------------------------------------------------------------------------------
+# --- in one process ------------------------------------------------------------------------------
 
 
 def test_without_torchrun_every_exchange_is_the_identity():
@@ -84,7 +84,7 @@ def test_cuda_graphs_belong_to_one_gpu(tmp_path, train_options):
     assert not (tmp_path / "split.csv").exists()
 
 
-# --- in two ------------------------------------------------------------------------------------
+# --- in two --------------------------------------------------------------------------------------
 
 # Predicts the validation images with a finished model and leaves what each process found.
 PREDICT = """
