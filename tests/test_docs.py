@@ -12,6 +12,7 @@ import pytest
 
 from common.files import ROOT
 from evaluation.publish import PARTS
+from evaluation.published import folds_of
 from inspection.options import HEATMAP_METHODS
 
 COMMANDS = (
@@ -175,6 +176,15 @@ def test_the_pages_figures_are_the_published_ones(part):
     begin, end = part.marks
     text = (ROOT / part.page).read_text()
     assert text.split(begin)[1].split(end)[0].strip() == part.text(results).strip()
+
+
+def test_recipe_robust_says_what_is_published_of_it():
+    results = json.loads((ROOT / "docs" / "results.json").read_text())
+    (tier,) = folds_of("robust", results)["tiers"].values()
+    text = (ROOT / "training" / "recipes.py").read_text()
+    right, auc = tier["rates"]["accuracy"]["rate"], tier["roc_auc"]["mean"]
+    for figure in (f"{tier['images']:,} images", f"{100 * right:.1f} %", f"ROC-AUC {auc:.3f}"):
+        assert figure in text
 
 
 def test_the_heatmap_methods_of_the_command_line_are_those_there_are():
