@@ -4,7 +4,7 @@
     python train.py --weights none --image-size 112 --augment flip --epochs 12
     python train.py --recipe fast                 the same split in minutes, without a GPU
     python train.py --resume                      go on where an interrupted run stopped
-    python train.py --recipe robust --protocol casting --fold all     the number that is true
+    python train.py --recipe robust --protocol casting --fold all     unseen castings
     torchrun --nproc-per-node=4 train.py          on several GPUs
 
 Writes into --out: best.pth and best.json (the epoch with the lowest validation loss, with

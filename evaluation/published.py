@@ -125,12 +125,12 @@ def headline_text(results: dict) -> str:
     lines = (
         ("published test split", "published system", f"{right}/{reference['images']} = "
          f"{percent(right / reference['images'])} %, but [the split leaks](docs/results.md)"),
-        ("the same", "nearest-neighbour baseline, nothing learned",
+        ("the whole test folder", "nearest-neighbour baseline, nothing learned",
          f"{baseline['images'] - errors(baseline)}/{baseline['images']} = "
          f"{percent(baseline['accuracy'])} %"),
         ("**unseen castings**", f"recipe {RELEASED_RECIPE}",
-         f"**{percent(rate['rate'])} %** ({percent(rate['low'])} to {percent(rate['high'])}) of "
-         f"{unseen['images']:,}: trust this one"),
+         f"**{percent(rate['rate'])} %** (95 % interval: {100 * rate['low']:.1f} to "
+         f"{100 * rate['high']:.1f}) of {unseen['images']:,}: trust this one"),
     )  # fmt: skip
     header = "| photographs of | predicted by | right |\n|---|---|---|\n"
     return header + "".join(f"| {' | '.join(line)} |\n" for line in lines)

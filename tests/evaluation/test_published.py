@@ -148,7 +148,7 @@ def test_an_audit_gives_the_baselines_row_and_the_text_about_the_leak(pages):
     headline = text.split(marks("headline")[0])[1].split(marks("headline")[1])[0]
     assert "| 356/358 = 99.44 %, but" in headline
     assert "| 109/110 = 99.09 % |" in headline
-    assert "**98.88 %** (97.0 to 100.00) of 358: trust this one" in headline
+    assert "**98.88 %** (95 % interval: 97.0 to 100.0) of 358: trust this one" in headline
     assert "casting_table" not in (pages / "docs" / "results.json").read_text()
 
 
