@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import script_parser, whole_number
 from common.errors import EXIT_GATE, UserError, run_script
 from common.files import CHECKPOINTS, usable_folder, write_csv
 from common.labels import is_defect
@@ -290,10 +290,7 @@ def _fold_number(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**32:  # what scikit-learn takes
-        raise argparse.ArgumentTypeError("must be from 0 to 4294967295")
-    return value
+    return whole_number(text, 0, 2**32 - 1)  # what scikit-learn takes
 
 
 def _at_least_two(text: str) -> int:

@@ -92,7 +92,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts (C, C): rows true, columns evaluation, in the order of the class names."""
+        """Counts (C, C): rows true, columns predicted, in the order of the class names."""
         from sklearn.metrics import confusion_matrix
 
         labels = [row.label for row in self.rows]
@@ -222,7 +222,7 @@ def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -
 
 
 def predict_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> Evaluation:
-    """Every image once, by the model that never saw its casting."""
+    """Every image once, by the model that was not trained on its casting."""
     parts = [predict_split(model, root, "test", cache=cache) for model in models]
     paths = [row.path for part in parts for row in part.rows]
     assert sorted(paths) == sorted(row.path for row in models[0].rows), "not every image once"
