@@ -18,7 +18,8 @@ import records
 from common.errors import EXIT_FAILURE, UserError
 from common.files import ROOT
 from common.text import FORMULA_STARTS, printable
-from traceability.log import BEGINNING, SCHEMA_VERSION, TABLES, InspectionLog, Record
+from traceability.log import BEGINNING, InspectionLog, Record
+from traceability.schema import SCHEMA_VERSION, TABLES
 
 
 @pytest.fixture

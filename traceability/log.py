@@ -19,57 +19,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import EXIT_FAILURE, UserError
+from traceability.schema import (
+    READABLE,
+    REAL,
+    SCHEMA_VERSION,
+    TABLES,
+    changed_rules,
+    schema,
+    upgrade,
+    version_of,
+)
 
 DEFAULT_LOG = Path("inspections.db")
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x43415354  # 'CAST': marks the file as an inspection log
 BEGINNING = "0" * 64  # stands for the hash before the first record's
 BUSY_S = 30.0  # how long a writer waits for another one
-
-_TEXT, _REAL = "TEXT NOT NULL", "REAL"
-TABLES = {
-    "inspections": {
-        "time": _TEXT, "station": _TEXT, "lot": _TEXT, "file": _TEXT, "sha256": _TEXT,
-        "status": _TEXT, "model": _TEXT, "threshold": "REAL NOT NULL", "prob_defect": _REAL,
-        "decision": _TEXT, "predicted_class": _TEXT, "brightness": _REAL, "latency_ms": _REAL,
-        "error": _TEXT,
-    },
-    "verdicts": {
-        "time": _TEXT, "inspection_id": "INTEGER NOT NULL REFERENCES inspections (id)",
-        "verdict": _TEXT, "person": _TEXT, "note": _TEXT,
-    },
-}  # fmt: skip
-_CHECKS = {
-    "inspections": ", CHECK (decision IN ('ok', 'defect', 'review', ''))"
-    ", CHECK (status IN ('ok', 'error') AND (status = 'ok') = (decision <> ''))",
-    "verdicts": ", CHECK (verdict IN ('ok', 'defect'))",
-}
-
-
-def _schema() -> list[str]:
-    """Tables whose rows are numbered 1, 2, 3 and never changed, whoever writes."""
-    statements = ["CREATE INDEX inspections_by_content ON inspections (sha256)"]
-    for table, columns in TABLES.items():
-        declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        statements.append(
-            f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {declared}, "
-            f"previous_hash TEXT NOT NULL, hash TEXT NOT NULL{_CHECKS[table]})"
-        )
-        rules = {
-            f"{table}_unchanged": "BEFORE UPDATE",
-            f"{table}_kept": "BEFORE DELETE",
-            # INSERT OR REPLACE would delete without asking the trigger above
-            f"{table}_numbered": "BEFORE INSERT",
-        }
-        for name, when in rules.items():
-            condition = ""
-            if when == "BEFORE INSERT":
-                condition = f" WHEN NEW.id IS NOT (SELECT ifnull(max(id), 0) + 1 FROM {table})"
-            statements.append(
-                f"CREATE TRIGGER {name} {when} ON {table}{condition} "
-                "BEGIN SELECT RAISE(ABORT, 'the inspection log is append-only'); END"
-            )
-    return sorted(statements, key=lambda text: "CREATE TABLE" not in text)
 
 
 def storable(value: object) -> object:
@@ -92,15 +56,15 @@ class Record:
     lot: str
     file: str
     sha256: str  # of the image file; empty when it could not be read
-    status: str  # 'ok' (inspected) or 'error'
+    status: str  # 'ok' (inspected), 'error' (unreadable) or 'not_judged' (nothing to ask a model)
     model: str  # SHA-256 of the model's file
     threshold: float
     prob_defect: float | None
-    decision: str  # 'ok', 'defect', 'review', or empty
+    decision: str  # 'ok', 'defect', 'review'; empty unless the status is 'ok'
     predicted_class: str
     brightness: float | None  # mean grey value, 0 to 255
     latency_ms: float
-    error: str = ""
+    error: str = ""  # why there is no decision, or why a person is to decide
     time: str = field(default_factory=now)
 
 
@@ -123,7 +87,8 @@ class InspectionLog:
             if need be.
 
     Raises:
-        UserError: the file is missing, foreign, damaged or of a newer version.
+        UserError: the file is missing, foreign, damaged or of a newer version. One of an earlier
+            version is upgraded when it is opened to be written to.
     """
 
     def __init__(self, path: Path, mode: str = "read"):
@@ -139,6 +104,8 @@ class InspectionLog:
                 self._check_identity()
                 if mode != "read":
                     self._make_durable()
+                    self._upgrade_if_old()
+                    self._connection.execute("PRAGMA foreign_keys = ON")
             except BaseException:
                 self._connection.close()
                 raise
@@ -167,20 +134,20 @@ class InspectionLog:
         with self._transaction():
             (objects,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not objects:  # else another process was faster
-                for statement in _schema():
+                for statement in schema():
                     execute(statement)
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _check_identity(self) -> None:
         (identity,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        version = version_of(self._connection)
         if identity != APPLICATION_ID:
             raise UserError(f"{self.path} is no inspection log; name another file")
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise UserError(
                 f"{self.path} has schema version {version}, this program reads "
-                f"{SCHEMA_VERSION}; use the program that wrote it"
+                f"{' and '.join(map(str, READABLE))}; use the program that wrote it"
             )
 
     def _make_durable(self) -> None:
@@ -189,7 +156,19 @@ class InspectionLog:
         if mode != "wal":
             raise UserError(f"{self.path} lies where SQLite cannot share a log; use a local disk")
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
+
+    def _upgrade_if_old(self) -> None:
+        if version_of(self._connection) == SCHEMA_VERSION:
+            return
+        # Else the dispositions would follow the old table under its new name
+        self._connection.execute("PRAGMA foreign_keys = OFF")
+        self._connection.execute("PRAGMA legacy_alter_table = ON")
+        with self._transaction():
+            if version_of(self._connection) == SCHEMA_VERSION:  # another process was faster
+                return
+            if problems := changed_rules(self._connection):  # which new rules would hide
+                raise UserError(f"{self.path}: {problems[0]}; see records.py verify", EXIT_FAILURE)
+            upgrade(self._connection)
 
     def __enter__(self) -> "InspectionLog":
         return self
@@ -246,7 +225,7 @@ class InspectionLog:
     def _append(self, table: str, rows: list[list]) -> list[int]:
         if not rows:
             return []
-        real = [kind.startswith(_REAL) for kind in TABLES[table].values()]
+        real = [kind.startswith(REAL) for kind in TABLES[table].values()]
         places = ", ".join("?" * (len(real) + 3))
         with self._reported(), self._transaction():
             last, previous = self._last(table)
@@ -305,16 +284,9 @@ class InspectionLog:
                 f"no record has the hash {head}: the end was cut off, or this is another log"
                 for head in sorted(missing)
             ]
-        problems += self._changed_rules()
+        with self._reported():
+            problems += changed_rules(self._connection)
         return Verification(*counts.values(), *last.values(), problems)
-
-    def _changed_rules(self) -> list[str]:
-        present = {sql for (sql,) in self.query("SELECT sql FROM sqlite_master") if sql}
-        expected = set(_schema())
-        return [
-            *(f"{sql.split()[2]}, a rule of the log, is missing" for sql in expected - present),
-            *(f"{sql.split()[2]} is none of the log's rules" for sql in present - expected),
-        ]
 
 
 def chained(previous: str, values: Sequence) -> str:

@@ -1,7 +1,8 @@
 """Statistical process control of the reject rate: subgroups of the inspection log, their charts.
 
-Every part counts once, at its first inspection; parts that could not be read are in no rate. A part
-in the review band was inspected and not rejected; the share of such parts has a line of its own.
+Every part counts once, at its first inspection. Parts that could not be read or not be judged are
+in no rate. A part in the review band was inspected and not rejected. The shares of such parts and
+of those not judged have charts of their own.
 """
 
 import re
@@ -33,7 +34,8 @@ class Subgroup:
     inspected: int = 0  # readable parts, each once
     rejected: int = 0
     review: int = 0
-    errors: int = 0
+    errors: int = 0  # unreadable photographs
+    not_judged: int = 0  # photographs that the model was not asked about
     sum_probability: float = 0.0
     sum_brightness: float = 0.0
     measured_brightness: int = 0
@@ -63,12 +65,14 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
         group.measured_brightness += sums[5]
         if rejected_as is not None:
             group.classes[rejected_as] = sums[1]
-    errors = query(
-        f"SELECT {name}, min(time), count(*) FROM inspections WHERE status = 'error' GROUP BY 1"
+    undecided = query(
+        f"SELECT {name}, min(time), sum(status = 'error'), sum(status = 'not_judged') "
+        "FROM inspections WHERE status <> 'ok' GROUP BY 1"
     )
-    for key, start, count in errors:
+    for key, start, *counts in undecided:
         group = found.setdefault(key, Subgroup(key or "(none)", start))
-        group.start, group.errors = min(group.start, start), count
+        group.start = min(group.start, start)
+        group.errors, group.not_judged = counts
     return sorted(found.values(), key=lambda group: (group.start, group.name))
 
 
@@ -125,6 +129,7 @@ class Process:
     baseline: np.ndarray  # bool (G,)
     rejects: PChart
     reviews: PChart | None  # None: no part was in the review band
+    not_judged: PChart | None  # share of all readable photographs; None: all were judged
     probability: TrendChart
     brightness: TrendChart
 
@@ -158,10 +163,13 @@ def analyse_process(query: Query, by: str, bounds: Sequence[str] | None, source:
     baseline = in_baseline(groups, bounds)
     sizes = [group.inspected for group in groups]
     in_review = [group.review for group in groups]
+    not_judged = [group.not_judged for group in groups]
+    readable = [size + count for size, count in zip(sizes, not_judged, strict=True)]
     return Process(
         by, bounds, groups, baseline,
         rejects=p_chart([group.rejected for group in groups], sizes, baseline),
         reviews=p_chart(in_review, sizes, baseline) if any(in_review) else None,
+        not_judged=p_chart(not_judged, readable, baseline) if any(not_judged) else None,
         probability=trend_chart([group.sum_probability for group in groups], sizes, baseline),
         brightness=trend_chart(
             [group.sum_brightness for group in groups],
@@ -180,12 +188,16 @@ def figures_of(process: Process) -> dict:
         "rejected": sum(group.rejected for group in groups),
         "review": sum(group.review for group in groups),
         "errors": sum(group.errors for group in groups),
+        "not_judged": sum(group.not_judged for group in groups),
         "centre": rejects.centre,
         "sigma_z": rejects.sigma_z,
         "beyond_p": chosen(names, rejects.beyond),
         "beyond_laney": chosen(names, rejects.laney_beyond),
         "runs": chosen(names, rejects.runs),
         "review_beyond": chosen(names, process.reviews.laney_beyond) if process.reviews else [],
+        "not_judged_beyond": (
+            chosen(names, process.not_judged.laney_beyond) if process.not_judged else []
+        ),
         "probability_beyond": chosen(names, process.probability.beyond),
         "brightness_beyond": chosen(names, process.brightness.beyond),
     }
@@ -208,6 +220,7 @@ def rejects_by_class(groups: Sequence[Subgroup]) -> dict[str, int]:
 def signals(process: Process) -> list[str]:
     """Why each subgroup stands out; empty where it does not."""
     groups, rejects, reviews = process.groups, process.rejects, process.reviews
+    not_judged = process.not_judged
     found = []
     for i in range(len(groups)):
         reasons = {
@@ -215,6 +228,7 @@ def signals(process: Process) -> list[str]:
             f"beyond 3 sigma (p, z {rejects.z[i]:+.1f})": rejects.beyond[i],
             f"in a run of {RUN_LENGTH} or more": rejects.runs[i],
             "parts for review": reviews is not None and reviews.laney_beyond[i],
+            "parts not judged": not_judged is not None and not_judged.laney_beyond[i],
             "mean probability": process.probability.beyond[i],
             "brightness": process.brightness.beyond[i],
         }
@@ -224,8 +238,8 @@ def signals(process: Process) -> list[str]:
 
 def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     """One line a subgroup."""
-    columns = "subgroup,start,baseline,inspected,rejected,review,errors,rate,lower,upper,z,"
-    columns += "laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,signals"
+    columns = "subgroup,start,baseline,inspected,rejected,review,errors,not_judged,rate,lower,"
+    columns += "upper,z,laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,signals"
     rejects = process.rejects
     numbers = [
         rejects.rates, rejects.lower, rejects.upper, rejects.z, rejects.laney_lower,
@@ -234,7 +248,7 @@ def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     ]  # fmt: skip
     with CsvFile(path, columns.split(",")) as file:
         for i, group in enumerate(process.groups):
-            counts = [group.inspected, group.rejected, group.review, group.errors]
+            counts = [group.inspected, group.rejected, group.review, group.errors, group.not_judged]
             values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
             row = [
                 escape_formula(group.name),

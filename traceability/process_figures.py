@@ -23,8 +23,16 @@ def draw_process(path: Path, process: Process, title: str) -> None:
     The baseline is shaded unless it is everything; classes are drawn when there are several.
     """
     names, baseline, classes = process.names, process.baseline, rejects_by_class(process.groups)
-    rejects, reviews = process.rejects, process.reviews
-    heights = [2, 2, 1.6] + [1.3] * (bool(reviews) + 2)
+    rejects = process.rejects
+    beside = [
+        (chart, title, what)
+        for chart, title, what in (
+            (process.reviews, "parts for review, p' limits", "in review"),
+            (process.not_judged, "parts not judged, p' limits", "not judged"),
+        )
+        if chart
+    ]
+    heights = [2, 2, 1.6] + [1.3] * (len(beside) + 2)
     width = float(np.clip(0.28 * len(names), 9, 20))
     figure = plt.figure(figsize=(width, 1.45 * sum(heights) + 1), layout="constrained")
     below = None
@@ -37,9 +45,9 @@ def draw_process(path: Path, process: Process, title: str) -> None:
     laney = (rejects.laney_lower, rejects.laney_upper, rejects.laney_beyond)
     draw_p(axes[1], rejects, *laney, f"Laney p' chart, sigma_z {rejects.sigma_z:.2f}")
     draw_z(axes[2], rejects)
-    if reviews:
-        limits = (reviews.laney_lower, reviews.laney_upper, reviews.laney_beyond)
-        draw_p(axes[3], reviews, *limits, "parts for review, p' limits", "in review")
+    for axis, (chart, chart_title, what) in zip(axes[3:-2], beside, strict=True):
+        limits = (chart.laney_lower, chart.laney_upper, chart.laney_beyond)
+        draw_p(axis, chart, *limits, chart_title, what)
     draw_trend(axes[-2], process.probability, "mean defect\nprobability")
     draw_trend(axes[-1], process.brightness, "mean brightness\n(0 to 255)")
     for axis in axes:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from common.files import CsvFile
 from common.text import escape_formula
-from traceability.log import TABLES, InspectionLog
+from traceability.log import InspectionLog
+from traceability.schema import TABLES
 
 MAX_ROWS = 500
 # Parts for review: each photograph once, at its last inspection, until a person has spoken on it

@@ -194,6 +194,21 @@ def test_a_part_that_could_be_read_the_second_time_counts(log):
     assert (group.inspected, group.rejected, group.errors) == (1, 1, 1)
 
 
+def test_parts_that_were_not_judged_are_in_no_rate_and_have_a_chart(production, capsys):
+    blank = {"status": "not_judged", "decision": "", "predicted_class": "", "error": "no casting"}
+    with InspectionLog(production, "append") as log:
+        times = {"lot": "L11", "time": "2026-11-12T07:00:00.000Z"}
+        log.append([record(1000 + n, **blank, **times) for n in range(15)])
+        log.append([record(2000, **blank, prob_defect=None, lot="L13")])
+    result, rows = spc(production, "--by", "lot", capsys=capsys)
+    assert (result["parts"], result["rejected"], result["not_judged"]) == (481, 31, 16)
+    assert "L11" in result["not_judged_beyond"]
+    by_lot = {row["subgroup"]: row for row in rows}
+    assert (by_lot["L11"]["inspected"], by_lot["L11"]["not_judged"]) == ("40", "15")
+    assert "parts not judged" in by_lot["L11"]["signals"]
+    assert (by_lot["L13"]["inspected"], by_lot["L13"]["rate"]) == ("0", "")
+
+
 def test_images_without_a_file_are_all_different(log):
     log.append([record(n, sha256="") for n in range(3)])
     (group,) = read_subgroups(log.query, "lot")
