@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     predictor = load_predictor(args.checkpoint, args.device, threshold=args.threshold)
     explainer = Explainer(predictor.checkpoint, predictor.device)
     unreadable: list[Path] = []
-    tiles = explain_files(args, predictor, explainer, paths, unreadable)
+    not_judged: list[Path] = []
+    tiles = explain_files(args, predictor, explainer, paths, unreadable, not_judged)
     if len(paths) > 1:
         method = args.method or explainer.methods[0]
         title = f"method {method}, model {predictor.model_id}"
@@ -66,8 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     else:
         list(tiles)
     done = count_of(len(paths) - len(unreadable), "heatmap")
-    print(f"{done} in {args.out}, model {predictor.model_id}, {len(unreadable)} unreadable")
-    return EXIT_UNREADABLE if unreadable else EXIT_OK
+    refused = f"{len(unreadable)} unreadable, {len(not_judged)} not judged"
+    print(f"{done} in {args.out}, model {predictor.model_id}, {refused}")
+    return EXIT_UNREADABLE if unreadable or not_judged else EXIT_OK
 
 
 if __name__ == "__main__":

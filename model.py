@@ -21,15 +21,17 @@ from torchvision.models.resnet import BasicBlock
 from common.errors import UserError
 from common.files import CHECKPOINTS, write_atomic, write_json
 from common.labels import is_defect
+from gate.limits import Limits
 from networks.classes import defect_flags
+from networks.features import Distance
 from networks.grey_stem import GreyStem
 from networks.local import LocalNetwork
 from networks.winograd import WinogradConv2d
 
 HEADS = ("softmax", "sigmoid")
-CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMAT = 4
 # The oldest that can be read; a local network's threshold of format 2 was fitted without
-# test-time augmentation.
+# test-time augmentation. Up to format 3 there was no gate.
 OLDEST_FORMAT = {"resnet18": 2, "local": 3}
 NETWORKS = tuple(OLDEST_FORMAT)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -157,10 +159,26 @@ class Checkpoint:
     operating_point: dict | None = None  # how threshold and temperature came about, once fitted
     architecture: str = "resnet18"  # one of NETWORKS
     format: int = CHECKPOINT_FORMAT
+    # What it can be asked about (folder gate): 'limits', plain values, and of the features of
+    # training images 'mean' (D,) and 'whitening' (D, D). None: it judges every picture.
+    gate: dict | None = None
 
     def description(self) -> dict:
         """All but the tensors, as plain values for JSON."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+        if self.gate:
+            plain = {k: v for k, v in self.gate.items() if not isinstance(v, Tensor)}
+            values["gate"] = plain
+        return values
+
+    @property
+    def limits(self) -> Limits | None:
+        """The gate's limits, where there is one."""
+        return Limits.from_dict(self.gate["limits"]) if self.gate else None
+
+    def distance(self) -> Distance | None:
+        """The gate's distance from the training images, where there is one."""
+        return Distance(self.gate["mean"], self.gate["whitening"]) if self.gate else None
 
     def check(self) -> None:
         """Raise ValueError or TypeError unless every value is one that a prediction can rest on."""
@@ -173,6 +191,8 @@ class Checkpoint:
         numbers = [self.threshold, self.temperature, *self.mean, *self.std]
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)):
             raise ValueError("threshold, temperature, mean or std is no finite number")
+        if self.gate is not None:
+            Limits.from_dict(self.gate["limits"])
 
     def model(self) -> nn.Module:
         """The network with these weights, in evaluation mode, with its test-time augmentation."""
@@ -225,10 +245,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UserError: missing, truncated, malicious or foreign file.
     """
     content = load_tensors(path)
-    expected = {f.name for f in fields(Checkpoint)}
+    expected = {f.name for f in fields(Checkpoint)} - {"gate"}
     if not expected <= set(content):
         raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
-    checkpoint = Checkpoint(**{name: content[name] for name in expected})
+    names = expected | ({"gate"} & set(content))
+    checkpoint = Checkpoint(**{name: content[name] for name in names})
     oldest = OLDEST_FORMAT.get(str(checkpoint.architecture), CHECKPOINT_FORMAT + 1)
     if checkpoint.format not in range(oldest, CHECKPOINT_FORMAT + 1):
         known = (f"{name} from format {first} on" for name, first in OLDEST_FORMAT.items())

@@ -7,9 +7,11 @@
 
 Preprocessing, classes and decision threshold come from the checkpoint. Writes to --out one line an
 image: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a
-record that cannot be changed unnoticed (see records.py). The decision is ok, defect or, with
---review, review. A file that cannot be read gets status `error`, no decision, and exit code 4 at
-the end. A run cut short leaves what it has in inspections.partial.csv.
+record that cannot be changed unnoticed (see records.py). The decision is ok, defect or review: with
+--review, or when the part is unlike all that the model was trained on (`error` says so). What is no
+sound photograph of the part gets status `not_judged`, a file that cannot be read `error`; neither
+has a decision, and the exit code is 4. A run cut short leaves what it has in
+inspections.partial.csv.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, usable_folder
 from common.text import printable
 from imaging.finding import PATHS_HELP, find_images
-from inspection.options import BATCH_SIZE, DECISIONS, add_inspection_arguments
+from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
 from traceability.log import InspectionLog
 
 
@@ -62,9 +64,8 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     import numpy as np
 
     parts = len(latencies_ms)
-    for name in (*DECISIONS, "error"):
+    for name, word in OUTCOMES.items():
         if counts[name] or name in ("ok", "defect"):
-            word = "unreadable" if name == "error" else name
             print(f"{word:12s}{counts[name]:9,d}  {counts[name] / parts:6.1%}")
     middle, high = np.percentile(latencies_ms, [50, 95])
     print(
@@ -95,15 +96,16 @@ def main(argv: list[str] | None = None) -> int:
                 log.append([record_of(printable(path), p, *own) for path, p in batch])
             for path, prediction in batch:
                 table.write(inspection_row(printable(path), prediction, predictor.model_id))
-                counts[prediction.decision or "error"] += 1
+                counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
-                if prediction.error:
-                    tqdm.write(f"unreadable: {printable(path)}: {prediction.error}", sys.stderr)
+                if not prediction.decision:
+                    word = OUTCOMES[prediction.outcome]
+                    tqdm.write(f"{word}: {printable(path)}: {prediction.error}", sys.stderr)
     print_summary(counts, latencies_ms, time.perf_counter() - started)
     print(f"-> {args.out}" + (f" and {args.log}" if args.log else ""))
-    line = {name: counts[name] for name in (*DECISIONS, "error")}
+    line = {name: counts[name] for name in OUTCOMES}
     print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
-    return EXIT_UNREADABLE if counts["error"] else EXIT_OK
+    return EXIT_UNREADABLE if counts["error"] or counts["not_judged"] else EXIT_OK
 
 
 if __name__ == "__main__":

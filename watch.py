@@ -71,7 +71,7 @@ def run(station: Station) -> None:
                     print(f"warning: {error}; waiting for the folder", file=sys.stderr)
                 found, away = [], True
             for one in found:
-                counts[one.prediction.decision or "error"] += 1
+                counts[one.prediction.outcome] += 1
                 print(line(one), flush=True)
                 if one.waited_ms is not None and not backlog:
                     waits_ms.append(one.waited_ms)
@@ -86,10 +86,9 @@ def line(result: StationResult) -> str:
     p = result.prediction
     number = "     " if p.prob_defect is None else f"{p.prob_defect:.3f}"
     reason = f": {p.error}" if p.error else ""
-    decision = p.decision or "error"
     name = printable(Path(result.file))
     waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"
-    return f"{decision:6s}  {number}  {waited}  {name}{reason}"
+    return f"{p.outcome:10s}  {number}  {waited}  {name}{reason}"
 
 
 def summary(counts: Counter, waits_ms: Sequence[float]) -> str:

@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from inspection.engines import (
     OnnxNetwork,
     torch_network,
 )
+from metrics.castings import equally
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_probability
 
@@ -62,7 +62,9 @@ def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
         )
         return rendered_images(checkpoint)
     store = open_store(root, rows, checkpoint.image_size_px)
-    training = equally([row if row.split == "train" else None for row in rows], CALIBRATION_IMAGES)
+    trained_on = [i for i, row in enumerate(rows) if row.split == "train"]
+    castings = [rows[i].casting or rows[i].path for i in trained_on]
+    training = sorted(trained_on[i] for i in equally(castings, CALIBRATION_IMAGES))
     held_out = [i for i, row in enumerate(rows) if row.split == "val"]
     return Images(
         store[training],
@@ -70,21 +72,6 @@ def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
         np.array([is_defect(rows[i].label) for i in held_out]),
         "synthetic" if data_name(root).startswith("synthetic") else "validation",
     )
-
-
-def equally(rows: Sequence[ImageRow | None], count: int) -> list[int]:
-    """Indices of `count` rows, equally many of each casting where it has them; None is left out."""
-    random = np.random.default_rng(0)
-    by_casting: dict[str, list[int]] = {}
-    for index in random.permutation(len(rows)).tolist():
-        if (row := rows[index]) is not None:
-            by_casting.setdefault(row.casting or row.path, []).append(index)
-    chosen: list[int] = []
-    while len(chosen) < count and any(by_casting.values()):
-        for images in by_casting.values():
-            if images and len(chosen) < count:
-                chosen.append(images.pop())
-    return sorted(chosen)
 
 
 def rendered_images(checkpoint: Checkpoint) -> Images:
@@ -146,7 +133,7 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
     """Both engines on the gate's images; an image counts that any batch size decides otherwise."""
     names, defect = checkpoint.class_names, images.is_defect
     photos = torch.from_numpy(images.validation)
-    plain = torch_network(checkpoint, torch.device("cpu"))(photos)
+    plain, _ = torch_network(checkpoint, torch.device("cpu"))(photos)
     probabilities = class_probabilities(plain, names, checkpoint.temperature)
     rejected = defect_probability(probabilities, names).double().numpy() >= checkpoint.threshold
     differences, other = [], np.zeros(len(defect), bool)

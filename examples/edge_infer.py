@@ -3,9 +3,11 @@
     pip install onnxruntime numpy pillow
     python edge_infer.py model-int8.onnx part.jpeg ...
 
-Copy this file and the model to the device; docs/deploy.md has the commands for Arm boards. Size
-and threshold come from the model. An image that cannot be read, or whose grey values are not plain
-8 bits, is an error, never ok, and gives exit code 4; predict.py notices more kinds of damage.
+Copy this file and the model to the device; docs/deploy.md has the commands for Arm boards. Size,
+threshold and limits come from the model. What is no sound photograph of a part gets status
+not_judged, an image that cannot be read, or whose grey values are not plain 8 bits, error; neither
+is ever ok, and both give exit code 4. A part unlike all that the model was trained on is for
+review. predict.py notices more kinds of damage, and says more exactly where a part lies.
 """
 
 import json
@@ -26,32 +28,67 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
     return session, session.get_modelmeta().custom_metadata_map
 
 
-def read(path: Path, size_px: int) -> np.ndarray:
-    """A photograph as the model wants it: uint8 (1, S, S)."""
+def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
+    """A photograph as the model wants it, uint8 (1, S, S), and what the limits are about."""
     with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
         if image.mode not in MODES or image.has_transparency_data:
             raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} expected")
         grey = ImageOps.exif_transpose(image).convert("L")
-    return np.asarray(grey.resize((size_px, size_px), Image.Resampling.BILINEAR))[None]
+    small = np.asarray(grey.resize((side_px, side_px), Image.Resampling.BILINEAR))
+    x = small.astype(np.float32)
+    around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
+    step = np.abs(np.diff(x, axis=1)).mean() + 0.1
+    return small[None], {
+        "side_px": min(grey.size),
+        "aspect": grey.width / grey.height,
+        "white": (small >= 250).mean(),
+        "black": (small <= 5).mean(),
+        "contrast": x.std(),
+        "detail": np.abs(4 * x[1:-1, 1:-1] - around).mean() / step,
+    }
+
+
+def judge(prob_defect: float, threshold: float) -> str:
+    """No number is never ok."""
+    return "ok" if prob_defect < threshold else "defect"
+
+
+def gated(limits: dict | None, measures: dict[str, float], distance: float) -> tuple[str, str]:
+    """'not_judged' or 'review', and why; both empty when nothing speaks against a decision."""
+    if limits is None:  # a model without a gate
+        return "", ""
+    for name, value in measures.items():
+        limit = limits["measures"][name]
+        if not limit["lowest"] <= value <= limit["highest"]:
+            return "not_judged", f"{name} {value:.2f}, known {limit['low']:.2f}-{limit['high']:.2f}"
+    reason = f"unlike all training photographs (distance {distance:.1f})"
+    if not distance <= limits["refuse"]:
+        return "not_judged", reason
+    return ("review", reason) if distance > limits["review"] else ("", "")
 
 
 def main(model: str, *paths: str) -> int:
     session, about = load(model)
-    threshold, unreadable = float(about["threshold"]), 0
+    threshold, limits, undecided = float(about["threshold"]), json.loads(about["limits"]), 0
+    outputs = ["prob_defect", *(["distance"] if limits else [])]
     for path in paths:
         started = time.perf_counter()
-        line = {"path": path, "decision": "", "error": ""}
+        line = {"path": path, "status": "ok", "decision": "", "error": ""}
         try:
-            grey = read(Path(path), int(about["image_size_px"]))
-            (prob_defect,) = session.run(["prob_defect"], {"images": grey})[0].tolist()
-            line |= {"decision": "ok" if prob_defect < threshold else "defect"}  # no number: defect
-            line |= {"prob_defect": round(prob_defect, 6), "threshold": threshold}
+            grey, measures = read(Path(path), int(about["image_size_px"]))
+            (prob_defect,), *more = (one.tolist() for one in session.run(outputs, {"images": grey}))
+            opinion, reason = gated(limits, measures, more[0][0] if more else 0.0)
+            if opinion == "not_judged":
+                line |= {"status": opinion, "error": reason}
+            else:
+                line |= {"decision": opinion or judge(prob_defect, threshold), "error": reason}
+                line |= {"prob_defect": round(prob_defect, 6), "threshold": threshold}
         except Exception as error:  # whatever a damaged file makes Pillow raise
-            unreadable += 1
-            line["error"] = str(error)
+            line |= {"status": "error", "error": str(error)}
+        undecided += not line["decision"]
         line["latency_ms"] = round((time.perf_counter() - started) * 1000, 1)
         print(json.dumps(line))
-    return 4 if unreadable else 0
+    return 4 if undecided else 0
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ from common.errors import UserError
 from common.packages import require_packages
 from dataset.batches import unit_range
 from model import Checkpoint
+from networks.features import logits_and_features
 from networks.local import QUARTER_TURNS
 
-INPUT, LOGITS, PROBABILITY = "images", "logits", "prob_defect"  # of the ONNX graph
+# Of the ONNX graph
+INPUT, LOGITS, PROBABILITY, DISTANCE = "images", "logits", "prob_defect", "distance"
 PIXELS_AT_ONCE = 800_000  # on a CPU, by measurement: docs/experiments.md, 2026-11-26
 
-Network = Callable[[Tensor], Tensor]  # resized grey images uint8 (B, S, S) to logits (B, C)
+# Resized grey images uint8 (B, S, S) to logits (B, C) and, with a gate, distances (B,)
+Network = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
 def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
@@ -32,10 +35,21 @@ def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
     model = checkpoint.model().to(device)
     turns = QUARTER_TURNS if checkpoint.architecture == "local" else 1
     at_once = max(1, PIXELS_AT_ONCE // (turns * checkpoint.image_size_px**2))
+    distance = checkpoint.distance()
+    if distance:
+        distance = distance.to(device)
 
-    def network(grey: Tensor) -> Tensor:
-        pieces = grey.split(at_once) if device.type == "cpu" else [grey]
-        return torch.cat([model(unit_range(piece.to(device))) for piece in pieces])
+    def network(grey: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits, distances = [], []
+        for piece in grey.split(at_once) if device.type == "cpu" else [grey]:
+            images = unit_range(piece.to(device))
+            if distance is None:
+                logits.append(model(images))
+                continue
+            found, features = logits_and_features(model, images)
+            logits.append(found)
+            distances.append(distance(features))
+        return torch.cat(logits), torch.cat(distances) if distances else None
 
     return network
 
@@ -75,10 +89,11 @@ class OnnxNetwork:
                     file=sys.stderr,
                 )
 
-    def __call__(self, grey: Tensor) -> Tensor:
-        """Logits (B, C) of resized grey images uint8 (B, S, S)."""
-        (logits,) = self.session.run([LOGITS], {INPUT: grey.numpy()})
-        return torch.from_numpy(logits)
+    def __call__(self, grey: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, C) and distances (B,) of resized grey images uint8 (B, S, S)."""
+        names = [LOGITS, DISTANCE] if self.checkpoint.gate else [LOGITS]
+        logits, *distances = self.session.run(names, {INPUT: grey.numpy()})
+        return torch.from_numpy(logits), torch.from_numpy(distances[0]) if distances else None
 
 
 def adds_without_saturation() -> bool:

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from common.files import write_atomic
 from common.text import printable
+from gate.limits import NOT_JUDGED
 from imaging.overlays import TILE_PX, captioned, png
 from imaging.reading import UnreadableImageError, read_grey_image
 from inspection.explanation import CONTACT_SHEET, Explained, decision_text, explain_images
 from inspection.heatmap import Explainer
-from inspection.options import BATCH_SIZE
+from inspection.options import BATCH_SIZE, OUTCOMES
 from inspection.predictor import Predictor
 
 
@@ -42,8 +43,9 @@ def explain_files(
     explainer: Explainer,
     paths: Sequence[Path],
     unreadable: list[Path],
+    not_judged: list[Path],
 ) -> Iterator[tuple[Image.Image, str, bool]]:
-    """Write what was asked for of each file; yields tiles, notes `unreadable` ones."""
+    """Write what was asked for of each file; yields tiles, adds to `unreadable`, `not_judged`."""
     names = dict(zip(paths, output_names(paths), strict=True))
     with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
         for start in range(0, len(paths), BATCH_SIZE):
@@ -52,9 +54,12 @@ def explain_files(
             found = explain_images(predictor, explainer, list(images.values()), args.method)
             for path, one in zip(images, found, strict=True):
                 write_explained(args.out / names[path], one, args.arrays)
-                decision, number = one.prediction.decision, one.prediction.prob_defect
-                caption = f"{names[path]}\n{decision} {number:.3f}"
-                yield one.overlay(TILE_PX), caption, decision != "defect"
+                p = one.prediction
+                if p.status == NOT_JUDGED:
+                    not_judged.append(path)
+                    tqdm.write(f"not judged: {printable(path)}: {p.error}", sys.stderr)
+                text = f"{p.decision} {p.prob_defect:.3f}" if p.decision else OUTCOMES[p.outcome]
+                yield one.overlay(TILE_PX), f"{names[path]}\n{text}", p.decision != "defect"
             bar.update(len(batch))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from imaging.overlays import overlay
 from imaging.reading import decode_grey, resized
 from inspection.heatmap import Explainer, hottest_region
+from inspection.options import OUTCOMES
 from inspection.predictor import Prediction, Predictor
 
 CONTACT_SHEET = "contact_sheet"
@@ -26,6 +27,8 @@ class Explained:
     def overlay(self, side_px: int | None = None, strength: float = 0.5) -> Image.Image:
         """The photograph under its heatmap; the hottest region outlined for a defect decision.
 
+        What was not judged stays as it is.
+
         Args:
             side_px: makes it a square of this side.
             strength: of the heatmap, 0 to 1; at 0 the photograph alone is left.
@@ -33,7 +36,7 @@ class Explained:
         image = self.image
         if side_px:
             image = image.resize((side_px, side_px), Image.Resampling.BILINEAR)
-        if strength == 0:
+        if strength == 0 or not self.prediction.decision:
             return image
         region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
         return overlay(image, self.heat, region, strength)
@@ -49,7 +52,7 @@ def explain_images(
     if not images:
         return []
     grey = stacked(images, predictor.checkpoint.image_size_px)
-    predictions, maps = predictor.predict_batch(grey), explainer.maps(grey, method)
+    predictions, maps = predictor.predict(images), explainer.maps(grey, method)
     return [Explained(*one) for one in zip(images, predictions, maps, strict=True)]
 
 
@@ -88,6 +91,8 @@ def stacked(images: Sequence[Image.Image], size_px: int) -> torch.Tensor:
 
 
 def decision_text(prediction: Prediction) -> str:
-    """'defect: p(defect) 0.974, threshold 0.500'."""
+    """'defect: p(defect) 0.974, threshold 0.500', or why there is no decision."""
     p = prediction
+    if not p.decision:
+        return f"{OUTCOMES[p.outcome]}: {p.error}"
     return f"{p.decision}: p(defect) {p.prob_defect:.3f}, threshold {p.threshold:.3f}"

@@ -1,4 +1,7 @@
-"""The network as an ONNX graph: grey bytes in, logits and P(defect) out, in 32 or 8 bits."""
+"""The network as an ONNX graph: grey bytes in, in 32 or 8 bits.
+
+Out come logits, P(defect) and, where the model has a gate, the distance from its training images.
+"""
 
 import json
 import logging
@@ -14,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from dataset.batches import unit_range
-from inspection.engines import INPUT, LOGITS, PROBABILITY, adds_without_saturation
+from inspection.engines import DISTANCE, INPUT, LOGITS, PROBABILITY, adds_without_saturation
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_flags, defect_margin
+from networks.features import logits_and_features
 from networks.grey_stem import GreyStem
 
 OPSET = 20
@@ -41,7 +45,7 @@ class FixedStem(nn.Module):
 
 
 class Inspection(nn.Module):
-    """Grey bytes uint8 (N, S, S) to logits (N, C) and calibrated P(defect) (N,)."""
+    """Grey bytes uint8 (N, S, S) to logits (N, C), calibrated P(defect) (N,), distance (N,)."""
 
     def __init__(self, checkpoint: Checkpoint):
         super().__init__()
@@ -50,24 +54,30 @@ class Inspection(nn.Module):
             self.network.conv1 = FixedStem(self.network.conv1)
         self.class_names, self.temperature = checkpoint.class_names, checkpoint.temperature
         self.register_buffer("defects", defect_flags(checkpoint.class_names).float())
+        self.distance = checkpoint.distance()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(unit_range(images))
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        logits, features = logits_and_features(self.network, unit_range(images))
         probabilities = class_probabilities(logits, self.class_names, self.temperature)
-        return logits, (probabilities * self.defects).sum(dim=1)
+        outputs = logits, (probabilities * self.defects).sum(dim=1)
+        return (*outputs, self.distance(features)) if self.distance else outputs
+
+    @property
+    def output_names(self) -> list[str]:
+        return [LOGITS, PROBABILITY, *([DISTANCE] if self.distance else [])]
 
 
 def to_onnx(checkpoint: Checkpoint) -> bytes:
     """The checkpoint's network as a 32-bit ONNX model, any number of images at a time."""
-    size = checkpoint.image_size_px
+    size, inspection = checkpoint.image_size_px, Inspection(checkpoint).eval()
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            Inspection(checkpoint).eval(),
+            inspection,
             (torch.zeros(2, size, size, dtype=torch.uint8),),
             dynamo=True,
             input_names=[INPUT],
-            output_names=[LOGITS, PROBABILITY],
+            output_names=inspection.output_names,
             dynamic_shapes={"images": {0: torch.export.Dim("N")}},
             opset_version=OPSET,
             verbose=False,
@@ -195,6 +205,7 @@ def metadata(
         "precision": precision,
         "reduce_range": str(int(reduce_range)),
         "gate": gate,
+        "limits": json.dumps(checkpoint.gate["limits"] if checkpoint.gate else None),
         "checkpoint": json.dumps(description),
     }
 

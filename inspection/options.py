@@ -7,7 +7,14 @@ from pathlib import Path
 from common.arguments import probability
 from common.errors import UserError
 
-DECISIONS = ("ok", "defect", "review")
+# What becomes of an image, in words: a decision, else its status
+OUTCOMES = {
+    "ok": "ok",
+    "defect": "defect",
+    "review": "review",
+    "not_judged": "not judged",
+    "error": "unreadable",
+}
 BATCH_SIZE = 16  # images in the network at once
 HEATMAP_METHODS = (
     "cells",
@@ -26,6 +33,11 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
+    )  # fmt: skip
+    add(
+        "--no-gate", action="store_true",
+        help="judge every picture, also what is no sound photograph of a part like those that the "
+        "model was trained on",
     )  # fmt: skip
     add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
     add("--lot", default="", metavar="ID", help="for the log: which lot the parts belong to")

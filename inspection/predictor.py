@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import sha256_of_file
+from gate.limits import NOT_JUDGED, REVIEW
+from gate.measures import measure
 from imaging.reading import (
     UnreadableImageError,
     decode_grey,
@@ -34,9 +37,12 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 @dataclass(frozen=True)
 class Prediction:
-    """The decision on one image; without one (`decision` empty) `error` says why."""
+    """The decision on one image; without one (`decision` empty) `error` says why.
 
-    status: str  # 'ok' (inspected) or 'error'
+    `error` also says why a part is for review, unless it is for its probability.
+    """
+
+    status: str  # 'ok' (inspected), 'not_judged' (refused by the gate) or 'error' (unreadable)
     decision: str  # 'ok', 'defect', 'review', or empty
     prob_defect: float | None
     predicted_class: str
@@ -46,6 +52,12 @@ class Prediction:
     error: str = ""
     sha256: str = ""  # of the very bytes that were inspected; empty for images and arrays
     brightness: float | None = None  # mean grey value, 0 to 255
+    distance: float | None = None  # from the training images; None: the model has no gate
+
+    @property
+    def outcome(self) -> str:
+        """The decision, else the status: a key of OUTCOMES."""
+        return self.decision or self.status
 
 
 class Predictor:
@@ -57,6 +69,7 @@ class Predictor:
         sha256: of the model's file.
         threshold: other than the checkpoint's.
         review: `(low, high)`: parts with low <= P(defect) < high are for a person to decide.
+        gate: whether photographs are refused that the model cannot be asked about.
     """
 
     def __init__(
@@ -67,6 +80,7 @@ class Predictor:
         device: torch.device,
         threshold: float | None = None,
         review: tuple[float, float] | None = None,
+        gate: bool = True,
     ):
         self.checkpoint = checkpoint
         self.network = network
@@ -74,6 +88,7 @@ class Predictor:
         self.device = device
         self.threshold = checkpoint.threshold if threshold is None else threshold
         self.review = review
+        self.limits = checkpoint.limits if gate else None
         self._is_defect = defect_flags(checkpoint.class_names)
 
     @property
@@ -92,13 +107,14 @@ class Predictor:
         return self
 
     @torch.inference_mode()
-    def probabilities(self, grey: Tensor) -> Tensor:
-        """Class probabilities (B, C), on the CPU, of resized grey images uint8 (B, S, S)."""
+    def probabilities(self, grey: Tensor) -> tuple[Tensor, list[float | None]]:
+        """Class probabilities (B, C), on the CPU, and distances of images uint8 (B, S, S)."""
         names, temperature = self.checkpoint.class_names, self.checkpoint.temperature
-        probabilities = class_probabilities(self.network(grey), names, temperature).cpu()
+        logits, distances = self.network(grey)
+        probabilities = class_probabilities(logits, names, temperature).cpu()
         if not probabilities.isfinite().all():  # NaN is below any threshold: it would pass as 'ok'
             raise UserError("the network's output is not finite: damaged weights; train again")
-        return probabilities
+        return probabilities, [None] * len(grey) if distances is None else distances.tolist()
 
     def decide(self, prob_defect: float) -> str:
         """'review' inside the band, else 'defect' from the threshold on, else 'ok'."""
@@ -109,15 +125,15 @@ class Predictor:
     def predict_batch(
         self, grey: Tensor, latencies_ms: Sequence[float] | None = None
     ) -> list[Prediction]:
-        """Decisions on resized grey images uint8 (B, S, S); B may be 0.
+        """What the network says of resized grey images uint8 (B, S, S), whatever they show.
 
-        The class is the most probable one on the threshold's side, so that it never contradicts
-        the decision, whatever the threshold.
+        Nobody asks the gate here. B may be 0. The class is the most probable one on the threshold's
+        side, so that it never contradicts the decision, whatever the threshold.
         """
         if not len(grey):
             return []
         started = time.perf_counter()
-        probabilities = self.probabilities(grey)
+        probabilities, distances = self.probabilities(grey)
         share_ms = (time.perf_counter() - started) * 1000 / len(grey)
         # In double precision: the threshold is, and a part on it must fall on one side everywhere
         defect = defect_probability(probabilities, self.checkpoint.class_names).double()
@@ -135,6 +151,7 @@ class Predictor:
                 threshold=self.threshold,
                 latency_ms=share_ms + (latencies_ms[i] if latencies_ms else 0.0),
                 brightness=float(brightness[i]),
+                distance=distances[i],
             )
             for i in range(len(grey))
         ]
@@ -142,7 +159,8 @@ class Predictor:
     def predict(self, images: Sequence[ImageLike]) -> list[Prediction]:
         """Decisions on files, their bytes, PIL images or uint8 arrays (H, W) or (H, W, 3).
 
-        An image that cannot be read gets status 'error' in its place; nothing is raised for it.
+        An image that cannot be read gets status 'error' in its place, one that the gate refuses
+        'not_judged'; nothing is raised for them.
         """
         prepared = [self._prepare(images[0])] if len(images) == 1 else []
         prepared = prepared or in_threads(self._prepare, images)
@@ -152,14 +170,14 @@ class Predictor:
         stack = np.stack(grey) if grey else np.empty((0, size, size), np.uint8)
         predicted = iter(self.predict_batch(torch.from_numpy(stack), latencies_ms))
         return [
-            self._failure(one) if one.grey is None else replace(next(predicted), sha256=one.sha256)
+            self._failure(one) if one.grey is None else self._gated(next(predicted), one)
             for one in prepared
         ]
 
     def _prepare(self, image: ImageLike) -> "Prepared":
         started = time.perf_counter()
         sha256 = ""
-        grey, error = None, ""
+        grey, error, measures = None, "", {}
         try:
             if isinstance(image, str | Path):
                 image = read_file(Path(image))
@@ -169,11 +187,27 @@ class Predictor:
             else:
                 upright = upright_image(image)
             grey = resized(upright, self.checkpoint.image_size_px)
+            if self.limits:
+                measures = measure(grey, upright.size, self.limits.with_hub)
         except UnreadableImageError as problem:
             error = str(problem)
         except MemoryError:  # this part's problem, not that of all in its batch
             error = "too large for this machine's memory"
-        return Prepared(grey, sha256, (time.perf_counter() - started) * 1000, error)
+        return Prepared(grey, sha256, (time.perf_counter() - started) * 1000, error, measures)
+
+    def _gated(self, prediction: Prediction, prepared: "Prepared") -> Prediction:
+        """The prediction as the gate lets it pass."""
+        prediction = replace(prediction, sha256=prepared.sha256)
+        if self.limits is None:
+            return prediction
+        opinion, reason = self.limits.opinion(prepared.measures, prediction.distance)
+        if opinion == REVIEW:
+            return replace(prediction, decision=REVIEW, error=reason)
+        if opinion == NOT_JUDGED:
+            # What the network says of something else is no information
+            nothing = {"prob_defect": None, "predicted_class": "", "probabilities": ()}
+            return replace(prediction, status=NOT_JUDGED, decision="", error=reason, **nothing)
+        return prediction
 
     def _failure(self, prepared: "Prepared") -> Prediction:
         return Prediction(
@@ -190,6 +224,7 @@ class Prepared:
     sha256: str
     latency_ms: float
     error: str
+    measures: dict[str, float]  # for the gate
 
 
 # --- which model ---------------------------------------------------------------------------------
@@ -200,6 +235,7 @@ def load_predictor(
     device: str | None = None,
     threshold: float | None = None,
     review: tuple[float, float] | None = None,
+    gate: bool = True,
 ) -> Predictor:
     """A predictor from a model's file, by default the one that `find_checkpoint` finds.
 
@@ -218,15 +254,18 @@ def load_predictor(
     else:
         loaded, place = load_checkpoint(path), choose_device(device)
         network = torch_network(loaded, place)
-    return Predictor(loaded, network, sha256_of_file(path), place, threshold, review)
+    return Predictor(loaded, network, sha256_of_file(path), place, threshold, review, gate)
 
 
 def announced_predictor(args: argparse.Namespace) -> Predictor:
     """The predictor that `add_inspection_arguments` asked for; prints which it is."""
     review = checked_band(args.review)
     path = find_checkpoint(args.checkpoint)
-    predictor = load_predictor(path, args.device, args.threshold, review)
+    predictor = load_predictor(path, args.device, args.threshold, review, not args.no_gate)
     print(f"checkpoint {path} ({predictor.model_id}), trained on {predictor.checkpoint.data}")
+    if predictor.limits is None:
+        why = "--no-gate" if args.no_gate else "the model has no gate: train it again"
+        print(f"warning: every picture is judged, whatever it shows ({why})", file=sys.stderr)
     return predictor
 
 

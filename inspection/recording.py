@@ -136,7 +136,7 @@ class Inspector:
         pairs = list(zip(parts, predictions, strict=True))
         ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
         for part, prediction in pairs:
-            if prediction.decision in ("defect", "review"):
+            if prediction.status != "error" and prediction.decision != "ok":
                 self.images.keep(prediction.sha256, part.data)
         return [
             Inspected(number, part.name, prediction)

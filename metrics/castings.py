@@ -34,3 +34,17 @@ def class_weights(castings: Sequence[str], is_defect: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(is_defect == kind)
         weights[members] = casting_weights([castings[i] for i in members]) / len(kinds)
     return weights
+
+
+def equally(castings: Sequence[str], count: int) -> list[int]:
+    """Indices of `count` images, sorted: equally many of each casting where it has them."""
+    random = np.random.default_rng(0)
+    by_casting: dict[str, list[int]] = {}
+    for index in random.permutation(len(castings)).tolist():
+        by_casting.setdefault(castings[index], []).append(index)
+    chosen: list[int] = []
+    while len(chosen) < count and any(by_casting.values()):
+        for images in by_casting.values():
+            if images and len(chosen) < count:
+                chosen.append(images.pop())
+    return sorted(chosen)

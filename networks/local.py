@@ -60,25 +60,28 @@ class LocalNetwork(nn.Module):
 
     def forward(self, images: Tensor, pool: bool = True) -> Tensor:
         """Logits (B, C); without pooling those of the cells, (B, C, h, w)."""
-        images = normalise_local_contrast(images)
-        cells = self.augmented_cells(images) if self.test_time_augmentation else self.cells(images)
+        cells, _ = self.cells_and_stages(normalise_local_contrast(images))
         return self.top_k_pooling(cells) if pool else cells
 
-    def cells(self, images: Tensor) -> Tensor:
-        """Logits of the cells (B, C, h, w) of normalised images as they lie."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        return self.fc(self.layer2(self.layer1(x)))
+    def cells_and_stages(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Logits of the cells (B, C, h, w) of normalised images and the outputs of both stages.
 
-    def augmented_cells(self, images: Tensor) -> Tensor:
-        """The same, averaged over the quarter turns; in one batch, so that a graph has it once.
+        With test-time augmentation the stages' outputs are those of all turns, (turns * B, ...),
+        and the logits their mean; all in one batch, so that a graph has the network once.
 
         Cells of turned images look some px beside those of the image as it lies, since strides
         begin at another border: four samplings of the same place.
         """
         turns = range(QUARTER_TURNS)
-        turned = torch.cat([images.rot90(turn, (2, 3)) for turn in turns])
-        cells = self.cells(turned).unflatten(0, (QUARTER_TURNS, -1))  # (turns, B, C, h, w)
-        return sum(cells[turn].rot90(-turn, (2, 3)) for turn in turns) / QUARTER_TURNS
+        if self.test_time_augmentation:
+            images = torch.cat([images.rot90(turn, (2, 3)) for turn in turns])
+        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
+        second = self.layer2(first)
+        cells = self.fc(second)
+        if self.test_time_augmentation:
+            cells = cells.unflatten(0, (QUARTER_TURNS, -1))  # (turns, B, C, h, w)
+            cells = sum(cells[turn].rot90(-turn, (2, 3)) for turn in turns) / QUARTER_TURNS
+        return cells, (first, second)
 
     def top_k_pooling(self, cells: Tensor, share: float = TOP_SHARE) -> Tensor:
         """Mean logits (B, C) of the `share` of cells (B, C, h, w) with the largest margin."""

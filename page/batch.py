@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from common.text import count_of, escape_formula
+from gate.limits import NOT_JUDGED
 from imaging.reading import in_threads
 from inspection.recording import (
     INSPECTION_COLUMNS,
@@ -170,9 +171,12 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
         show_decision(one.name, one.prediction, desk.predictor.review)
         st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
     with image:
-        explained = None if one.prediction.error else heatmap(desk, data, one.prediction)
-        if explained is not None:
-            st.image(explained.overlay(), width="stretch")
+        if one.prediction.status != "error" and one.prediction.decision:
+            explained = heatmap(desk, data, one.prediction)
+            if explained is not None:
+                st.image(explained.overlay(), width="stretch")
+        elif one.prediction.status == NOT_JUDGED:
+            st.image(shown_image(data), width="stretch")
 
 
 def rows(batch: Batch) -> dict[str, list]:

@@ -141,18 +141,21 @@ def choose(parts: list[Shown]) -> Shown:
     if len(parts) == 1:
         return parts[0]
     order = sorted(parts, key=lambda one: one.prediction.prob_defect or -1.0, reverse=True)
-    unreadable = [one for one in order if one.prediction.status == "error"]
-    if unreadable:
+    undecided = [one for one in order if not one.prediction.decision]
+    if undecided:
         names = ", ".join(
             f"{escape_markdown(one.part.name)} ({escape_markdown(one.prediction.error)})"
-            for one in unreadable[:5]
+            for one in undecided[:5]
         )
-        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
-        st.warning(f"Not inspected, because they cannot be read: {names}{more}.")
+        more = f" and {len(undecided) - 5} more" if len(undecided) > 5 else ""
+        st.warning(f"No decision on {names}{more}.")
     images = [one for one in order if one.thumbnail is not None][:THUMBNAILS]
     if images:
         predictions = [one.prediction for one in images]
-        captions = [f"{SIGNS[p.decision]} {p.prob_defect:.2f}" for p in predictions]
+        captions = [
+            f"{SIGNS[p.decision]}{'' if p.prob_defect is None else f' {p.prob_defect:.2f}'}"
+            for p in predictions
+        ]
         st.image([one.thumbnail for one in images], captions, width=THUMBNAIL_PX)
 
     def label(number: int) -> str:
@@ -207,6 +210,9 @@ def show_part(desk: Desk, one: Shown) -> None:
 def show_image(desk: Desk, one: Shown) -> None:
     """The photograph; over it, as strong as wanted, what speaks for a defect."""
     if one.prediction.status == "error":
+        return
+    if not one.prediction.decision:
+        st.image(shown_image(one.part.data), width="stretch")
         return
     explained = heatmap(desk, one.part.data, one.prediction)
     if explained is None:

@@ -17,6 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
 from common.files import ROOT
+from gate.limits import NOT_JUDGED
 from imaging.reading import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
 from inspection.explanation import Explained, explain_predicted, explainer_of
 from inspection.heatmap import Explainer
@@ -116,7 +117,7 @@ def _desk(_options, as_text: str) -> Desk:
     options = _options
     path = find_checkpoint(options.checkpoint)
     predictor = load_predictor(
-        path, options.device, options.threshold, checked_band(options.review)
+        path, options.device, options.threshold, checked_band(options.review), not options.no_gate
     )
     own = (options.log, options.station, options.lot, threading.Lock())
     return Desk(predictor, explainer_of(predictor), path, *own)
@@ -206,6 +207,10 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
     p = prediction
     if p.status == "error":
         return f"{name} cannot be read: {p.error}. It counts as not inspected."
+    if p.status == NOT_JUDGED:
+        return f"{name} is not judged: {p.error}. Take another photograph, or look at the part."
+    if p.error:
+        return f"{p.prob_defect:.3f}, but the part is {p.error}: look at it."
     if p.decision == "review":
         return f"{p.prob_defect:.3f} lies between {review[0]:g} and {review[1]:g}: look at it."
     above = p.decision == "defect"

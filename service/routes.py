@@ -197,7 +197,8 @@ async def predict(
 ) -> schemas.ExplainedDecision:  # fmt: skip
     """Inspect one photograph: the field `file` of a form, or the body itself.
 
-    A photograph that cannot be read is recorded and answered with 422.
+    A photograph that cannot be read is recorded and answered with 422. One that shows no part, or
+    not as the model knows it, is recorded with status 'not_judged' and a reason, no decision.
     """
     service: Service = request.app.state.service
     with service.heatmap_place(explain):
@@ -297,5 +298,5 @@ def note(request: Request, decisions: list[schemas.Decision]) -> None:
     """Put the decisions into the request's line of the service's log."""
     request.state.log = {
         "inspections": [one.inspection_id for one in decisions],
-        "decisions": [one.decision or "error" for one in decisions],
+        "decisions": [one.decision or one.status for one in decisions],
     }

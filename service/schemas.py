@@ -29,16 +29,20 @@ class Decision(Answer):
     inspection_id: int = Field(description="its number in the inspection log")
     name: str = Field(description="the file's name; a station records its path")
     sha256: str = Field(description="of the bytes that were inspected")
-    status: str = Field(description="'ok' (inspected) or 'error' (could not be read)")
-    decision: str = Field(
-        description="'ok', 'defect', 'review', or empty when it was not inspected"
+    status: str = Field(
+        description="'ok' (inspected), 'not_judged' (no sound photograph of the part) or 'error' "
+        "(could not be read)"
     )
+    decision: str = Field(description="'ok', 'defect', 'review', or empty when it was not judged")
     predicted_class: str
     prob_defect: float | None = Field(description="0 to 1")
     threshold: float = Field(description="defects are parts with prob_defect from here on")
     model: str = Field(description="first 12 digits of the SHA-256 of the model's file")
     latency_ms: float = Field(description="from the complete request to the recorded decision")
-    error: str = Field(description="why it could not be inspected")
+    error: str = Field(
+        description="why it was not judged, or why a person must look at a part unlike all that "
+        "the model was trained on"
+    )
 
     @classmethod
     def of(cls, inspected: Inspected, model: str, latency_ms: float) -> "Decision":

@@ -37,7 +37,7 @@ class Metrics:
             buckets=LATENCIES_S, registry=self.registry,
         )  # fmt: skip
         self.decisions = Counter(
-            "casting_decisions", "Recorded decisions; 'error': parts that could not be read",
+            "casting_decisions", "Recorded decisions; 'not_judged' and 'error': parts without one",
             ["decision", "predicted_class"], registry=self.registry,
         )  # fmt: skip
         self.batches = Histogram(

@@ -23,7 +23,7 @@ MODULES = ("evaluation.publish", "evaluation.release")  # commands for maintaine
 # Which folders, and data_split and model, may import which others; everybody may import common.
 BASE = {"imaging", "metrics", "rendering"}
 DATA = BASE | {"dataset", "data_split"}
-MODEL = DATA | {"networks", "model"}
+MODEL = DATA | {"networks", "gate", "model"}
 INSPECTION = MODEL | {"traceability", "inspection"}
 ALLOWED = {
     "common": set(),
@@ -33,8 +33,9 @@ ALLOWED = {
     "rendering": set(),
     "dataset": BASE,
     "traceability": BASE,
+    "gate": {"dataset"},
     "data_split": DATA,
-    "model": {"networks"},
+    "model": {"networks", "gate"},
     "training": MODEL,
     "inspection": INSPECTION,
     "evaluation": INSPECTION,

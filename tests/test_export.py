@@ -19,7 +19,7 @@ from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
 from common.packages import EXPORT_PACKAGES, require_packages
 from dataset.batches import unit_range
-from evaluation.parity import Images, Parity, compare, equally
+from evaluation.parity import Images, Parity, compare
 from imaging.reading import read_resized
 from inspection import engines, onnx_graph
 from inspection.engines import OnnxNetwork
@@ -218,23 +218,6 @@ def test_int8_weights_are_7_bits_where_8_would_saturate(
         monkeypatch.setattr(engines, "adds_without_saturation", lambda here=here: here)
         OnnxNetwork(path)
         assert ("another processor" in capsys.readouterr().err) == (not here)
-
-
-def test_calibration_images_are_equally_many_of_each_casting():
-    from dataset.listing import ImageRow
-
-    rows = [
-        ImageRow(f"{c}{n}", "ok", "train", c)
-        for c, k in (("a", 300), ("b", 20), ("c", 5))
-        for n in range(k)
-    ]
-    chosen = equally([*rows, None], 60)
-    counts = [sum(rows[i].casting == name for i in chosen) for name in "abc"]
-    assert len(set(chosen)) == len(chosen) == 60
-    assert counts == [35, 20, 5]
-    assert counts[0] == 60 - 25
-    assert len(equally([*rows, None], 9)) == 9
-    assert [sum(rows[i].casting == n for i in equally(rows, 9)) for n in "abc"] == [3, 3, 3]
 
 
 # --- the gate ------------------------------------------------------------------------------------

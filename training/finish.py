@@ -1,4 +1,4 @@
-"""The end of a run: predict the validation images once more, fit the operating point, save both."""
+"""The end of a run: predict the validation images once more, fit operating point and gate, save."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,13 @@ from model import Checkpoint, load_checkpoint, save_checkpoint, with_logit_bias
 from networks.classes import class_probabilities, defect_flags, defect_probability
 from networks.devices import tf32
 from training.distributed import barrier, is_main_process
+from training.gating import fit_gate
 from training.setup import Run
 from training.validation import validation_logits
 
 
 def finish_run(run: Run) -> None:
-    """Fit the operating point of the best epoch, if the recipe has one, and store it in best.pth.
+    """Fit the best epoch's gate and, if the recipe has one, operating point, into best.pth.
 
     best.pth without an operating point is that of an unfinished run. The predictions on the
     validation images go into best_validation.csv.
@@ -97,6 +98,7 @@ def save(run: Run, checkpoint: Checkpoint, logits: Tensor) -> None:
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     checkpoint.validation["accuracy"] = float(found.right.mean())
     if is_main_process():
+        checkpoint.gate = fit_gate(run, checkpoint)
         path, count = run.out / "best.pth", len(found.labels)
         save_checkpoint(path, checkpoint)
         castings = run.val_batches.castings or [""] * count

@@ -45,6 +45,7 @@ class Run:
     step: TrainingStep
     train_batches: Batches
     val_batches: Batches
+    rows: list[ImageRow]  # of all images, in the order of the batches within each split
     val_weights: Tensor  # float32 (N,), sum 1: images, castings, or classes alike
     class_names: list[str]
     settings: Settings
@@ -123,6 +124,7 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
         step=step,
         train_batches=train_batches,
         val_batches=val_batches,
+        rows=rows,
         val_weights=torch.from_numpy(val_weights).float().to(device),
         class_names=class_names,
         settings=settings,

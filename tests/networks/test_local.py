@@ -73,16 +73,18 @@ def test_with_test_time_augmentation_cells_are_means_that_stay_where_they_look()
     model, images = network(), torch.rand(2, 1, 160, 160)
     other = images.clone()
     other[1, :, :24, :24] = 1 - other[1, :, :24, :24]
-    first, second = (model.augmented_cells(x) for x in (images, other))
+    half = images.rot90(2, (2, 3))
+    quarters = [model.cells_and_stages(images.rot90(k, (2, 3)))[0] for k in range(4)]
+    model.test_time_augmentation = True
+    first, second, turned = (model.cells_and_stages(x)[0] for x in (images, other, half))
     changed = (first - second).abs().amax(1) > 1e-5  # (2, 20, 20)
     assert not changed[0].any()
     assert changed[1, :3, :3].any()
     assert not changed[1, 10:].any()
     assert not changed[1, :, 10:].any()
-    half = images.rot90(2, (2, 3))
-    as_they_lie = torch.stack([model.cells(images.rot90(k, (2, 3))).mean((2, 3)) for k in range(4)])
+    as_they_lie = torch.stack([cells.mean((2, 3)) for cells in quarters])
     torch.testing.assert_close(first.mean((2, 3)), as_they_lie.mean(0))
-    torch.testing.assert_close(model.augmented_cells(half), first.rot90(2, (2, 3)))
+    torch.testing.assert_close(turned, first.rot90(2, (2, 3)))
 
 
 def stages(model, images):
