@@ -21,10 +21,6 @@ REASONS = {
     ),
     "white": ("", "overexposed: {value:.0%} of the pixels are white; the model knows {high:.0%}"),
     "black": ("", "underexposed: {value:.0%} of the pixels are black; the model knows {high:.0%}"),
-    "contrast": (
-        "hardly any contrast: grey values deviate by {value:.1f}; the model knows from {low:.0f}",
-        "",
-    ),
     "hub_size": (
         "the part is too small: its hub is {value:.0%} of the width; the model knows {low:.0%} to "
         "{high:.0%}",
@@ -46,6 +42,10 @@ REASONS = {
         "{high:.0%}",
     )
     * 2,
+    "contrast": (
+        "hardly any contrast: grey values deviate by {value:.1f}; the model knows from {low:.0f}",
+        "",
+    ),
     "detail": (
         "blurred: detail {value:.2f}; the model knows {low:.2f} to {high:.2f}",
         "noisy: detail {value:.2f}; the model knows {low:.2f} to {high:.2f}",
@@ -87,17 +87,13 @@ class Limits:
         """Why a photograph with these measures is not judged; empty when they are sound."""
         for name, reasons in REASONS.items():
             interval, value = self.measures.get(name), measured.get(name)
-            if interval is None:
-                continue
-            if value is None:
-                if name in HUB:
-                    return NO_PART
+            if interval is None or value is None:
                 continue
             outside = (value < interval.lowest, value > interval.highest)
             for reason, is_outside in zip(reasons, outside, strict=True):
                 if is_outside:
                     return reason.format(value=value, low=interval.low, high=interval.high)
-        return ""
+        return NO_PART if self.with_hub and HUB[0] not in measured else ""
 
     def opinion(self, measured: dict[str, float], distance: float) -> tuple[str, str]:
         """NOT_JUDGED or REVIEW, and why; both empty when nothing speaks against a decision."""

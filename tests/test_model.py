@@ -242,7 +242,7 @@ def test_a_local_network_fitted_without_test_time_augmentation_is_refused_and_an
         save_checkpoint(tmp_path / f"{network}.pth", checkpoint_of(TWO, network=network))
         break_a_value("format", 2)(tmp_path / f"{network}.pth")
     assert load_checkpoint(tmp_path / "resnet18.pth").format == 2
-    with pytest.raises(UserError, match="local from format 3 on, up to 3: train it anew"):
+    with pytest.raises(UserError, match="local from format 3 on, up to 4: train it anew"):
         load_checkpoint(tmp_path / "local.pth")
 
 

@@ -61,7 +61,8 @@ def test_preprocessing_is_the_stores(predictor, part):
 
 
 @pytest.mark.parametrize("size", [(31, 47), (640, 480)])
-def test_any_image_size_is_predicted(predictor, size):
+def test_any_image_size_is_predicted(trained, size):
+    predictor = load_predictor(trained / "best.pth", "cpu", gate=False)
     assert predictor.predict([Image.new("L", size, 128)])[0].decision in ("ok", "defect")
 
 
