@@ -4,13 +4,14 @@
     python explain.py line3/ --out heatmaps/                one a part, and contact_sheet.png
     python explain.py line3/ --out heatmaps/ --arrays       also the maps themselves, part.npy
 
-A map is drawn whatever the decision; for a defect its hottest region is outlined. Each .npy is
+A map is drawn whatever the decision; for a defect its hottest region is outlined. What is no sound
+photograph of the part is not judged and stays as it is (--no-gate judges all). Each .npy is
 square, float32, 0 to 1, and covers the whole image corner to corner, whatever its shape.
 Methods (inspection/heatmap.py has the formulas): cells, the default of a local network, is the
 probability that its decision is made of; fused, ResNet-18's default, multiplies the maps of all
 four stages, averaged over the eight symmetries of the square: it points better and takes ten times
 as long as layercam, of the third stage alone, or as gradcam, the classical one, of the last.
-Exit code 4: some files could not be read.
+Exit code 4: some files could not be read, or were not judged.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import usable_folder
 from common.text import count_of
 from imaging.finding import PATHS_HELP, find_images
-from inspection.options import HEATMAP_METHODS
+from inspection.options import HEATMAP_METHODS, NO_GATE_HELP
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--method", choices=HEATMAP_METHODS, help="default: cells, else fused")
     add("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     add("--threshold", type=probability, metavar="T", help="default: the model's")
+    add("--no-gate", action="store_true", help=NO_GATE_HELP)
     add("--device", help="cuda, cpu; default: CUDA when there is one")
     return parser
 
@@ -55,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     from inspection.heatmap import Explainer
     from inspection.predictor import load_predictor
 
-    predictor = load_predictor(args.checkpoint, args.device, threshold=args.threshold)
+    gate = not args.no_gate
+    predictor = load_predictor(args.checkpoint, args.device, args.threshold, gate=gate)
     explainer = Explainer(predictor.checkpoint, predictor.device)
     unreadable: list[Path] = []
     not_judged: list[Path] = []

@@ -44,7 +44,8 @@ def print_parity(parity) -> None:
     print(
         f"on {count_of(parity.images, 'image')}: largest logit difference "
         f"{parity.max_logit_difference:.1e}, {parity.other_decisions} other decisions "
-        f"({parity.new_missed} new missed defects, {parity.new_false_alarms} new false alarms)"
+        f"({parity.new_missed} new missed defects, {parity.new_false_alarms} new false alarms), "
+        f"{parity.other_opinions} other opinions of the photograph gate"
     )
     if not parity.caught or not parity.passed:
         print(

@@ -23,6 +23,7 @@ from dataset.casting_table import (
 from dataset.listing import ImageRow, hashed, list_images
 from dataset.store import open_store
 from evaluation.options import UNSEEN
+from gate.measures import measure
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction, Predictor, load_predictor
 from metrics.decisions import Parts
@@ -56,6 +57,7 @@ class EvaluatedImage:
     fold: int  # of the model; 0 without folds
     seen: bool  # whether the model was trained on other images of the casting
     temperature: float  # of the model
+    gate: str | None = None  # NOT_JUDGED, REVIEW, '' for neither; None without a gate
 
 
 @dataclass(frozen=True)
@@ -279,21 +281,33 @@ def predict_rows(
     """Predict the chosen rows once."""
     predictor, checkpoint = model.predictor, model.checkpoint
     store = open_store(root, rows, checkpoint.image_size_px, cache=cache)
-    predictions = []
+    predictions, opinions = [], []
     with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             indices = list(chosen[start : start + BATCH_SIZE])
             predictions += predictor.predict_batch(torch.from_numpy(store[indices]))
+            opinions += [
+                gate_opinion(checkpoint, store[i], prediction.distance)
+                for i, prediction in zip(indices, predictions[start:], strict=True)
+            ]
             bar.update(len(indices))
     trained_on = model.castings_in_training
     images = [
         EvaluatedImage(
             rows[i], prediction, checkpoint.fold or 0, rows[i].casting in trained_on,
-            checkpoint.temperature,
+            checkpoint.temperature, opinion,
         )
-        for i, prediction in zip(chosen, predictions, strict=True)
+        for i, prediction, opinion in zip(chosen, predictions, opinions, strict=True)
     ]  # fmt: skip
     return Evaluation(name, root, images, checkpoint.class_names)
+
+
+def gate_opinion(checkpoint: Checkpoint, grey: np.ndarray, distance: float | None) -> str | None:
+    """What the gate says of a resized image uint8 (S, S) whose prediction has this distance."""
+    limits = checkpoint.limits
+    if limits is None:
+        return None
+    return limits.opinion(measure(grey, None, limits.with_hub), distance)[0]
 
 
 def leak_line(evaluation: Evaluation) -> str:

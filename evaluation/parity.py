@@ -15,6 +15,7 @@ from dataset.listing import ImageRow, data_name, find_data, list_images
 from dataset.store import open_store
 from evaluation.held_out import rebuild_split
 from inspection.engines import (
+    DISTANCE,
     INPUT,
     LOGITS,
     PROBABILITY,
@@ -28,6 +29,7 @@ from networks.classes import class_probabilities, defect_probability
 CALIBRATION_IMAGES = 400
 LOGIT_TOLERANCE = 1e-3
 NEW_FALSE_ALARMS = 0.01  # of the good parts, by INT8
+OTHER_OPINIONS = 0.02  # of the images, by INT8: the gate refuses, reviews or passes others
 BATCH_SIZES = (32, 3, 1)  # all images in the first, the first 32 also in the others
 
 
@@ -107,11 +109,15 @@ class Parity:
     other_decisions: int
     new_missed: int
     new_false_alarms: int
+    other_opinions: int  # of the gate, by the distance from training images
 
     def failure(self, precision: str) -> str | None:
         """Why the gate stays shut, or None."""
         if not np.isfinite(self.max_logit_difference):
             return "logits are no finite numbers"
+        allowed = OTHER_OPINIONS * self.images if precision == "int8" else 0
+        if self.other_opinions > allowed:
+            return f"its gate says otherwise of {count_of(self.other_opinions, 'image')}"
         if precision == "int8":
             if self.new_missed:
                 return f"INT8 misses {count_of(self.new_missed, 'defect')} that PyTorch catches"
@@ -133,15 +139,21 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
     """Both engines on the gate's images; an image counts that any batch size decides otherwise."""
     names, defect = checkpoint.class_names, images.is_defect
     photos = torch.from_numpy(images.validation)
-    plain, _ = torch_network(checkpoint, torch.device("cpu"))(photos)
+    plain, distances = torch_network(checkpoint, torch.device("cpu"))(photos)
     probabilities = class_probabilities(plain, names, checkpoint.temperature)
     rejected = defect_probability(probabilities, names).double().numpy() >= checkpoint.threshold
     differences, other = [], np.zeros(len(defect), bool)
+    limits, other_opinions = checkpoint.limits, np.zeros(len(defect), bool)
     for size in BATCH_SIZES:
         some = photos if size == BATCH_SIZES[0] else photos[: BATCH_SIZES[0]]
         for start in range(0, len(some), size):
             batch = slice(start, min(start + size, len(some)))
-            logits, prob = exported.session.run([LOGITS, PROBABILITY], {INPUT: some[batch].numpy()})
+            names = [LOGITS, PROBABILITY, *([DISTANCE] if limits else [])]
+            logits, prob, *far = exported.session.run(names, {INPUT: some[batch].numpy()})
+            if limits:
+                both = zip(distances[batch].tolist(), far[0].tolist(), strict=True)
+                said = [[limits.opinion_on(d)[0] for d in pair] for pair in both]
+                other_opinions[batch] |= [here != there for here, there in said]
             differences.append(np.abs(plain[batch].numpy() - logits).max())
             # Written so that no number at all is never the same decision
             rejects = ~(prob.astype(float) < checkpoint.threshold)
@@ -155,6 +167,7 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
         other_decisions=int(other.sum()),
         new_missed=int((defect & rejected & other).sum()),
         new_false_alarms=int((~defect & ~rejected & other).sum()),
+        other_opinions=int(other_opinions.sum()),
     )
 
 

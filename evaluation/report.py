@@ -13,6 +13,7 @@ from evaluation.held_out import (
     Model,
     checkpoint_hashes,
 )
+from gate.limits import NOT_JUDGED, REVIEW
 from metrics import decisions
 from metrics.calibration import calibration_errors, uncalibrated
 
@@ -34,12 +35,27 @@ def summary(evaluation: Evaluation) -> dict:
         "castings_known": evaluation.castings_known,
         "show_castings_in_training": sum(evaluation.seen) if evaluation.castings_known else None,
         "thresholds": sorted(set(parts.threshold.tolist())),
+        "gate": gated(evaluation),
         "class_accuracy": {"count": right_class, "of": len(castings)},
         "confusion_matrix": evaluation.confusion.tolist(),
         "calibration": {
             "before": calibration_errors(parts.is_defect, before),
             "after": calibration_errors(parts.is_defect, after),
         },
+    }
+
+
+def gated(evaluation: Evaluation) -> dict | None:
+    """What the gate would refuse or hand to a person, and the errors on what it lets pass."""
+    opinions = [image.gate for image in evaluation.images]
+    if None in opinions:
+        return None
+    passed = np.array([not opinion for opinion in opinions])
+    counts = evaluation.parts.chosen(passed).counts
+    names = ("missed", "defects", "false_alarms", "good")
+    return {
+        **{name: opinions.count(name) for name in (NOT_JUDGED, REVIEW)},
+        **{name: getattr(counts, name) for name in names},
     }
 
 
@@ -126,6 +142,12 @@ def remarks(tier: dict) -> list[str]:
             if len(auc["folds"]) > 1:
                 text += f", mean of {len(auc['folds'])} folds; all pooled {auc['pooled']:.4f}"
             lines.append(text)
+    if gate := tier["gate"]:
+        lines.append(
+            f"gate           {gate[NOT_JUDGED]} not judged, {gate[REVIEW]} for review; of the "
+            f"others {gate['missed']}/{gate['defects']} defects missed, "
+            f"{gate['false_alarms']}/{gate['good']} false alarms"
+        )
     if tier["both_labels"]:
         without = tier["without_both_labels"]["counts"]
         lines.append(
@@ -151,12 +173,13 @@ def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
             *(image.row.path, image.row.label, image.row.casting, image.fold),
             *(f"{p.prob_defect:.8f}", p.decision, p.threshold, p.predicted_class),
             *(f"{value:.8f}" for value in p.probabilities),
+            image.gate,
         ]
         for tier in tiers
         for image in tier.images
         for p in [image.prediction]
     )
-    write_csv(path, [*columns, "predicted_class", *names], lines)
+    write_csv(path, [*columns, "predicted_class", *names, "gate"], lines)
 
 
 def write_classification_report(path: Path, evaluation: Evaluation, title: str) -> None:

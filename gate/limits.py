@@ -99,6 +99,10 @@ class Limits:
         """NOT_JUDGED or REVIEW, and why; both empty when nothing speaks against a decision."""
         if reason := self.refusal(measured):
             return NOT_JUDGED, reason
+        return self.opinion_on(distance)
+
+    def opinion_on(self, distance: float) -> tuple[str, str]:
+        """The same by the distance from the training images alone."""
         unlike = UNLIKE.format(distance=distance, known=self.known)
         if not distance <= self.refuse:  # no number is no distance either
             return NOT_JUDGED, f"no part found: {unlike}"

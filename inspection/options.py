@@ -24,6 +24,12 @@ HEATMAP_METHODS = (
 )  # inspection/heatmap.py has the formulas
 
 
+NO_GATE_HELP = (
+    "judge every picture, also what is no sound photograph of a part like those that the model "
+    "was trained on"
+)
+
+
 def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of everything that inspects: which model, its rule, what the log says."""
     add = parser.add_argument
@@ -34,11 +40,7 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
         "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
     )  # fmt: skip
-    add(
-        "--no-gate", action="store_true",
-        help="judge every picture, also what is no sound photograph of a part like those that the "
-        "model was trained on",
-    )  # fmt: skip
+    add("--no-gate", action="store_true", help=NO_GATE_HELP)
     add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
     add("--lot", default="", metavar="ID", help="for the log: which lot the parts belong to")
 

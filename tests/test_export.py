@@ -227,7 +227,7 @@ def test_int8_weights_are_7_bits_where_8_would_saturate(
 def parity(**changes):
     plain = Parity(
         images=300, good=200, caught=90, passed=190, max_logit_difference=0.0,
-        other_decisions=0, new_missed=0, new_false_alarms=0,
+        other_decisions=0, new_missed=0, new_false_alarms=0, other_opinions=0,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -243,6 +243,9 @@ def parity(**changes):
         ("int8", {"max_logit_difference": 0.5, "other_decisions": 9, "new_false_alarms": 2}, True),
         ("int8", {"new_false_alarms": 3}, False),
         ("int8", {"new_missed": 1}, False),
+        ("fp32", {"other_opinions": 1}, False),
+        ("int8", {"other_opinions": 6}, True),
+        ("int8", {"other_opinions": 7}, False),
     ],
 )
 def test_what_the_gate_lets_through(precision, changes, passes):

@@ -162,12 +162,24 @@ def test_predictions_name_casting_fold_and_decision(measured, measured_folds, ca
     columns = "path,label,casting,fold,prob_defect,decision,threshold,predicted_class"
     for out, folds in ((measured, {"0"}), (measured_folds, {"1", "2"})):
         rows = read_csv(out / "predictions.csv")
-        assert list(rows[0]) == [*columns.split(","), "prob_def_front", "prob_ok_front"]
+        assert list(rows[0]) == [*columns.split(","), "prob_def_front", "prob_ok_front", "gate"]
         assert {row["fold"] for row in rows} == folds
         for row in rows:
             assert row["casting"] == truth[row["path"]]
             rejected = float(row["prob_defect"]) >= float(row["threshold"])
             assert row["decision"] == ("defect" if rejected else "ok")
+
+
+def test_the_gate_is_reported_beside_the_rates_which_count_all_images(measured):
+    tier = read_metrics(measured)["tiers"]["test"]
+    opinions = [row["gate"] for row in read_csv(measured / "predictions.csv")]
+    opinions = opinions[: tier["images"]]
+    gate = tier["gate"]
+    assert [gate["not_judged"], gate["review"]] == [
+        opinions.count(name) for name in ("not_judged", "review")
+    ]
+    assert gate["defects"] + gate["good"] == opinions.count("")
+    assert tier["counts"]["defects"] + tier["counts"]["good"] == tier["images"]
 
 
 def test_probabilities_in_the_csv_add_up(measured):
