@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, outdated: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
+
+    Args:
+        outdated: a file about the old one, removed before the new one takes its place.
 
     Raises:
         UserError: the folder or disk refuses (exit code 1); the previous file is intact.
@@ -31,6 +34,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if outdated:
+            outdated.unlink(missing_ok=True)
         os.replace(temporary, path)
     except OSError as error:
         try:

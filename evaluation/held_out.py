@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import CHECKPOINTS, sha256_of_file
+from common.files import CHECKPOINTS
 from common.labels import is_defect
 from common.text import count_of
 from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
@@ -112,8 +112,7 @@ class Evaluation:
 def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
     """SHA-256 of each model's file, by its fold, else by the file's name."""
     return {
-        str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
-        for model in models
+        str(model.checkpoint.fold or model.path.name): model.predictor.sha256 for model in models
     }
 
 
@@ -183,7 +182,7 @@ def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageR
 def _refuse_mixture(models: Sequence[Model]) -> None:
     """Raise UserError unless the folds complete each other: every image in one test part."""
     first = models[0].checkpoint
-    count = first.training["folds"]
+    count = first.training.get("folds")
     present = [model.checkpoint.fold for model in models]
     folder = models[0].path.parent.parent
     if first.protocol != "casting" or present != list(range(1, (count or 0) + 1)):

@@ -68,7 +68,7 @@ def release(path: Path, root: Path) -> None:
         raise UserError(
             f"{path} is no finished model for use; train one with --protocol casting --fold none"
         )
-    folds_of(checkpoint.training["recipe"], read_json(RESULTS))
+    folds_of(str(checkpoint.training.get("recipe")), read_json(RESULTS))
     small = halved(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "released.pth"

@@ -3,11 +3,11 @@
     pip install onnxruntime numpy pillow
     python edge_infer.py model-int8.onnx part.jpeg ...
 
-Copy this file and the model to the device; docs/deploy.md has the commands for Arm boards. Size
-and threshold come from the model. An image that cannot be read, or whose grey values are not plain
-8 bits, is an error, never ok, and gives exit code 4; predict.py notices more kinds of damage.
+Copy this file and the model to the device (docs/deploy.md). A damaged model is refused (exit code
+2); an image that cannot be read, or has not plain 8 bits, is an error, never ok (exit code 4).
 """
 
+import hashlib
 import json
 import sys
 import time
@@ -17,20 +17,23 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-MODES = ("L", "RGB")  # 8 bits, no transparency
-
 
 def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
-    """The model and its metadata."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    """The model and its metadata, whose sha256 is the file's with zeros in its own place."""
+    model = Path(path).read_bytes() if Path(path).is_file() else b""
+    before, key, after = model.rpartition(b"\n\x06sha256\x12\x40")
+    if after[:64] != hashlib.sha256(before + key + b"0" * 64 + after[64:]).hexdigest().encode():
+        print(f"error: {path} is missing, damaged, or no model of export.py", file=sys.stderr)
+        sys.exit(2)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return session, session.get_modelmeta().custom_metadata_map
 
 
 def read(path: Path, size_px: int) -> np.ndarray:
     """A photograph as the model wants it: uint8 (1, S, S)."""
     with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
-        if image.mode not in MODES or image.has_transparency_data:
-            raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} expected")
+        if image.mode not in ("L", "RGB") or image.has_transparency_data:
+            raise ValueError(f"mode {image.mode}; plain L or RGB expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     return np.asarray(grey.resize((size_px, size_px), Image.Resampling.BILINEAR))[None]
 
@@ -39,8 +42,7 @@ def main(model: str, *paths: str) -> int:
     session, about = load(model)
     threshold, unreadable = float(about["threshold"]), 0
     for path in paths:
-        started = time.perf_counter()
-        line = {"path": path, "decision": "", "error": ""}
+        started, line = time.perf_counter(), {"path": path, "decision": "", "error": ""}
         try:
             grey = read(Path(path), int(about["image_size_px"]))
             (prob_defect,) = session.run(["prob_defect"], {"images": grey})[0].tolist()
@@ -55,6 +57,4 @@ def main(model: str, *paths: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]) if len(sys.argv) > 2 else __doc__)

@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d
 
 from dataset.batches import unit_range
 from inspection.engines import INPUT, LOGITS, PROBABILITY, adds_without_saturation
+from inspection.onnx_file import NO_SEAL, SEAL, sealed
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_flags, defect_margin
 from networks.grey_stem import GreyStem
@@ -173,12 +174,12 @@ class Batches:
 
 
 def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
-    """The model with its metadata replaced."""
+    """The model with its metadata replaced, and sealed."""
     import onnx
 
     proto = onnx.load_model_from_string(model)
-    onnx.helper.set_model_props(proto, values)
-    return proto.SerializeToString()
+    onnx.helper.set_model_props(proto, values | {SEAL: NO_SEAL})
+    return sealed(proto.SerializeToString())
 
 
 def metadata(

@@ -7,7 +7,8 @@ import torch
 
 from common.files import write_atomic, write_csv
 from dataset.listing import data_name
-from model import Checkpoint, save_checkpoint, to_bytes
+from model import Checkpoint, save_checkpoint
+from networks.tensor_files import to_bytes
 from training.distributed import is_main_process
 from training.setup import Run
 from training.state import Progress, refuse_differences

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.errors import EXIT_FAILURE, Terminated, UserError
 from common.files import locked
-from model import load_tensors
+from networks.tensor_files import load_tensors
 from training.distributed import all_reduce_max
 
 RUN_FILES = (
@@ -112,7 +112,7 @@ def load_last(out: Path) -> dict:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    content = load_tensors(out / "last.pth")
+    content, _ = load_tensors(out / "last.pth")
     if not {"checkpoint", "optimizer", "progress", "rng"} <= set(content):
         raise UserError(f"{out / 'last.pth'} was not written by train.py; start anew")
     return content
