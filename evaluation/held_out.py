@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.files import CHECKPOINTS
 from common.labels import is_defect
 from common.text import count_of
-from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
+from data_split import load_split, split_options, split_sha256
 from dataset.casting_table import (
     UnknownCastingsError,
     castings_beside,
@@ -21,6 +21,7 @@ from dataset.casting_table import (
     with_castings,
 )
 from dataset.listing import ImageRow, hashed, list_images
+from dataset.manifest import warn_of_changed_contents
 from dataset.store import open_store
 from evaluation.options import UNSEEN
 from inspection.options import BATCH_SIZE

@@ -108,8 +108,13 @@ def check_weights(weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"its weights hold {name!r:.80}, which is no plain tensor")
         if tensor.is_floating_point() == name.endswith("num_batches_tracked"):
             raise ValueError(f"{name} is of type {tensor.dtype}")
-        low, high = map(float, tensor.aminmax())  # NaN, if there is one
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"{name} holds numbers that are not finite")
-        if low < 0 and name.endswith(("running_var", "num_batches_tracked")):
-            raise ValueError(f"{name} is negative")
+        check_finite(name, tensor, name.endswith(("running_var", "num_batches_tracked")))
+
+
+def check_finite(name: str, tensor: Tensor, not_negative: bool = False) -> None:
+    """Raise ValueError, which names the tensor, unless all its numbers are finite."""
+    low, high = map(float, tensor.aminmax())  # NaN, if there is one
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} holds numbers that are not finite")
+    if not_negative and low < 0:
+        raise ValueError(f"{name} holds negative numbers")
