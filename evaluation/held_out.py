@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import CHECKPOINTS
+from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.text import count_of
 from data_split import load_split, split_options, split_sha256
@@ -113,7 +113,8 @@ class Evaluation:
 def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
     """SHA-256 of each model's file, by its fold, else by the file's name."""
     return {
-        str(model.checkpoint.fold or model.path.name): model.predictor.sha256 for model in models
+        str(model.checkpoint.fold or model.path.name): sha256_of_file(model.path)
+        for model in models
     }
 
 
