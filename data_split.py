@@ -18,18 +18,16 @@ shows castings that are also in train, and what a nearest-neighbour baseline rea
 """
 
 import argparse
-import csv
 import hashlib
 import shlex
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from common.arguments import script_parser, whole_number
 from common.errors import EXIT_GATE, UserError, run_script
-from common.files import CHECKPOINTS, usable_folder, write_csv
+from common.files import CHECKPOINTS, usable_folder
 from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
@@ -42,10 +40,10 @@ from dataset.listing import (
     list_images,
     report_notes,
 )
+from dataset.manifest import SPLITS, write_split
 from metrics.castings import mostly_defective
 
 PROTOCOLS = ("kaggle", "casting")
-SPLITS = ("train", "val", "test")
 FOLDS = 5
 FOLD_SEED = 42
 LEAST_CASTINGS = {"test": 3, "val": 2}  # of either class: fewer tell nothing about new castings
@@ -196,23 +194,6 @@ def identical_across_splits(rows: Iterable[ImageRow]) -> list[ImageRow]:
     for row in rows:
         splits_of[row.sha256].add(row.split)
     return [row for row in rows if row.split != "train" and len(splits_of[row.sha256]) > 1]
-
-
-def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
-    """Write split.csv: `path,label,split,casting,sha256`, sorted by path, atomically."""
-    columns = [field.name for field in fields(ImageRow)]
-    write_csv(path, columns, (astuple(row) for row in sorted(rows, key=lambda row: row.path)))
-
-
-def warn_of_changed_contents(rows: Sequence[ImageRow], manifest: Path) -> None:
-    """Say how many images have the same name but other bytes than when the model was trained."""
-    if not manifest.is_file():
-        return
-    with open(manifest, newline="") as file:
-        before = {line["path"]: line["sha256"] for line in csv.DictReader(file)}
-    changed = sum(before.get(row.path, row.sha256) != row.sha256 for row in rows)
-    if changed:
-        print(f"warning: {count_of(changed, 'image')} changed since training", file=sys.stderr)
 
 
 def split_table(rows: Sequence[ImageRow]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, UserError, run_script
-from common.files import sha256_of_file, usable_folder, write_atomic
+from common.files import usable_folder, write_atomic
 from common.packages import EXPORT_PACKAGES, require_packages
 from common.text import count_of
 
@@ -67,12 +67,11 @@ def main(argv: list[str] | None = None) -> int:
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from evaluation.parity import gated, images_for
     from inspection.onnx_graph import exported
-    from model import find_checkpoint, load_checkpoint
+    from model import find_checkpoint, load_identified
 
     path = find_checkpoint(args.checkpoint)
-    checkpoint = load_checkpoint(path)
+    checkpoint, sha256 = load_identified(path)
     images = images_for(checkpoint, path, args.data)
-    sha256 = sha256_of_file(path)
     content = exported(checkpoint, sha256, precision, images.calibration, images.gate)
     parity = gated(content, checkpoint, images, precision)
     write_atomic(out, content)

@@ -6,8 +6,6 @@ no file can run code, and a readable JSON beside it. Whatever a prediction depen
 """
 
 import hashlib
-import io
-import math
 import urllib.error
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -19,21 +17,20 @@ from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.resnet import BasicBlock
 
 from common.errors import UserError
-from common.files import CHECKPOINTS, write_atomic, write_json
-from common.labels import is_defect
+from common.files import CHECKPOINTS, read_json, write_atomic, write_json
 from gate.limits import Limits
 from networks.classes import defect_flags
-from networks.features import Distance
+from networks.description import HEADS, check_description
+from networks.features import Distance, check_distance
 from networks.grey_stem import GreyStem
 from networks.local import LocalNetwork
+from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
-HEADS = ("softmax", "sigmoid")
 CHECKPOINT_FORMAT = 4
 # The oldest that can be read; a local network's threshold of format 2 was fitted without
 # test-time augmentation. Up to format 3 there was no gate.
 OLDEST_FORMAT = {"resnet18": 2, "local": 3}
-NETWORKS = tuple(OLDEST_FORMAT)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
@@ -99,25 +96,24 @@ def _for_speed(model: nn.Module) -> nn.Module:
 
 
 def _imagenet_weights() -> dict[str, Tensor]:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_FILE
     try:
-        return ResNet18_Weights.DEFAULT.get_state_dict(
-            progress=True, check_hash=True, weights_only=True
-        )
-    except (urllib.error.URLError, OSError) as error:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            digits = TORCHVISION_NAME.fullmatch(WEIGHTS_FILE)[1]
+            torch.hub.download_url_to_file(ResNet18_Weights.DEFAULT.url, str(path), digits)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:  # the last: other bytes
         raise UserError(
-            f"the ImageNet weights cannot be downloaded ({error}); put {WEIGHTS_FILE} into {folder}"
-            ", or train from random weights with --weights none"
+            f"the ImageNet weights cannot be downloaded ({error}); put {WEIGHTS_FILE} into "
+            f"{path.parent}, or train from random weights with --weights none"
         ) from error
-    except Exception as error:  # a damaged or foreign file in the cache
-        raise UserError(
-            f"{folder / WEIGHTS_FILE} is not a weights file ({type(error).__name__}); remove it"
-        ) from error
+    content, _ = load_tensors(path)
+    return content
 
 
 def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
     """Everything but the last layer, whose classes may be others."""
-    content = load_tensors(path)
+    content, _ = load_tensors(path)
     state = content.get("weights", content)
     name = "ResNet-18" if network == "resnet18" else "local network"
     if not isinstance(state, dict):
@@ -127,9 +123,11 @@ def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
     missing = sorted(wanted - set(state))
     if missing:
         raise UserError(f"{path} holds no {name}: {missing[0]} and {len(missing) - 1} more missing")
+    chosen = {key: state[key] for key in wanted}
     try:
-        model.load_state_dict(own | {key: state[key] for key in wanted})
-    except (RuntimeError, TypeError) as error:
+        check_weights(chosen)
+        model.load_state_dict(own | chosen)
+    except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
@@ -181,18 +179,13 @@ class Checkpoint:
         return Distance(self.gate["mean"], self.gate["whitening"]) if self.gate else None
 
     def check(self) -> None:
-        """Raise ValueError or TypeError unless every value is one that a prediction can rest on."""
-        if not all(isinstance(name, str) for name in self.class_names):
-            raise TypeError("class names are not text")
-        if {is_defect(name) for name in self.class_names} != {True, False}:
-            raise ValueError("its classes are not good parts and defects")
-        if not (isinstance(self.image_size_px, int) and self.image_size_px > 0):
-            raise ValueError("its image size is no number of pixels")
-        numbers = [self.threshold, self.temperature, *self.mean, *self.std]
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)):
-            raise ValueError("threshold, temperature, mean or std is no finite number")
+        """Raise ValueError unless every value is one that a prediction can rest on."""
+        check_description(self.description())
+        check_weights(self.weights)
         if self.gate is not None:
             Limits.from_dict(self.gate["limits"])
+            if self.weights:  # an exported model has them in its graph
+                check_distance(self.gate["mean"], self.gate["whitening"], self.architecture)
 
     def model(self) -> nn.Module:
         """The network with these weights, in evaluation mode, with its test-time augmentation."""
@@ -222,29 +215,62 @@ def with_logit_bias(checkpoint: Checkpoint, shift: float) -> dict[str, Tensor]:
     return checkpoint.weights | {"fc.bias": bias + more.to(bias)}
 
 
-def to_bytes(content: dict) -> bytes:
-    """A dictionary of tensors and plain values as torch.save writes it."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
-
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint and, beside it, its description as JSON; each atomically."""
-    content = asdict(checkpoint)
-    data = to_bytes(content)
-    write_atomic(path, data)
+    """Write the checkpoint and, beside it, its description as JSON; each atomically.
+
+    A crash at any moment leaves no description, or the right one, beside either checkpoint.
+    """
+    data, description = to_bytes(asdict(checkpoint)), path.with_suffix(".json")
+    write_atomic(path, data, outdated=description)
     identity = {"sha256": hashlib.sha256(data).hexdigest()}
-    write_json(path.with_suffix(".json"), checkpoint.description() | identity)
+    write_json(description, checkpoint.description() | identity)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of this repository; nothing in the file is ever executed.
 
     Raises:
-        UserError: missing, truncated, malicious or foreign file.
+        UserError: missing, truncated, damaged, malicious or foreign file, or one that the JSON
+            beside it does not describe.
     """
-    content = load_tensors(path)
+    return load_identified(path)[0]
+
+
+def load_identified(path: Path) -> tuple[Checkpoint, str]:
+    """A checkpoint, as `load_checkpoint` does, and the SHA-256 of the bytes that it was read from.
+
+    Raises:
+        UserError: as there.
+    """
+    content, sha256 = load_tensors(path)
+    if described_sha256(path) not in (None, sha256):
+        content, sha256 = load_tensors(path)  # a training may have replaced both just now
+    if described_sha256(path) not in (None, sha256):
+        raise UserError(
+            f"{path} is not the file that {path.with_suffix('.json')} describes: one of them is "
+            "damaged or was replaced; put both back from where they came, or train again"
+        )
+    return checkpoint_from(content, path), sha256
+
+
+def described_sha256(path: Path) -> str | None:
+    """What the JSON beside a checkpoint says its SHA-256 is; None without a JSON.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    description = path.with_suffix(".json")
+    if not description.is_file():
+        return None
+    return str(read_json(description).get("sha256"))
+
+
+def checkpoint_from(content: dict, path: Path) -> Checkpoint:
+    """The checkpoint that the content of a file holds.
+
+    Raises:
+        UserError: it is none, or holds values that no prediction can rest on.
+    """
     expected = {f.name for f in fields(Checkpoint)} - {"gate"}
     if not expected <= set(content):
         raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
@@ -261,31 +287,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         checkpoint.check()
         checkpoint.model()
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path} does not fit its own description: {error}".split("\n")[0]
-        ) from error
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} does not fit its own description: {reason}") from error
     return checkpoint
-
-
-def load_tensors(path: Path) -> dict:
-    """A file of tensors and plain values; refuses whatever could run code.
-
-    Raises:
-        UserError: missing, damaged, unsafe, or not a dictionary.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # unpickling fails in many ways
-        raise UserError(
-            f"{path} is not a checkpoint, damaged, or unsafe to load ({type(error).__name__})"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a checkpoint of this repository: {type(content).__name__}")
-    return content
 
 
 def find_checkpoint(argument: Path | None = None) -> Path:

@@ -3,6 +3,9 @@
 import argparse
 import math
 
+# ResNet-18 reduces the least to one cell; more than the most fit no memory
+IMAGE_SIZES_PX = (32, 2048)
+
 
 def script_parser(description: str) -> argparse.ArgumentParser:
     """A parser that shows the description as it is written, and takes no abbreviated options."""
@@ -36,8 +39,8 @@ def seed(text: str) -> int:
 
 
 def image_size(text: str) -> int:
-    """Pixels: at least 32, which ResNet-18 reduces to one; more than 2,048 fit no memory."""
-    return whole_number(text, 32, 2048)
+    """Pixels of a network's input, for argparse."""
+    return whole_number(text, *IMAGE_SIZES_PX)
 
 
 def positive_number(text: str) -> float:

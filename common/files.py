@@ -14,10 +14,14 @@ from common.text import count_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
+LARGEST_CSV_BYTES = 1 << 28
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, outdated: Path | None = None) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
+
+    Args:
+        outdated: a file about the old one, removed before the new one takes its place.
 
     Raises:
         UserError: the folder or disk refuses (exit code 1); the previous file is intact.
@@ -31,6 +35,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if outdated:
+            outdated.unlink(missing_ok=True)
         os.replace(temporary, path)
     except OSError as error:
         try:
@@ -109,6 +115,28 @@ class CsvFile:
             raise UserError(f"cannot write {self.path}: {reason}", EXIT_FAILURE) from error
 
 
+def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The lines of a CSV file, with these columns at least; what a short line lacks is ''.
+
+    Raises:
+        UserError: missing, no CSV file in UTF-8, or without one of the columns.
+    """
+    try:
+        if path.stat().st_size > LARGEST_CSV_BYTES:
+            raise UserError(f"{path} is too large for what it should be")
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            lines = list(reader)
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is not a CSV file: {error}") from error
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]}: it is damaged, or another file")
+    return lines
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
@@ -169,10 +197,10 @@ def read_json(path: Path) -> dict:
         UserError: missing, or not a JSON object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object")

@@ -92,6 +92,8 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
     castings: dict[str, str] = {}
     for line in lines:
         name = (line["casting"] or "").strip()
+        if not name.isprintable():
+            raise UserError(f"{path} gives {line['path']} a casting that is no plain text")
         if name and castings.setdefault(line["path"], name) != name:
             raise UserError(f"{path} gives {line['path']} two castings; keep one line an image")
     missing = [row.path for row in rows if row.path not in castings]

@@ -3,14 +3,13 @@
 From them a threshold can be chosen without looking at test images.
 """
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
-from common.files import sha256_of_file, write_csv
+from common.files import read_csv, sha256_of_file, write_csv
 from common.labels import is_defect
 
 COLUMNS = ["label", "casting", "prob_defect", "model"]
@@ -40,16 +39,17 @@ def read_validation(checkpoint: Path) -> tuple[np.ndarray, list[str], np.ndarray
         UserError: there is no such file, or it is another one or another model's.
     """
     path = validation_path(checkpoint)
+    if not path.exists():
+        raise UserError(f"no {path}; train.py writes it beside its checkpoint")
+    rows = read_csv(path, COLUMNS)
+    labels, castings, _, models = ([row[name] for row in rows] for name in COLUMNS)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
         prob_defect = np.array([float(row["prob_defect"]) for row in rows])
-        labels, castings = ([row[name] for row in rows] for name in ("label", "casting"))
-        models = {row["model"] for row in rows}
-    except FileNotFoundError:
-        raise UserError(f"no {path}; train.py writes it beside its checkpoint") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no file of validation predictions: {error!r}") from error
-    if models != {sha256_of_file(checkpoint)[:12]}:
+    except ValueError as error:
+        raise UserError(f"{path} is no file of validation predictions: {error}") from error
+    # Written so that no number at all is none from 0 to 1
+    if not (rows and all(labels) and ((prob_defect >= 0) & (prob_defect <= 1)).all()):
+        raise UserError(f"{path} is no file of validation predictions: labels, or probabilities")
+    if set(models) != {sha256_of_file(checkpoint)[:12]}:
         raise UserError(f"{path} belongs to another model than {checkpoint}")
     return np.array([is_defect(label) for label in labels], bool), castings, prob_defect

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.text import count_of
-from data_split import load_split, split_options, split_sha256, warn_of_changed_contents
+from data_split import load_split, split_options, split_sha256
 from dataset.casting_table import (
     UnknownCastingsError,
     castings_beside,
@@ -21,6 +21,7 @@ from dataset.casting_table import (
     with_castings,
 )
 from dataset.listing import ImageRow, hashed, list_images
+from dataset.manifest import warn_of_changed_contents
 from dataset.store import open_store
 from evaluation.options import UNSEEN
 from gate.measures import measure
@@ -185,7 +186,7 @@ def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageR
 def _refuse_mixture(models: Sequence[Model]) -> None:
     """Raise UserError unless the folds complete each other: every image in one test part."""
     first = models[0].checkpoint
-    count = first.training["folds"]
+    count = first.training.get("folds")
     present = [model.checkpoint.fold for model in models]
     folder = models[0].path.parent.parent
     if first.protocol != "casting" or present != list(range(1, (count or 0) + 1)):

@@ -14,14 +14,7 @@ from common.text import count_of
 from dataset.listing import ImageRow, data_name, find_data, list_images
 from dataset.store import open_store
 from evaluation.held_out import rebuild_split
-from inspection.engines import (
-    DISTANCE,
-    INPUT,
-    LOGITS,
-    PROBABILITY,
-    OnnxNetwork,
-    torch_network,
-)
+from inspection.engines import INPUT, OnnxNetwork, outputs_of, torch_network
 from metrics.castings import equally
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_probability
@@ -148,7 +141,7 @@ def compare(checkpoint: Checkpoint, exported: OnnxNetwork, images: Images) -> Pa
         some = photos if size == BATCH_SIZES[0] else photos[: BATCH_SIZES[0]]
         for start in range(0, len(some), size):
             batch = slice(start, min(start + size, len(some)))
-            names = [LOGITS, PROBABILITY, *([DISTANCE] if limits else [])]
+            names = outputs_of(exported.checkpoint)
             logits, prob, *far = exported.session.run(names, {INPUT: some[batch].numpy()})
             if limits:
                 both = zip(distances[batch].tolist(), far[0].tolist(), strict=True)

@@ -26,6 +26,7 @@ from evaluation.published import (
     results_table,
     service_text,
     speed_table,
+    well_formed,
 )
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
@@ -133,17 +134,15 @@ def main(argv: list[str] | None = None) -> int:
     if args.name is not None and args.figures is None:
         raise UserError("--name needs a metrics.json")
     results = read_json(RESULTS)
-    if args.figures is not None:
-        add_file(results, args.figures, args.name)
     pages: dict[str, str] = {}
-    try:
+    with well_formed(args.figures or RESULTS):
+        if args.figures is not None:
+            add_file(results, args.figures, args.name)
         table = results_table(results)
         for part in PARTS:
             if part.needs in results:
                 text = pages.get(part.page) or (ROOT / part.page).read_text()
                 pages[part.page] = renewed(text, part, part.text(results))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{args.figures or RESULTS}: no {error}; make it anew") from error
     for page, text in pages.items():
         write_atomic(ROOT / page, text)
     write_json(RESULTS, results)

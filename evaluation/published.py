@@ -1,5 +1,9 @@
 """Published figures as text: tables and paragraphs from docs/results.json."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from common.errors import UserError
 from common.files import ROOT
 from evaluation.options import UNSEEN
@@ -10,6 +14,22 @@ RELEASED_RECIPE = "robust"
 HEADER = """| held-out images | model | missed defects | false alarms | right | ROC-AUC |
 |---|---|---|---|---|---|
 """
+
+
+@contextmanager
+def well_formed(path: Path | str) -> Iterator[None]:
+    """While figures from a file are turned into text: what they lack is the file's fault.
+
+    Raises:
+        UserError: something is missing, or of another kind.
+    """
+    try:
+        yield
+    except (
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration
+    ) as error:  # fmt: skip
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path} is not as it was written ({reason}); make it anew") from error
 
 
 # --- the table -----------------------------------------------------------------------------------

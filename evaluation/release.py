@@ -22,7 +22,7 @@ from dataset.listing import find_data
 from dataset.validation_scores import write_validation
 from evaluation.held_out import Evaluation, load_models, predict_split
 from evaluation.model_card import model_card
-from evaluation.published import RESULTS, folds_of
+from evaluation.published import RESULTS, folds_of, well_formed
 from metrics.decisions import summarise
 from model import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -68,7 +68,9 @@ def release(path: Path, root: Path) -> None:
         raise UserError(
             f"{path} is no finished model for use; train one with --protocol casting --fold none"
         )
-    folds_of(checkpoint.training["recipe"], read_json(RESULTS))
+    results = read_json(RESULTS)
+    with well_formed(RESULTS):
+        folds_of(str(checkpoint.training.get("recipe")), results)
     small = halved(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "released.pth"
@@ -95,8 +97,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.checkpoint is not None:
         release(args.checkpoint, find_data(args.data, download=False))
         print(f"written: {RELEASED} ({RELEASED.stat().st_size / 1e6:.1f} MB)")
-    released = read_json(RELEASED.with_suffix(".json"))
-    write_atomic(CARD, model_card(released, read_json(RESULTS)))
+    description = RELEASED.with_suffix(".json")
+    released, results = read_json(description), read_json(RESULTS)
+    with well_formed(f"{description} or {RESULTS}"):
+        card = model_card(released, results)
+    write_atomic(CARD, card)
     print(f"written: {CARD}")
     return 0
 

@@ -82,8 +82,8 @@ def metrics_report(
         "epochs": [model.checkpoint.epoch for model in models],
         "operating_points": [model.checkpoint.operating_point for model in models],
         "split_sha256": [model.checkpoint.split_sha256 for model in models],
-        "weights": checkpoint.training["weights"],
-        "recipe": checkpoint.training["recipe"],
+        "weights": checkpoint.training.get("weights"),
+        "recipe": checkpoint.training.get("recipe"),
         "head": checkpoint.head,
         "image_size_px": checkpoint.image_size_px,
     }

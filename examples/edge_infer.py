@@ -3,13 +3,13 @@
     pip install onnxruntime numpy pillow
     python edge_infer.py model-int8.onnx part.jpeg ...
 
-Copy this file and the model to the device; docs/deploy.md has the commands for Arm boards. Size,
-threshold and limits come from the model. What is no sound photograph of a part gets status
-not_judged, an image that cannot be read, or whose grey values are not plain 8 bits, error; neither
-is ever ok, and both give exit code 4. A part unlike all that the model was trained on is for
-review. predict.py notices more kinds of damage, and says more exactly where a part lies.
+Copy this file and the model to the device (docs/deploy.md). A damaged model is refused (exit code
+2). What is no sound photograph of a part gets status not_judged, an image that cannot be read, or
+has not plain 8 bits, error; neither is ever ok, and both give exit code 4. A part unlike all that
+the model was trained on is for review.
 """
 
+import hashlib
 import json
 import sys
 import time
@@ -19,20 +19,23 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-MODES = ("L", "RGB")  # 8 bits, no transparency
-
 
 def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
-    """The model and its metadata."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    """The model and its metadata, whose sha256 is the file's with zeros in its own place."""
+    model = Path(path).read_bytes() if Path(path).is_file() else b""
+    before, key, after = model.rpartition(b"\n\x06sha256\x12\x40")
+    if after[:64] != hashlib.sha256(before + key + b"0" * 64 + after[64:]).hexdigest().encode():
+        print(f"error: {path} is missing, damaged, or no model of export.py", file=sys.stderr)
+        sys.exit(2)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return session, session.get_modelmeta().custom_metadata_map
 
 
 def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
     """A photograph as the model wants it, uint8 (1, S, S), and what the limits are about."""
     with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
-        if image.mode not in MODES or image.has_transparency_data:
-            raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} expected")
+        if image.mode not in ("L", "RGB") or image.has_transparency_data:
+            raise ValueError(f"mode {image.mode}; plain L or RGB expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     small = np.asarray(grey.resize((side_px, side_px), Image.Resampling.BILINEAR))
     x = small.astype(np.float32)
@@ -92,6 +95,4 @@ def main(model: str, *paths: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]) if len(sys.argv) > 2 else __doc__)

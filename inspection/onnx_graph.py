@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from dataset.batches import unit_range
-from inspection.engines import DISTANCE, INPUT, LOGITS, PROBABILITY, adds_without_saturation
+from inspection.engines import INPUT, LOGITS, adds_without_saturation, outputs_of
+from inspection.onnx_file import NO_SEAL, SEAL, sealed
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_flags, defect_margin
 from networks.features import logits_and_features
@@ -62,10 +63,6 @@ class Inspection(nn.Module):
         outputs = logits, (probabilities * self.defects).sum(dim=1)
         return (*outputs, self.distance(features)) if self.distance else outputs
 
-    @property
-    def output_names(self) -> list[str]:
-        return [LOGITS, PROBABILITY, *([DISTANCE] if self.distance else [])]
-
 
 def to_onnx(checkpoint: Checkpoint) -> bytes:
     """The checkpoint's network as a 32-bit ONNX model, any number of images at a time."""
@@ -77,7 +74,7 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
             (torch.zeros(2, size, size, dtype=torch.uint8),),
             dynamo=True,
             input_names=[INPUT],
-            output_names=inspection.output_names,
+            output_names=outputs_of(checkpoint),
             dynamic_shapes={"images": {0: torch.export.Dim("N")}},
             opset_version=OPSET,
             verbose=False,
@@ -183,12 +180,12 @@ class Batches:
 
 
 def with_metadata(model: bytes, values: dict[str, str]) -> bytes:
-    """The model with its metadata replaced."""
+    """The model with its metadata replaced, and sealed."""
     import onnx
 
     proto = onnx.load_model_from_string(model)
-    onnx.helper.set_model_props(proto, values)
-    return proto.SerializeToString()
+    onnx.helper.set_model_props(proto, values | {SEAL: NO_SEAL})
+    return sealed(proto.SerializeToString())
 
 
 def metadata(

@@ -15,7 +15,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import sha256_of_file
 from gate.limits import NOT_JUDGED, REVIEW
 from gate.measures import measure
 from imaging.reading import (
@@ -28,7 +27,7 @@ from imaging.reading import (
 )
 from inspection.engines import Network, OnnxNetwork, torch_network
 from inspection.options import BATCH_SIZE, checked_band
-from model import Checkpoint, find_checkpoint, load_checkpoint
+from model import Checkpoint, find_checkpoint, load_identified
 from networks.classes import class_probabilities, defect_flags, defect_probability
 from networks.devices import choose_device
 
@@ -250,11 +249,12 @@ def load_predictor(
         if device not in (None, "cpu"):
             raise UserError(f"{path} runs on the CPU, not on {device}; leave out --device")
         network, place = OnnxNetwork(path), torch.device("cpu")
-        loaded = network.checkpoint
+        loaded, sha256 = network.checkpoint, network.sha256
     else:
-        loaded, place = load_checkpoint(path), choose_device(device)
+        place = choose_device(device)
+        loaded, sha256 = load_identified(path)
         network = torch_network(loaded, place)
-    return Predictor(loaded, network, sha256_of_file(path), place, threshold, review, gate)
+    return Predictor(loaded, network, sha256, place, threshold, review, gate)
 
 
 def announced_predictor(args: argparse.Namespace) -> Predictor:

@@ -1,1 +1,1 @@
-"""Layers, losses, what a network's outputs mean, and where it computes."""
+"""Layers, losses, what a network's outputs mean, where it computes, and files of its weights."""

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from networks.local import QUARTER_TURNS, LocalNetwork, normalise_local_contrast
+from networks.tensor_files import check_finite
+
+FEATURES = {"resnet18": 384, "local": 192}  # D: two for each channel of both stages
 
 
 def logits_and_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,6 +44,15 @@ def features_of(stages: tuple[Tensor, ...], turns: int) -> Tensor:
         deviation = (x - mean).square().mean(dim=(0, 3, 4)).sqrt()
         found += [mean[0, ..., 0, 0], deviation]
     return torch.cat(found, dim=1)
+
+
+def check_distance(mean: Tensor, whitening: Tensor, architecture: str) -> None:
+    """Raise ValueError unless these fit the network's features and are finite."""
+    count = FEATURES[architecture]
+    for name, tensor, shape in (("mean", mean, (count,)), ("whitening", whitening, (count, count))):
+        if not isinstance(tensor, Tensor) or tensor.shape != shape or tensor.dtype != torch.float32:
+            raise ValueError(f"the gate's {name} is not float32 {shape}")
+        check_finite(f"the gate's {name}", tensor)
 
 
 class Distance(nn.Module):

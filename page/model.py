@@ -7,7 +7,7 @@ import streamlit as st
 from common.errors import UserError
 from common.files import ROOT, read_json
 from dataset.validation_scores import read_validation
-from evaluation.published import RESULTS, leak_text, probe_text, results_table
+from evaluation.published import RESULTS, leak_text, probe_text, results_table, well_formed
 from metrics.castings import casting_names
 from metrics.decisions import Parts, format_rate, summarise
 from page.parts import Desk, escape_markdown, open_desk, tells_errors
@@ -25,14 +25,16 @@ def show() -> None:
         reason = escape_markdown(str(error))
         st.info(f"Without validation predictions there is nothing to explore: {reason}.")
     results = read_json(RESULTS)
+    with well_formed(RESULTS):
+        table = results_table({k: v for k, v in results.items() if k != "probes"})
+        probes, leak = probe_text(results), leak_text(results)
     st.subheader("Figures of all models", divider="gray")
-    st.markdown(results_table({k: v for k, v in results.items() if k != "probes"}))
+    st.markdown(table)
     st.caption(
-        "Brackets: 95 % intervals, castings resampled; by casting Clopper-Pearson. "
-        + probe_text(results)
+        "Brackets: 95 % intervals, castings resampled; by casting Clopper-Pearson. " + probes
     )
     st.subheader("Why 99.4 % is not the number", divider="gray")
-    show_leak(results)
+    show_leak(leak)
 
 
 def show_model(desk: Desk) -> None:
@@ -44,7 +46,7 @@ def show_model(desk: Desk) -> None:
     columns[2].metric("Trained on", checkpoint.data)
     columns[3].metric("Threshold", f"{predictor.threshold:.3f}")
     point, limits = checkpoint.operating_point or {}, ""
-    if point.get("fitted"):
+    if {"threshold_low", "threshold_high"} <= point.keys():
         limits = (
             f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
             f"{point['threshold_high']:.3f} on resampled castings)"
@@ -130,10 +132,10 @@ def curves(defective: np.ndarray, prob_defect: np.ndarray, threshold: float) -> 
     return (lines + rule).properties(height=280)
 
 
-def show_leak(results: dict) -> None:
+def show_leak(text: str) -> None:
     """The leak of the famous test folder, in words and with rendered castings."""
     left, right = st.columns([2, 3], gap="large")
-    left.markdown(leak_text(results))
+    left.markdown(text)
     left.markdown(
         "On castings that it has not seen the same network does far worse: the lines *unseen "
         "castings* above. `python data_split.py --audit` finds the copies in any set."

@@ -4,7 +4,6 @@ Every casting, good or not, has its own texture, nicks and stains; it is photogr
 and each photograph is copied under rotation, mirroring, shift, zoom, shear and new light.
 """
 
-import csv
 import io
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import usable_folder, write_atomic, write_csv
+from common.files import read_csv, usable_folder, write_atomic, write_csv
 from rendering.casting import COPY, DEFECT, Casting, render_casting
 from rendering.options import DEFECT_TYPES, OVERVIEW, RenderOptions, check_options
 
@@ -160,10 +159,8 @@ def check_folder(out: Path) -> None:
         return
     known: set[str] = {"truth.csv", OVERVIEW}
     if "truth.csv" in present:
-        with open(out / "truth.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        if rows[:1] == [TRUTH_COLUMNS]:
-            known |= {row[0] for row in rows[1:]} | {mask_path(row[0]) for row in rows[1:]}
+        names = {row["path"] for row in read_csv(out / "truth.csv", TRUTH_COLUMNS)}
+        known |= names | {mask_path(name) for name in names}
     for path in sorted(out.rglob("*")):
         relative = path.relative_to(out).as_posix()
         if path.is_file() and relative not in known and not relative.startswith(UNFINISHED):

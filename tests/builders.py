@@ -95,3 +95,17 @@ def checkpoint_of(
 def images_of(count: int = 3, size_px: int = SIZE_PX) -> torch.Tensor:
     random = np.random.default_rng(1)
     return torch.from_numpy(random.integers(0, 256, (count, size_px, size_px)).astype(np.uint8))
+
+
+def zero_block(path: Path, offset: int, size: int = 4096) -> None:
+    """Overwrite a part of a file with zeros, as a failing disk does."""
+    data = bytearray(path.read_bytes())
+    data[offset : offset + size] = bytes(len(data[offset : offset + size]))
+    path.write_bytes(data)
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    """Turn all bits of one byte round."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.write_bytes(data)

@@ -1,6 +1,7 @@
 """An exported model decides as PyTorch does, says what it is, or does not come into being."""
 
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from builders import checkpoint_of, images_of
+from builders import checkpoint_of, flip_byte, images_of, zero_block
 
 import export
 import predict
@@ -23,6 +24,7 @@ from evaluation.parity import Images, Parity, compare
 from imaging.reading import read_resized
 from inspection import engines, onnx_graph
 from inspection.engines import OnnxNetwork
+from inspection.onnx_file import sealed
 from inspection.onnx_graph import exported, to_onnx
 from inspection.predictor import load_predictor
 from model import Checkpoint, load_checkpoint
@@ -74,7 +76,7 @@ def with_more_bias(path, more: tuple[float, float], target):
     (bias,) = [one for one in model.graph.initializer if one.name.endswith("fc.bias")]
     values = onnx.numpy_helper.to_array(bias) + np.array(more, np.float32)
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
-    onnx.save(model, target)
+    target.write_bytes(sealed(model.SerializeToString()))
     return target
 
 
@@ -186,6 +188,133 @@ def test_a_foreign_or_damaged_file_is_refused(model_file, tmp_path):
         OnnxNetwork(tmp_path / "foreign.onnx")
 
 
+def changed(model_file, path, change, values=None):
+    """A sealed copy whose protobuf went through `change`, with other metadata."""
+    model = onnx.load(model_file)
+    change(model)
+    metadata = {one.key: one.value for one in model.metadata_props} | (values or {})
+    metadata = {name: text for name, text in metadata.items() if text is not None}
+    onnx.helper.set_model_props(model, metadata)
+    path.write_bytes(sealed(model.SerializeToString()))
+    return path
+
+
+def refused(path, match="model.onnx"):
+    with pytest.raises(UserError, match=match) as failure:
+        OnnxNetwork(path)
+    assert failure.value.exit_code == 2
+    assert str(path) in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_no_damaged_byte_is_overlooked_here_or_at_the_edge(model_file, tmp_path):
+    path, data = tmp_path / "model.onnx", model_file.read_bytes()
+    edge = load_edge_example()
+    for damage in (zero_block, flip_byte):
+        for offset in (
+            *range(0, len(data), len(data) // 25),
+            len(data) - 1,
+            data.rindex(b"sha256"),
+        ):
+            path.write_bytes(data)
+            damage(path, offset)
+            if path.read_bytes() != data:
+                refused(path, "damaged")
+                with pytest.raises(SystemExit) as leaving:
+                    edge.load(str(path))
+                assert leaving.value.code == 2
+    path.write_bytes(data)
+    edge.load(str(path))
+
+
+def load_edge_example():
+    spec = importlib.util.spec_from_file_location("edge", ROOT / "examples" / "edge_infer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WRONG_METADATA = [
+    {"precision": None}, {"precision": "fp16"}, {"reduce_range": None}, {"reduce_range": "yes"},
+    {"threshold": "0.25"}, {"threshold": "half"}, {"threshold": None}, {"temperature": "2.0"},
+    {"class_names": '["a", "ok"]'}, {"class_names": "def"}, {"image_size_px": "64"},
+    {"checkpoint": None}, {"checkpoint": "{"}, {"checkpoint": "[]"}, {"checkpoint": "null"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", WRONG_METADATA, ids=str)
+def test_metadata_that_contradict_themselves_are_refused(model_file, tmp_path, values):
+    refused(changed(model_file, tmp_path / "model.onnx", lambda model: None, values))
+
+
+WRONG_DESCRIPTIONS = [
+    {"threshold": 2.0}, {"temperature": 1.5}, {"image_size_px": 48}, {"head": "sigmoid"},
+    {"class_names": ["def", "ok", "other"]}, {"class_names": ["ok", "def"]}, {"colour": "red"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", WRONG_DESCRIPTIONS, ids=str)
+def test_a_description_of_another_graph_is_refused(model_file, tmp_path, values):
+    stored = json.loads(OnnxNetwork(model_file).metadata["checkpoint"]) | values
+    same = {name: json.dumps(value) for name, value in values.items()}
+    path = tmp_path / "model.onnx"
+    refused(changed(model_file, path, lambda _: None, same | {"checkpoint": json.dumps(stored)}))
+
+
+def rename_input(model):
+    onnx.compose.add_prefix_graph(model.graph, "my_", inplace=True)
+
+
+def rename_output(model):
+    model.graph.output[1].name = model.graph.output[0].name
+
+
+def drop_an_output(model):
+    del model.graph.output[1]
+
+
+def fix_the_batch(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def take_floats(model):
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def swap_the_classes_of_p_defect(model):
+    (flags,) = [one for one in model.graph.initializer if "defects" in one.name]
+    values = 1 - onnx.numpy_helper.to_array(flags)
+    flags.CopyFrom(onnx.numpy_helper.from_array(values, flags.name))
+
+
+def spoil_weights(model):
+    weights = next(one for one in model.graph.initializer if one.name.endswith("fc.bias"))
+    values = onnx.numpy_helper.to_array(weights) * np.float32("nan")
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename_input, rename_output, drop_an_output, fix_the_batch, take_floats,
+        swap_the_classes_of_p_defect, spoil_weights,
+    ],
+    ids=lambda change: change.__name__,
+)  # fmt: skip
+def test_a_graph_with_other_ends_is_refused(model_file, tmp_path, change):
+    refused(changed(model_file, tmp_path / "model.onnx", change), "no model of export")
+
+
+def test_a_file_without_a_checksum_is_to_be_exported_anew(model_file, tmp_path):
+    path = changed(model_file, tmp_path / "model.onnx", lambda _: None)
+    model = onnx.load(path)
+    rest = {one.key: one.value for one in model.metadata_props if one.key != "sha256"}
+    onnx.helper.set_model_props(model, rest)
+    onnx.save(model, path)
+    refused(path, "export it anew")
+    refused(tmp_path / "none.onnx", "no such file")
+
+
 # --- INT8 ----------------------------------------------------------------------------------------
 
 
@@ -252,6 +381,16 @@ def test_what_the_gate_lets_through(precision, changes, passes):
     assert (parity(**changes).failure(precision) is None) == passes
 
 
+class Changed:
+    """A session with other outputs."""
+
+    def __init__(self, session, change):
+        self.session, self.change = session, change
+
+    def run(self, names, inputs):
+        return self.change(*self.session.run(names, inputs))
+
+
 def test_comparison_counts_new_errors_only(tmp_path, resnet, resnet_file):
     grey = images_of(40)
     with torch.inference_mode():
@@ -268,8 +407,11 @@ def test_comparison_counts_new_errors_only(tmp_path, resnet, resnet_file):
     assert found.max_logit_difference == pytest.approx(20, abs=1e-2)
     assert found.good == 20
     assert found.caught + found.passed == (rejected == images.is_defect).sum()
-    path = with_more_bias(path, (np.nan, np.nan), tmp_path / "nan.onnx")
-    found = compare(checkpoint, OnnxNetwork(path), images)
+    network = OnnxNetwork(resnet_file)
+    network.session = Changed(
+        network.session, lambda logits, prob: (logits * np.nan, prob * np.nan)
+    )
+    found = compare(checkpoint, network, images)
     assert found.other_decisions == 40
     assert found.failure("int8") == found.failure("fp32") == "logits are no finite numbers"
 
@@ -279,14 +421,11 @@ def test_small_batches_are_compared_too(resnet, resnet_file, size):
     grey = images_of(6).numpy()
     images = Images(grey, grey, np.arange(6) < 3, "validation")
     network = OnnxNetwork(resnet_file)
-    original = network.session
 
-    class WrongInSmallBatches:
-        def run(self, names, inputs):
-            logits, prob = original.run(names, inputs)
-            return (logits, 1 - prob) if len(prob) == size else (logits, prob)
+    def wrong_in_small_batches(logits, prob):
+        return (logits, 1 - prob) if len(prob) == size else (logits, prob)
 
-    network.session = WrongInSmallBatches()
+    network.session = Changed(network.session, wrong_in_small_batches)
     assert compare(resnet, network, images).other_decisions == 6
 
 

@@ -1,15 +1,21 @@
 """The network's heads, its weights, and checkpoint files that are damaged, foreign or malicious."""
 
+import hashlib
+import io
 import json
+import os
 import pickle
 import zipfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from builders import checkpoint_of
+from builders import checkpoint_of, flip_byte, zero_block
 from torchvision.models import ResNet18_Weights, resnet18
 
+import model as model_module
 from common.errors import UserError
 from model import (
     WEIGHTS_FILE,
@@ -72,18 +78,31 @@ def test_defect_probability_sums_the_defect_classes():
     )
 
 
-def test_imagenet_weights_come_from_torchvisions_cache_folder():
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    stand_in = resnet18(weights=None)
-    torch.save(stand_in.state_dict(), folder / WEIGHTS_FILE)
+def stand_in_for_imagenets(monkeypatch):
+    """A ResNet-18 in torchvision's cache folder, under the name that its bytes give it."""
+    buffer, stand_in = io.BytesIO(), resnet18(weights=None)
+    torch.save(stand_in.state_dict(), buffer)
+    digits = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / f"resnet18-{digits}.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    monkeypatch.setattr("model.WEIGHTS_FILE", path.name)
+    return stand_in, path
+
+
+def test_imagenet_weights_come_from_torchvisions_cache_folder(monkeypatch):
+    assert ResNet18_Weights.DEFAULT.url.endswith(WEIGHTS_FILE)
+    stand_in, path = stand_in_for_imagenets(monkeypatch)
     try:
         model = build_model(2, "imagenet")
+        assert torch.equal(model.conv1.weight, stand_in.conv1.weight)
+        assert model.fc.out_features == 2
+        zero_block(path, 20_000_000)
+        for weights in ("imagenet", str(path)):  # from the cache, or named
+            with pytest.raises(UserError, match="is damaged"):
+                build_model(2, weights)
     finally:
-        (folder / WEIGHTS_FILE).unlink()
-    assert ResNet18_Weights.DEFAULT.url.endswith(WEIGHTS_FILE)
-    assert torch.equal(model.conv1.weight, stand_in.conv1.weight)
-    assert model.fc.out_features == 2
+        path.unlink()
 
 
 def test_a_failed_download_names_file_folder_and_the_way_out(monkeypatch):
@@ -191,22 +210,39 @@ def replace_by_zip(path):
         archive.writestr("readme.txt", "no model")
 
 
-def drop_a_field(path):
+def rewrite(path, change):
+    """Another content, and no description of the old one."""
     content = torch.load(path, weights_only=True)
-    del content["threshold"]
-    torch.save(content, path)
+    torch.save(change(content), path)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def without(table, name):
+    return {key: value for key, value in table.items() if key != name}
+
+
+def drop_a_field(path):
+    rewrite(path, lambda content: without(content, "threshold"))
 
 
 def drop_a_tensor(path):
-    content = torch.load(path, weights_only=True)
-    del content["weights"]["fc.bias"]
-    torch.save(content, path)
+    def change(content):
+        return content | {"weights": without(content["weights"], "fc.bias")}
+
+    rewrite(path, change)
+
+
+def spoil_a_tensor(path):
+    def change(content):
+        content["weights"]["fc.bias"][0] = float("nan")
+        return content
+
+    rewrite(path, change)
 
 
 def break_a_value(name, value):
     def damage(path):
-        content = torch.load(path, weights_only=True)
-        torch.save(content | {name: value}, path)
+        rewrite(path, lambda content: content | {name: value})
 
     damage.__name__ = f"set_{name}"
     return damage
@@ -223,6 +259,10 @@ WRONG_VALUES = [
     break_a_value("format", 1),
     break_a_value("format", "3"),
     break_a_value("architecture", ["local"]),
+    break_a_value("threshold", 2.0),
+    break_a_value("temperature", -1.0),
+    break_a_value("image_size_px", 100_000),
+    spoil_a_tensor,
 ]
 
 
@@ -257,6 +297,98 @@ def test_a_damaged_checkpoint_gives_one_line_with_its_path(tmp_path, trained, da
         load_checkpoint(path)
     assert str(path) in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with its description"])
+def test_no_damaged_byte_of_a_checkpoint_is_overlooked(tmp_path, trained, alone):
+    path = tmp_path / "best.pth"
+    if not alone:
+        path.with_suffix(".json").write_bytes((trained / "best.json").read_bytes())
+    data = (trained / "best.pth").read_bytes()
+    for damage in (zero_block, flip_byte):
+        for offset in range(0, len(data), len(data) // 40):
+            path.write_bytes(data)
+            damage(path, offset)
+            if path.read_bytes() != data:
+                with pytest.raises(UserError, match=r"best\.pth is (damaged|not a checkpoint)"):
+                    load_checkpoint(path)
+
+
+def test_a_checkpoint_without_a_seal_is_held_against_its_description(tmp_path, trained):
+    # As released by earlier versions: bytes between the records have no checksum of their own
+    content = torch.load(trained / "best.pth", weights_only=True)
+    path = tmp_path / "best.pth"
+    torch.save(content, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"sha256": sha256}))
+    load_checkpoint(path)
+    data = path.read_bytes()
+    for offset in (10, 12, len(data) - 6, data.index(b"FB", 30) + 8):
+        path.write_bytes(data)
+        flip_byte(path, offset)
+        with pytest.raises(UserError, match=r"best\.pth is (damaged|not)"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "beside", ["{}", '{"sha256": "0"}', "[]", "", "\0" * 4096, '{"sha256": 1}']
+)
+def test_a_description_of_another_file_is_refused(tmp_path, trained, beside):
+    (tmp_path / "best.pth").write_bytes((trained / "best.pth").read_bytes())
+    load_checkpoint(tmp_path / "best.pth")
+    (tmp_path / "best.json").write_text(beside)
+    with pytest.raises(UserError, match=r"best\.json") as failure:
+        load_checkpoint(tmp_path / "best.pth")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_crash_at_any_moment_of_saving_leaves_a_checkpoint_that_loads(
+    tmp_path, trained, monkeypatch
+):
+    old, path, moments = load_checkpoint(trained / "best.pth"), tmp_path / "best.pth", []
+    new = replace(old, epoch=old.epoch + 1)
+
+    def before(name, left):
+        original = getattr(os, name)
+
+        def dying(*arguments, **options):
+            moments.append(name)
+            if len(moments) == left:
+                raise KeyboardInterrupt
+            return original(*arguments, **options)
+
+        return dying
+
+    for left in range(1, 20):
+        save_checkpoint(path, old)
+        moments.clear()
+        with monkeypatch.context() as patch:
+            for name in ("fsync", "replace", "unlink"):
+                patch.setattr(os, name, before(name, left))
+            with suppress(KeyboardInterrupt):
+                save_checkpoint(path, new)
+        found = load_checkpoint(path)
+        assert found.epoch in (old.epoch, new.epoch)
+        if len(moments) < left:  # nothing was cut short
+            break
+    assert found.epoch == new.epoch
+    assert {*moments} == {"fsync", "replace", "unlink"}
+
+
+def test_a_training_that_saves_meanwhile_is_no_damage(tmp_path, trained, monkeypatch):
+    old, path = load_checkpoint(trained / "best.pth"), tmp_path / "best.pth"
+    save_checkpoint(path, old)
+    original = model_module.load_tensors
+    new = [replace(old, epoch=old.epoch + 1)]
+
+    def read_then_saved(path):
+        found = original(path)
+        if new:
+            save_checkpoint(path, new.pop())
+        return found
+
+    monkeypatch.setattr(model_module, "load_tensors", read_then_saved)
+    assert load_checkpoint(path).epoch == old.epoch + 1
 
 
 def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, monkeypatch):

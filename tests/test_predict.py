@@ -72,7 +72,7 @@ def test_probabilities_sum_to_one_and_decide(predictor, castings):
         assert p.decision == ("defect" if p.prob_defect >= p.threshold else "ok")
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.1])
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_threshold_and_class_come_from_the_checkpoint(tmp_path, trained, part, threshold):
     checkpoint = load_checkpoint(trained / "best.pth")
     checkpoint.threshold = threshold

@@ -1047,7 +1047,15 @@ os.{name} = kill
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ending", "number"),
-    [("replace", "last.pth", 2), ("replace", "best.pth", 1), ("fsync", "", 5)],
+    [
+        ("replace", "last.pth", 2),
+        ("replace", "best.pth", 1),
+        ("replace", "best.pth", 2),
+        ("replace", "best.json", 1),
+        ("replace", "best.json", 2),
+        ("unlink", "best.json", 2),
+        ("fsync", "", 5),
+    ],
 )
 def test_kill_9_while_saving_loses_nothing(name, ending, number, tmp_path, trained, train_options):
     prelude = KILL.format(name=name, ending=ending, number=number)

@@ -19,6 +19,8 @@ from data_split import add_data_arguments
 from training.recipes import RECIPES
 
 DEFAULT = RECIPES["reference"]
+AUGMENTATIONS = ("none", "flip", "full", "strong")
+SAMPLERS = ("image", "casting", "class")
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -82,7 +84,7 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--augment",
-        choices=("none", "flip", "full", "strong"),
+        choices=AUGMENTATIONS,
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
         "mirror, shift, zoom, light, noise; strong: more of it, with stretch, highlights, blur",
     )
@@ -100,7 +102,7 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--sampler",
-        choices=("image", "casting", "class"),
+        choices=SAMPLERS,
         help="what counts alike in an epoch: each image (default), each casting, or good parts and "
         "defects, and in either each casting",
     )

@@ -23,6 +23,7 @@ from training.distributed import (
 )
 from training.finish import finish_run
 from training.loop import fit
+from training.restoring import restore
 from training.settings import resolve_settings
 from training.setup import Run, set_up
 from training.state import (
@@ -112,7 +113,7 @@ def train(args: argparse.Namespace) -> Run:
         last = load_last(args.out) if args.resume else None
         settings = resolve_settings(args, last and last["checkpoint"]["training"])
         run = set_up(args, settings)
-        progress = saving.restore(run, last) if last else Progress()
+        progress = restore(run, last) if last else Progress()
         with StopSignal() as stop:
             if not last:
                 saving.save_last(run, progress)

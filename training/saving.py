@@ -1,4 +1,4 @@
-"""What a run writes while it trains, and how it goes on from it."""
+"""What a run writes while it trains."""
 
 import time
 from dataclasses import asdict
@@ -7,10 +7,11 @@ import torch
 
 from common.files import write_atomic, write_csv
 from dataset.listing import data_name
-from model import Checkpoint, save_checkpoint, to_bytes
+from model import Checkpoint, save_checkpoint
+from networks.tensor_files import to_bytes
 from training.distributed import is_main_process
 from training.setup import Run
-from training.state import Progress, refuse_differences
+from training.state import Progress
 
 HISTORY_COLUMNS = [
     "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_missed",
@@ -78,28 +79,3 @@ def save_last(run: Run, progress: Progress) -> None:
         "rng": torch.get_rng_state(),
     }
     write_atomic(run.out / "last.pth", to_bytes(content))
-
-
-def restore(run: Run, content: dict) -> Progress:
-    """Put a run where last.pth left it.
-
-    Raises:
-        UserError: it was another model or other images; every difference is listed.
-    """
-    stored = content["checkpoint"]
-    now = {"classes": run.class_names, "images and split": run.split_sha256}
-    then = {"classes": stored["class_names"], "images and split": stored["split_sha256"]}
-    refuse_differences(run.out, now, then)
-    run.model.load_state_dict(stored["weights"])
-    # What it has learned, not how it is to be run: another device may go on.
-    options = [{k: v for k, v in g.items() if k != "params"} for g in run.optimizer.param_groups]
-    run.optimizer.load_state_dict(content["optimizer"])
-    for group, kept in zip(run.optimizer.param_groups, options, strict=True):
-        group |= kept
-    # Fused Adam walks through memory: its moments must lie there in the order of the weights.
-    for weights, state in run.optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == weights.shape:
-                state[name] = torch.empty_like(weights).copy_(value)
-    torch.set_rng_state(content["rng"])
-    return Progress(**content["progress"])

@@ -1,12 +1,30 @@
 """The settings of a run: all that its result depends on, besides the images."""
 
 import argparse
+import math
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
+from common.arguments import IMAGE_SIZES_PX
 from common.errors import UserError
-from data_split import SplitOptions, split_options
+from data_split import PROTOCOLS, SplitOptions, split_options
 from model import NO_IMAGENET
+from networks.description import (
+    HEADS,
+    NETWORKS,
+    TEXT,
+    YES_OR_NO,
+    Check,
+    check_values,
+    choice,
+    is_number,
+    number,
+    or_none,
+    whole,
+)
+from training.options import AUGMENTATIONS, SAMPLERS
 from training.recipes import RECIPES
+from training.schedule import SCHEDULES
 from training.state import refuse_differences
 
 # A run that goes on may only change these.
@@ -53,6 +71,37 @@ class Settings:
 
 
 NAMES = [field.name for field in fields(Settings)]
+SHARE = number(0, 1)
+
+
+def is_operating_point(value: object) -> bool:
+    """Whether --operating-point may come to this."""
+    return value in ("none", "balanced") or is_number(value, 0, 1)
+
+
+STORED: dict[str, Check] = {
+    **dict.fromkeys(("recipe", "weights"), TEXT),
+    "network": choice(NETWORKS),
+    "head": choice(HEADS),
+    "image_size": whole(*IMAGE_SIZES_PX),
+    **dict.fromkeys(("epochs", "batch_size"), whole(1)),
+    **dict.fromkeys(("patience", "seed"), whole(0)),
+    "lr": number(0, math.inf),
+    "schedule": choice(SCHEDULES),
+    "weight_decay": number(0, math.inf),
+    "augment": choice(AUGMENTATIONS),
+    "drawn_defects": or_none(SHARE),
+    "label_smoothing": SHARE,
+    "sampler": choice(SAMPLERS),
+    "epoch_size": or_none(whole(1)),
+    "operating_point": (is_operating_point, "none, balanced or a share"),
+    "protocol": choice(PROTOCOLS),
+    "folds": or_none(whole(2)),
+    "fold": or_none(whole(0)),
+    "fold_seed": or_none(whole(0, 2**32 - 1)),
+    "castings": or_none(TEXT),
+    "amp": YES_OR_NO,
+}
 
 
 def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
@@ -64,7 +113,7 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     Raises:
         UserError: options that exclude each other, or contradict the run that goes on.
     """
-    stored = renamed(stored or {})
+    stored = checked(renamed(stored or {}), args.out)
     recipe = args.recipe or stored.get("recipe", "reference")
     explicit = {k: v for k, v in vars(args).items() if k in NAMES and v is not None}
     if stored:
@@ -82,6 +131,19 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     if settings.network == "local" and settings.weights == "imagenet":
         raise UserError(NO_IMAGENET)
     return settings
+
+
+def checked(stored: dict, out: Path) -> dict:
+    """The stored settings, of a run in a folder.
+
+    Raises:
+        UserError: the command line would not take one of them.
+    """
+    try:
+        check_values(stored, STORED, "setting ")
+    except ValueError as error:
+        raise UserError(f"cannot go on with the run in {out}: {error}; start anew") from error
+    return stored
 
 
 def renamed(stored: dict) -> dict:

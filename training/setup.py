@@ -16,11 +16,10 @@ from data_split import (
     load_split,
     split_sha256,
     split_table,
-    warn_of_changed_contents,
-    write_split,
 )
 from dataset.batches import Batches, make_batches
 from dataset.listing import ImageRow, data_name, find_data, report_notes
+from dataset.manifest import warn_of_changed_contents, write_split
 from dataset.store import describe_store, open_store
 from metrics.castings import casting_weights, class_weights
 from model import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, build_model

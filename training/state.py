@@ -7,15 +7,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from common.errors import EXIT_FAILURE, Terminated, UserError
 from common.files import locked
-from model import load_tensors
+from model import checkpoint_from
+from networks.tensor_files import load_tensors
 from training.distributed import all_reduce_max
 
 RUN_FILES = (
     "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
     "split.csv",
 )  # fmt: skip
+PARTS_OF_LAST = {"checkpoint": dict, "optimizer": dict, "progress": dict, "rng": Tensor}
 
 
 @dataclass
@@ -100,9 +104,9 @@ def finished_run(out: Path) -> dict | None:
     """What best.json says of the run in this folder if it came to its end, else None."""
     try:
         described = json.loads((out / "best.json").read_text())
-        whole = {"training", "split_sha256"} <= described.keys() and described["operating_point"]
-        return described if whole else None
-    except (OSError, ValueError, KeyError, AttributeError):
+        whole = isinstance(described["training"], dict) and "split_sha256" in described
+        return described if whole and described["operating_point"] else None
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -112,9 +116,11 @@ def load_last(out: Path) -> dict:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    content = load_tensors(out / "last.pth")
-    if not {"checkpoint", "optimizer", "progress", "rng"} <= set(content):
-        raise UserError(f"{out / 'last.pth'} was not written by train.py; start anew")
+    path = out / "last.pth"
+    content, _ = load_tensors(path)
+    if not all(isinstance(content.get(name), kind) for name, kind in PARTS_OF_LAST.items()):
+        raise UserError(f"{path} was not written by train.py; start anew with --overwrite")
+    checkpoint_from(content["checkpoint"], path)
     return content
 
 

@@ -44,12 +44,21 @@ def test_what_was_written_is_read(tmp_path):
     assert prob_defect.tolist() == [0.25, 0.75]
 
 
+HEADER = "label,casting,prob_defect,model\n"
+
+
 @pytest.mark.parametrize(
-    "content", [None, "label,casting\na,b\n", "label,casting,prob_defect\na,b,x"]
-)
+    "content",
+    [
+        None, "label,casting\na,b\n", "label,casting,prob_defect\na,b,x", "", HEADER,
+        HEADER + "ok,b,x,m\n", HEADER + "ok,b,nan,m\n", HEADER + "ok,b,1.5,m\n", HEADER + "ok\n",
+        HEADER + ",b,0.5,m\n", HEADER + "\0" * 99, HEADER + '"' + "x" * 200_000, "\xff\xfe",
+    ],
+)  # fmt: skip
 def test_a_missing_or_foreign_file_is_told(tmp_path, content):
+    (tmp_path / "best.pth").write_bytes(b"a model")
     if content is not None:
-        validation_path(tmp_path / "best.pth").write_text(content)
+        validation_path(tmp_path / "best.pth").write_text(content, encoding="latin-1")
     with pytest.raises(UserError, match=r"best_validation\.csv"):
         read_validation(tmp_path / "best.pth")
 

@@ -195,6 +195,11 @@ def test_bad_calls_give_one_line_and_change_nothing(pages):
     with pytest.raises(UserError, match="not a JSON file"):
         results.main(["--name", "x", str(pages / "text.json")])
     assert ((pages / "docs" / "results.json").read_text(), text_of(pages)) == before
+    for damaged in ("[]", "{}", '{"reference": 5}', '{"runs": []}', "[" * 100_000, "\0" * 99):
+        (pages / "docs" / "results.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"results\.json"):
+            results.main([])
+    assert text_of(pages) == before[1]
 
 
 # --- speed ---------------------------------------------------------------------------------------
