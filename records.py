@@ -22,8 +22,9 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
 from common.text import count_of
-from traceability.log import BEGINNING, InspectionLog, add_log_argument
+from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
+from traceability.verification import BEGINNING
 
 
 def run_verify(args: argparse.Namespace) -> int:
