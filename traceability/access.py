@@ -57,9 +57,6 @@ class OpenedFiles:
     def __init__(self, path: Path):
         self._identities = {file: _identity(file) for file in (path, *beside(path))}
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OpenedFiles) and self._identities == other._identities
-
     def check(self) -> None:
         """Raise LogUnavailableError unless all files are those that were opened."""
         for file, opened in self._identities.items():

@@ -6,6 +6,7 @@ Times are UTC.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -162,6 +163,12 @@ class InspectionLog:
         with reported(self.path):
             changed = changed_rules(self._connection)
         return replace(found, problems=[*(found.problems or lost), *changed])
+
+
+def warn_of_losses(log: InspectionLog) -> None:
+    """Say what was acknowledged once and is not there any more."""
+    for problem in log.lost():
+        print(f"warning: {log.path}: {problem}", file=sys.stderr)
 
 
 def add_log_argument(parser: argparse.ArgumentParser) -> None:
