@@ -46,6 +46,7 @@ class Prediction:
     error: str = ""
     sha256: str = ""  # of the very bytes that were inspected; empty for images and arrays
     brightness: float | None = None  # mean grey value, 0 to 255
+    pixels: str = ""  # SHA-256 of the resized grey pixels
 
 
 class Predictor:
@@ -122,7 +123,8 @@ class Predictor:
         # In double precision: the threshold is, and a part on it must fall on one side everywhere
         defect = defect_probability(probabilities, self.checkpoint.class_names).double()
         # By NumPy: for PyTorch its threads would wake up, wait busily and slow down ONNX
-        brightness = grey.cpu().numpy().mean(axis=(1, 2))
+        pixels = grey.cpu().numpy()
+        brightness = pixels.mean(axis=(1, 2))
         other_side = (defect >= self.threshold).unsqueeze(1) != self._is_defect
         classes = probabilities.masked_fill(other_side, -1).argmax(dim=1)
         return [
@@ -135,6 +137,7 @@ class Predictor:
                 threshold=self.threshold,
                 latency_ms=share_ms + (latencies_ms[i] if latencies_ms else 0.0),
                 brightness=float(brightness[i]),
+                pixels=hashlib.sha256(np.ascontiguousarray(pixels[i])).hexdigest(),
             )
             for i in range(len(grey))
         ]

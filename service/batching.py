@@ -129,7 +129,7 @@ class Batcher:
             self._opened.set_exception(error)
             return
         with log:
-            inspector = Inspector(self._predictor, log)
+            inspector = Inspector(self._predictor, log, from_cameras=True)
             self._opened.set_result(None)
             while batch := self._next_batch():
                 self._inspect(inspector, batch)

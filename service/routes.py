@@ -308,5 +308,5 @@ def note(request: Request, decisions: list[schemas.Decision]) -> None:
     """Put the decisions into the request's line of the service's log."""
     request.state.log = {
         "inspections": [one.inspection_id for one in decisions],
-        "decisions": [one.decision or "error" for one in decisions],
+        "decisions": [one.decision or one.status for one in decisions],
     }

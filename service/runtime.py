@@ -97,7 +97,7 @@ class Service:
         found = await asyncio.wrap_future(waiting)
         for one in found:
             p = one.prediction
-            self.metrics.decisions.labels(p.decision or "error", p.predicted_class).inc()
+            self.metrics.decisions.labels(p.decision or p.status, p.predicted_class).inc()
         return found, (time.perf_counter() - started) * 1000
 
     @contextmanager

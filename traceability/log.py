@@ -142,10 +142,16 @@ class InspectionLog:
         with reported(self.path):
             yield from self._connection.execute(sql, values)
 
-    def files_with(self, sha256: str) -> set[str]:
-        """Names under which a content has been inspected."""
-        rows = self.query("SELECT file FROM inspections WHERE sha256 = ?", [sha256])
-        return {file for (file,) in rows}
+    def has_file(self, station: str, file: str, sha256: str) -> bool:
+        """Whether a station has recorded this content under this name."""
+        sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND station = ? LIMIT 1"
+        return next(self.query(sql, [sha256, file, storable(station)]), None) is not None
+
+    def has(self, record: Record) -> bool:
+        """Whether this very record is here, to the millisecond."""
+        sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND time = ? LIMIT 1"
+        values = [record.sha256, storable(record.file), record.time]
+        return next(self.query(sql, values), None) is not None
 
     def holds(self, table: str, number: int, digest: str) -> bool:
         """Whether a row of a table has this number and this hash."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.files import CsvFile
 from common.text import escape_formula
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
 
 MAX_ROWS = 500
@@ -111,6 +111,17 @@ def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposi
         ids,
     )
     return {inspection: Disposition(*rest) for inspection, *rest in rows}
+
+
+def last_pictures(log: InspectionLog, station: str) -> list[tuple[str, float | None]]:
+    """SHA-256 and brightness of the last readable photographs of a station, the oldest first."""
+    rows = log.query(
+        # Among the last records only: a station that has none would be sought in the whole log
+        "SELECT sha256, brightness FROM inspections WHERE station = ? AND status <> 'error' "
+        "AND id > (SELECT ifnull(max(id), 0) FROM inspections) - 1000 ORDER BY id DESC LIMIT 3",
+        [storable(station)],
+    )
+    return list(rows)[::-1]
 
 
 def places(values: Sequence) -> str:
