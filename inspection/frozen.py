@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inspection.predictor import Prediction
+from traceability.subgroups import FROZEN, RUN
 
-RUN = 3  # so many equal pictures in a row are no accident
-REASON = f"frozen camera? the same picture {RUN} times in a row"
+REASON = f"{FROZEN} the same picture {RUN} times in a row"
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from pathlib import Path
 from common.text import printable
 from imaging.reading import UnreadableImageError, read_file
 from inspection.arrivals import Folder, KnownFile, Signature, generation, signature
-from inspection.frozen import RUN, FrozenCamera
+from inspection.frozen import FrozenCamera
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import record_of
 from traceability.log import InspectionLog, Record
 from traceability.search import last_pictures
+from traceability.subgroups import RUN
 
 QUIET_S = 0.02  # a writer pauses for less
 GIVE_UP_S = 2.0  # after so long without a change, an unreadable file stays one

@@ -11,9 +11,10 @@ from common.text import count_of
 from inspection.predictor import Prediction
 from page.parts import WORDS, Desk, escape_markdown, heatmap, open_desk, tells_errors
 from traceability.log import InspectionLog
-from traceability.process import analyse_process, read_subgroups, signals
+from traceability.process import analyse_process, signals
 from traceability.process_figures import draw_process
 from traceability.search import AWAITING, Found, search
+from traceability.subgroups import read_subgroups
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
@@ -128,10 +129,10 @@ def show_charts(charts: Charts, by: str) -> None:
     """The charts of records.py spc, and in words what stands out."""
     found = charts.standing_out
     if found:
-        text = f"{len(found)} of {count_of(len(charts.names), 'subgroup')} stand out."
+        text = f"{len(found)} of {count_of(len(charts.names), by)} stand out."
         st.warning(text, icon=":material/warning:")
     else:
-        st.success("No subgroup stands out.", icon=":material/check:")
+        st.success(f"No {by} stands out.", icon=":material/check:")
     st.image(charts.image, width="stretch")
     if found:
         columns = {

@@ -204,11 +204,21 @@ def test_foreign_missing_and_newer_files_are_refused(tmp_path, filled):
         InspectionLog(filled)
 
 
-def test_the_names_of_a_content(path):
+def test_what_a_station_has_recorded_under_a_name_is_known(path):
+    odd = os.fsdecode(b"line \xff")
     with InspectionLog(path, "create") as log:
-        log.append([record(1), record(1, file="copy.png"), record(2)])
-        assert log.files_with(record(1).sha256) == {"parts/1.png", "copy.png"}
-        assert log.files_with("f" * 64) == set()
+        log.append([record(1), record(2, file="copy.png", station=odd)])
+        digests = [record(n).sha256 for n in (1, 2)]
+        assert log.has_file("line1", "parts/1.png", digests[0])
+        assert log.has_file(odd, "copy.png", digests[1])
+        for other in (
+            ("line2", "parts/1.png", digests[0]),
+            ("line1", "parts/2.png", digests[0]),
+            ("line1", "parts/1.png", digests[1]),
+        ):
+            assert not log.has_file(*other)
+        assert log.has(record(1))
+        assert not log.has(record(1, time="2026-11-24T10:00:00.001Z"))
 
 
 def test_reading_changes_nothing(filled, tmp_path):
