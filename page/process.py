@@ -29,11 +29,11 @@ def show() -> None:
     if not desk.log.exists():
         st.info(
             f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
-            f"or predict.py with --log {escape_markdown(str(desk.log))} appears here.",
+            f"or predict.py with --log {escape_markdown(str(desk.log.path))} appears here.",
             icon=":material/timeline:",
         )
         return
-    with InspectionLog(desk.log) as log:
+    with desk.log.open() as log:
         show_counts(log)
         show_process(desk, log, by)
         st.subheader("Last rejects", divider="gray")
@@ -98,12 +98,12 @@ def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> 
     Raises:
         UserError: too few subgroups, or no such baseline.
     """
-    with InspectionLog(_desk.log) as log:
-        process = analyse_process(log.query, by, bounds, _desk.log.name)
+    with _desk.log.open() as log:
+        process = analyse_process(log.query, by, bounds, _desk.log.path.name)
     # One at a time: matplotlib is not made for threads
     with _desk.lock, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.png"
-        draw_process(path, process, process.title(_desk.log.name))
+        draw_process(path, process, process.title(_desk.log.path.name))
         image = path.read_bytes()
     standing_out = [
         {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}

@@ -33,6 +33,7 @@ from service.requests import (
 from service.runtime import Service, ServiceSettings
 from service.telemetry import logger
 from traceability.access import LogUnavailableError
+from traceability.dispositions import AlreadyDecidedError
 from traceability.search import MAX_ROWS, search
 
 LOG_RETRY_S = 5
@@ -50,6 +51,7 @@ ERRORS = {
     }.items()
 }
 UNSUPPORTED = {415: {"model": schemas.Error, "description": "neither a photograph nor a form"}}
+DECIDED = {409: {"model": schemas.Error, "description": "somebody else was faster"}}
 UNKNOWN = {404: {"model": schemas.Error, "description": "no such inspection"}}
 
 
@@ -248,15 +250,27 @@ async def predict_batch(
 
 
 @inspecting.post(
-    "/verdicts", status_code=201, responses=UNKNOWN, operation_id="verdicts_v1_verdicts_post"
+    "/verdicts",
+    status_code=201,
+    responses=UNKNOWN | DECIDED,
+    operation_id="verdicts_v1_verdicts_post",
 )
 def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.RecordedDisposition:
-    """Record a person's disposition of a part; of several the latest counts."""
+    """Record a person's disposition of a part; of several the latest counts.
+
+    With `seen`, only if nobody else has spoken meanwhile: else 409 says who, what and when.
+    """
     with request.app.state.service.open_log("append") as log:
         if not search(log, number=body.inspection_id):
             raise RefusedError(404, "not_found", f"there is no inspection {body.inspection_id}")
-        number = log.add_disposition(body.inspection_id, body.verdict, body.person, body.note)
-    return schemas.RecordedDisposition(verdict_id=number, **body.model_dump())
+        own = body.model_dump()
+        try:
+            number = log.add_disposition(**own)
+        except AlreadyDecidedError as error:
+            text = f"{error}; to record yours too, send it with seen={error.last.id}"
+            raise RefusedError(409, "already_decided", text, body.inspection_id) from None
+    own.pop("seen")
+    return schemas.RecordedDisposition(verdict_id=number, **own)
 
 
 @inspecting.get("/inspections")

@@ -226,6 +226,23 @@ def test_a_locked_log_is_told_soon_and_loses_no_request(connect, paths, tmp_path
     assert sent(client, paths[0]).json()["inspection_id"] == 1
 
 
+def test_who_speaks_second_hears_of_the_first(client, paths):
+    sent(client, paths[0])
+    said = {"inspection_id": 1, "verdict": "defect", "person": "Huber", "seen": 0}
+    assert client.post("/v1/verdicts", json=said).status_code == 201
+    other = {"inspection_id": 1, "verdict": "ok", "person": "Maier"}
+    refused = client.post("/v1/verdicts", json=other | {"seen": 0})
+    assert refused.status_code == 409
+    assert code(refused) == "already_decided"
+    assert "Huber has already decided on inspection 1: 'defect'" in refused.text
+    (shown,) = client.get("/v1/inspections").json()["inspections"]
+    assert shown["person_says"]["person"] == "Huber"
+    known = shown["person_says"]["verdict_id"]
+    answer = client.post("/v1/verdicts", json=other | {"seen": known})
+    assert answer.json() == other | {"note": "", "verdict_id": 2}
+    assert client.post("/v1/verdicts", json=other).status_code == 201  # who does not ask
+
+
 def test_crowds_get_the_same_answers_and_health_meanwhile(client, predictor, paths):
     direct = {p.sha256: p for p in predictor.predict(paths)}
     with ThreadPoolExecutor(12) as pool:

@@ -7,7 +7,7 @@ Times are UTC.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from common.errors import UserError
 from traceability.access import OpenedFiles, reported, transaction
 from traceability.acknowledged import Acknowledged
+from traceability.dispositions import LATEST, AlreadyDecidedError, Disposition
 from traceability.opening import open_log
 from traceability.schema import REAL, TABLES, changed_rules
 from traceability.verification import BEGINNING, Verification, chained, walk
@@ -96,26 +97,42 @@ class InspectionLog:
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
 
-    def add_disposition(self, inspection_id: int, verdict: str, person: str, note: str = "") -> int:
+    def add_disposition(
+        self, inspection_id: int, verdict: str, person: str, note: str = "", seen: int | None = None
+    ) -> int:
         """Add a person's disposition of a part, 'ok' or 'defect'; returns its id.
 
+        Args:
+            seen: id of the last disposition on this photograph that the person knows of, 0 for
+                none. By default nobody cares.
+
         Raises:
+            AlreadyDecidedError: there is a later one.
             UserError: no such inspection.
         """
-        with reported(self.path):
-            found = self._connection.execute(
-                "SELECT 1 FROM inspections WHERE id = ?", [inspection_id]
-            ).fetchone()
-        if not found:
+        last_id = self.last()[0]
+        if not 0 < inspection_id <= last_id:
             raise UserError(f"{self.path} has no inspection {inspection_id}")
-        return self._append("verdicts", [[now(), inspection_id, verdict, person, note]])[0]
 
-    def _append(self, table: str, rows: list[list]) -> list[int]:
+        def check() -> None:
+            if seen is None:
+                return
+            last = self._connection.execute(LATEST, [inspection_id]).fetchone()
+            if last and last[-1] > seen:
+                raise AlreadyDecidedError(inspection_id, Disposition(*last))
+
+        row = [now(), inspection_id, verdict, person, note]
+        return self._append("verdicts", [row], check)[0]
+
+    def _append(
+        self, table: str, rows: list[list], check: Callable[[], None] = lambda: None
+    ) -> list[int]:
         if not rows:
             return []
         real = [kind.startswith(REAL) for kind in TABLES[table].values()]
         places = ", ".join("?" * (len(real) + 3))
         with reported(self.path), transaction(self._connection, self.files):
+            check()
             last, previous = self._last(table)
             complete = []
             for number, row in enumerate(rows, last + 1):
@@ -134,6 +151,11 @@ class InspectionLog:
     def _last(self, table: str) -> tuple[int, str]:
         query = f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1"
         return self._connection.execute(query).fetchone() or (0, BEGINNING)
+
+    def last(self) -> tuple[int, str]:
+        """Id and hash of the last inspection; 0 where there is none."""
+        with reported(self.path):
+            return self._last("inspections")
 
     # --- reading ---------------------------------------------------------------------------------
 

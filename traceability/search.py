@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.files import CsvFile
 from common.text import escape_formula
+from traceability.dispositions import Disposition
 from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
 
@@ -17,16 +18,6 @@ AWAITING = """decision = 'review'
     AND id = (SELECT max(again.id) FROM inspections again
               WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
 FIELDS = ("id", *TABLES["inspections"])
-
-
-@dataclass(frozen=True)
-class Disposition:
-    """What a person decided about a part."""
-
-    verdict: str  # 'ok' or 'defect'
-    person: str
-    note: str
-    time: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,7 @@ def search(
 def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposition]:
     """The latest disposition by a person on each of these inspections that has one."""
     rows = log.query(
-        "SELECT inspection_id, verdict, person, note, time FROM verdicts "
+        "SELECT inspection_id, verdict, person, note, time, id FROM verdicts "
         f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
         ids,
     )
