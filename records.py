@@ -22,8 +22,9 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
 from common.text import count_of
-from traceability.log import BEGINNING, InspectionLog, add_log_argument
+from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
+from traceability.verification import BEGINNING
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -70,6 +71,8 @@ def run_spc(args: argparse.Namespace) -> int:
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
     write_table(table, process, found)
     print_signals(process, found)
+    if process.repeats:
+        print(f"{count_of(process.repeats, 'repeated photograph')} are counted once")
     print(f"{title}\ncharts in {args.out}, numbers in {table}")
     print(json.dumps(figures_of(process) | {"out": str(args.out)}))
     return EXIT_OK
@@ -84,7 +87,7 @@ def print_signals(process, reasons: Sequence[str]) -> None:
         share = f"{group.rejected}/{group.inspected}"
         print(f"{group.name:16s} {share:>12s} rejected: {text}")
     if not found:
-        print("no subgroup stands out")
+        print(f"no {process.by} stands out")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,8 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
     spc.add_argument("--by", choices=("lot", "hour", "day"), required=True, help="one point each")
     spc.add_argument(
         "--baseline", nargs=2, metavar=("FROM", "TO"),
-        help="the limits come from these subgroups alone, both ends included: names of lots, days "
-        "(2026-11-24) or hours (2026-11-24T13), in UTC; default: all",
+        help="the limits come from these lots, days or hours alone, both ends included: names of "
+        "lots, days (2026-11-24) or hours (2026-11-24T13), in UTC; default: all",
     )  # fmt: skip
     spc.add_argument("--out", type=Path, default=Path("spc.png"), help="default: spc.png")
     return parser

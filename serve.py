@@ -23,7 +23,7 @@ from common.errors import UserError, run_script
 from common.packages import require_packages
 from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments
-from traceability.log import InspectionLog, add_log_argument
+from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
@@ -80,7 +80,8 @@ def main(argv: list[str] | None = None) -> int:
         predictor = in_own_thread(lambda: announced_predictor(args).warm_up())
         if doubt := doubts(predictor.checkpoint):
             print(f"warning: {doubt}")
-        InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
+        with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
+            warn_of_losses(log)
         settings = ServiceSettings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
         )

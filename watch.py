@@ -29,12 +29,13 @@ from common.errors import UserError, run_script
 from common.files import locked
 from common.text import printable
 from inspection.options import add_inspection_arguments
-from traceability.log import InspectionLog, add_log_argument
+from traceability.access import LogUnavailableError
+from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
 
 if TYPE_CHECKING:
     from inspection.station import Station, StationResult
 
-POLL_S = 0.01
+POLL_S, RETRY_S = 0.01, 1.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,28 +58,39 @@ def only_one(args: argparse.Namespace) -> AbstractContextManager:
 
 def run(station: Station) -> None:
     """Watch until interrupted; print each decision, and a summary at the end."""
-    counts, waits_ms, away = Counter(), [], False
+    counts, waits_ms, trouble = Counter(), [], ""
     backlog = True
     try:
         while True:
-            try:
-                found = station.tick()
-                if away:
-                    print("the folder is back", file=sys.stderr)
-                away = False
-            except OSError as error:  # a network folder may go and come again
-                if not away:
-                    print(f"warning: {error}; waiting for the folder", file=sys.stderr)
-                found, away = [], True
+            found, trouble = look(station, trouble)
             for one in found:
                 counts[one.prediction.outcome] += 1
                 print(line(one), flush=True)
                 if one.waited_ms is not None and not backlog:
                     waits_ms.append(one.waited_ms)
-            backlog = backlog and bool(found)
-            time.sleep(1.0 if away else POLL_S)
+            backlog = bool(trouble) or (backlog and bool(found))
+            time.sleep(RETRY_S if trouble else POLL_S)
     finally:
         print(summary(counts, waits_ms), flush=True)
+
+
+def look(station: Station, trouble: str) -> tuple[Sequence[StationResult], str]:
+    """What was inspected, and what prevents it now; says once that it begins, or is over.
+
+    A network folder may go and come again; so may the log, its lock, or room on its disk.
+    """
+    found, now = (), ""
+    try:
+        found = station.tick()
+    except LogUnavailableError as error:
+        now = f"{error}; waiting for the log"
+    except OSError as error:
+        now = f"{error}; waiting for the folder"
+    if now and now != trouble:
+        print(f"warning: {now}", file=sys.stderr)
+    if trouble and not now:
+        print(f"the {trouble.rpartition(' ')[2]} is back", file=sys.stderr)
+    return found, now
 
 
 def line(result: StationResult) -> str:
@@ -113,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     from inspection.station import Station
 
     predictor = announced_predictor(args).warm_up()
-    with InspectionLog(args.log, "create") as log, only_one(args):
+    with InspectionLog(args.log, "create", SHORT_BUSY_S) as log, only_one(args):
+        warn_of_losses(log)
         print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
         run(Station(predictor, args.folder, log, args.station, args.lot))
     return 0

@@ -2,9 +2,12 @@
 
 import os
 import stat
+import struct
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.reading import IMAGE_SUFFIXES
@@ -13,10 +16,47 @@ FRESH_S = 0.1  # folders note changes in steps of some milliseconds: look again 
 FULL_SCAN_SHARE = 0.05  # of the time may go into looking at files that are known
 # Inode, size, last change of content and of the file: another one may be other content
 Signature = tuple[int, int, int, int]
+FS_IOC_GETVERSION = 0x80087601  # of Linux
 
 
 def signature(status: os.stat_result) -> Signature:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def generation(path: str) -> int:
+    """Tells a file from an earlier one that had its inode; 0 where the file system does not say."""
+    with suppress(ImportError, OSError):  # not on Windows
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            answer = fcntl.ioctl(descriptor, FS_IOC_GETVERSION, bytes(8))
+        finally:
+            os.close(descriptor)
+        return struct.unpack("q", answer)[0]
+    return 0
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as it was when it was looked at."""
+
+    signature: Signature
+    generation: int
+
+    def is_moved_to(self, path: str, found: Signature) -> bool:
+        """Whether a file that has gone is the one that has come as `path`, under another name."""
+        return self.signature[:3] == found[:3] and self.generation == generation(path)
+
+    def is_touched_as(self, path: str, found: Signature) -> bool:
+        """Whether a file of this name and of the same content is the same one, not a new one.
+
+        Some network folders number their files anew now and then: there its time has to do.
+        """
+        same_number = self.signature[0] == found[0]
+        if self.generation:
+            return same_number and self.generation == generation(path)
+        return same_number or self.signature[2] == found[2]
 
 
 class Folder:
@@ -26,6 +66,7 @@ class Folder:
         self.root = str(root)
         self._folders: dict[str, int] = {self.root: -1}  # time of the last change seen
         self._known: dict[str, set[str]] = {}  # files, by folder
+        self._departed: list[str] = []
         self._refused: set[str] = set()  # folders that cannot be read
         self._next_full_scan = 0.0
 
@@ -35,8 +76,16 @@ class Folder:
     def __contains__(self, path: str) -> bool:
         return path in self._known.get(os.path.dirname(path), ())
 
-    def arrivals(self) -> Iterator[tuple[str, Signature]]:
-        """Files that are new or, now and then, all of them: one may have been written anew."""
+    def departures(self) -> list[str]:
+        """Files that have gone since this was asked before."""
+        gone, self._departed = self._departed, []
+        return gone
+
+    def arrivals(self) -> Iterator[tuple[str, Signature, bool]]:
+        """Files that are new or, now and then, all of them: one may have been written anew.
+
+        With each, whether its folder is looked at for the first time: nobody saw the file come.
+        """
         started = time.monotonic()
         full = started >= self._next_full_scan
         for folder in list(self._folders):
@@ -55,8 +104,9 @@ class Folder:
             took = time.monotonic() - started
             self._next_full_scan = time.monotonic() + took / FULL_SCAN_SHARE
 
-    def _scan(self, folder: str, full: bool) -> Iterator[tuple[str, Signature]]:
+    def _scan(self, folder: str, full: bool) -> Iterator[tuple[str, Signature, bool]]:
         known, present = self._known.get(folder, set()), set()
+        is_first = folder not in self._known
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.path in known and not full:
@@ -71,14 +121,15 @@ class Folder:
                 elif stat.S_ISREG(status.st_mode):
                     if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
                         present.add(entry.path)
-                        yield entry.path, signature(status)
+                        yield entry.path, signature(status), is_first
+        self._departed += known - present
         self._known[folder] = present
 
     def _lose(self, folder: str, error: OSError) -> None:
         """Forget a folder that has gone; say once that one cannot be read."""
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             del self._folders[folder]
-            self._known.pop(folder, None)
+            self._departed += self._known.pop(folder, ())
         elif folder not in self._refused:
             self._refused.add(folder)
             print(f"warning: not watched: {folder}: {error.strerror}", file=sys.stderr)

@@ -52,6 +52,7 @@ class Prediction:
     sha256: str = ""  # of the very bytes that were inspected; empty for images and arrays
     brightness: float | None = None  # mean grey value, 0 to 255
     distance: float | None = None  # from the training images; None: the model has no gate
+    pixels: str = ""  # SHA-256 of the resized grey pixels
 
     @property
     def outcome(self) -> str:
@@ -137,7 +138,8 @@ class Predictor:
         # In double precision: the threshold is, and a part on it must fall on one side everywhere
         defect = defect_probability(probabilities, self.checkpoint.class_names).double()
         # By NumPy: for PyTorch its threads would wake up, wait busily and slow down ONNX
-        brightness = grey.cpu().numpy().mean(axis=(1, 2))
+        pixels = grey.cpu().numpy()
+        brightness = pixels.mean(axis=(1, 2))
         other_side = (defect >= self.threshold).unsqueeze(1) != self._is_defect
         classes = probabilities.masked_fill(other_side, -1).argmax(dim=1)
         return [
@@ -151,6 +153,7 @@ class Predictor:
                 latency_ms=share_ms + (latencies_ms[i] if latencies_ms else 0.0),
                 brightness=float(brightness[i]),
                 distance=distances[i],
+                pixels=hashlib.sha256(np.ascontiguousarray(pixels[i])).hexdigest(),
             )
             for i in range(len(grey))
         ]

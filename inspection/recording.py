@@ -13,16 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import UserError
 from imaging.reading import UnreadableImageError, read_file
+from inspection.frozen import FrozenCamera
 from inspection.predictor import Prediction, Predictor
 from model import Checkpoint
 from traceability.log import InspectionLog, Record
+from traceability.search import last_pictures
 
 # Of inspections.csv
 INSPECTION_COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "threshold", "model"]
 INSPECTION_COLUMNS += ["latency_ms", "error"]
 MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
 FREE_BYTES = 1 << 30
+MOST_CAMERAS = 100  # counted at a time
 TROUBLING = 0.2  # of the validation parts decided wrongly
 # Suffixes by the first bytes, so that a file manager shows what was kept
 SUFFIXES = {
@@ -119,11 +123,18 @@ class KeptImages:
 
 
 class Inspector:
-    """Inspects parts and records them; for one thread, as the log is."""
+    """Inspects parts and records them; for one thread, as the log is.
 
-    def __init__(self, predictor: Predictor, log: InspectionLog):
+    Args:
+        from_cameras: parts that name a station come from its camera, which may freeze. A person may
+            try one photograph as often as he likes.
+    """
+
+    def __init__(self, predictor: Predictor, log: InspectionLog, from_cameras: bool = False):
         self.predictor, self.log = predictor, log
         self.images = KeptImages(log.path)
+        self._from_cameras = from_cameras
+        self._cameras: dict[str, FrozenCamera] = {}  # by station
 
     def inspect(self, parts: Sequence[Part]) -> list[Inspected]:
         """Decisions in the order of the parts; on return they are on the disk.
@@ -133,8 +144,12 @@ class Inspector:
         """
         predictions = self.predictor.predict([part.data for part in parts])
         model = self.predictor.sha256
-        pairs = list(zip(parts, predictions, strict=True))
-        ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+        try:
+            pairs = [(q, self._judged(q, p)) for q, p in zip(parts, predictions, strict=True)]
+            ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+        except UserError:
+            self._cameras.clear()  # what was not recorded does not count
+            raise
         for part, prediction in pairs:
             if prediction.status != "error" and prediction.decision != "ok":
                 self.images.keep(prediction.sha256, part.data)
@@ -142,6 +157,16 @@ class Inspector:
             Inspected(number, part.name, prediction)
             for number, (part, prediction) in zip(ids, pairs, strict=True)
         ]
+
+    def _judged(self, part: Part, prediction: Prediction) -> Prediction:
+        """The prediction, unless the station's camera has frozen."""
+        if not part.station or not self._from_cameras:
+            return prediction
+        if part.station not in self._cameras:
+            if len(self._cameras) >= MOST_CAMERAS:
+                self._cameras.clear()  # the log knows where each was
+            self._cameras[part.station] = FrozenCamera(last_pictures(self.log, part.station))
+        return self._cameras[part.station].judged(prediction)
 
 
 def record_of(name: str, prediction: Prediction, model: str, station: str, lot: str) -> Record:

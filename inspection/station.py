@@ -1,4 +1,9 @@
-"""An inline station: inspects each photograph that arrives in a folder, once it is complete."""
+"""An inline station: inspects each photograph that arrives in a folder, once it is complete.
+
+Each file that comes is a new part, whatever its content: a camera that delivers the same picture
+twice has to be noticed, not believed. None are a file that is moved within the folder, one that is
+only touched, and, after a restart, one that the log holds under this station, name and content.
+"""
 
 import hashlib
 import os
@@ -10,14 +15,18 @@ from pathlib import Path
 
 from common.text import printable
 from imaging.reading import UnreadableImageError, read_file
-from inspection.arrivals import Folder, Signature, signature
+from inspection.arrivals import Folder, KnownFile, Signature, generation, signature
+from inspection.frozen import FrozenCamera
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import record_of
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, Record
+from traceability.search import last_pictures
+from traceability.subgroups import RUN
 
 QUIET_S = 0.02  # a writer pauses for less
 GIVE_UP_S = 2.0  # after so long without a change, an unreadable file stays one
+MOVING_S = 5.0  # a file that is moved is gone from its old place and there in the new one by then
 
 
 @dataclass
@@ -26,6 +35,8 @@ class PendingFile:
 
     signature: Signature
     since: float  # monotonic time at which this signature was first seen
+    unseen: bool  # nobody saw it come: it may have been inspected before a restart
+    generation: int = 0  # see arrivals.generation
     tried: bool = False  # and found unreadable
 
 
@@ -38,8 +49,17 @@ class StationResult:
     waited_ms: float | None  # from the file's completion to the recorded decision, if it is there
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A file with its decision, before that is in the log."""
+
+    path: str
+    prediction: Prediction
+    record: Record
+
+
 class Station:
-    """Inspects what arrives in a folder, each content of a file once."""
+    """Inspects what arrives in a folder, each file once."""
 
     def __init__(
         self, predictor: Predictor, folder: Path, log: InspectionLog, station: str, lot: str
@@ -47,46 +67,88 @@ class Station:
         self.predictor, self.log = predictor, log
         self.station, self.lot = station, lot
         self.folder = Folder(folder.resolve())
-        self._seen: dict[str, Signature] = {}  # files that are done with
+        self.camera = FrozenCamera(last_pictures(log, station))
+        self._seen: dict[str, KnownFile] = {}  # files that are done with
+        self._departed: dict[int, tuple[KnownFile, float]] = {}  # of those; by inode, and when
         self._waiting: dict[str, PendingFile] = {}
+        self._judged: list[Judged] = []  # and not recorded yet
 
     def tick(self) -> list[StationResult]:
-        """Look once; returns what was inspected and recorded, at most a batch."""
+        """Look once; returns what was inspected and recorded, at most a batch.
+
+        Raises:
+            LogUnavailableError: nothing can be recorded just now. No part is lost by that: the
+                next look begins with what is judged already.
+            OSError: the folder is away.
+        """
+        if self._judged:
+            return self._record()
         now = time.monotonic()
-        for path, found in self.folder.arrivals():
-            if self._seen.get(path) != found and path not in self._waiting:
-                self._waiting[path] = PendingFile(found, now)
-        if len(self._seen) > 2 * len(self.folder) + BATCH_SIZE:  # many were taken away
-            self._seen = {path: s for path, s in self._seen.items() if path in self.folder}
+        for path, found, unseen in self.folder.arrivals():
+            done = self._seen.get(path)
+            if (done is None or done.signature != found) and path not in self._waiting:
+                self._waiting[path] = PendingFile(found, now, unseen)
+        self._note_departures(now)
         ready = [path for path in list(self._waiting) if self._is_quiet(path, now)]
         return self._inspect(ready[:BATCH_SIZE])
+
+    def _note_departures(self, now: float) -> None:
+        """Files that have gone: for a moment each may come back under another name."""
+        for path in self.folder.departures():
+            if done := self._seen.pop(path, None):
+                self._departed[done.signature[0]] = (done, now)
+        self._departed = {
+            inode: (done, gone)
+            for inode, (done, gone) in self._departed.items()
+            if now - gone < MOVING_S
+        }
 
     def _is_quiet(self, path: str, now: float) -> bool:
         """Whether a waiting file is worth a look now; by our clock, as a server has its own."""
         waiting = self._waiting[path]
+        moved, _ = self._departed.get(waiting.signature[0], (None, 0.0))
+        if moved and moved.is_moved_to(path, waiting.signature):
+            waiting.generation = moved.generation
+            self._done_with(path)
+            return False
         try:
             found = signature(os.stat(path))
         except OSError as error:
             self._drop(path, error.strerror)
             return False
         if found != waiting.signature:
-            self._waiting[path] = waiting = PendingFile(found, now)
+            self._waiting[path] = waiting = PendingFile(found, now, waiting.unseen)
         return now - waiting.since >= (GIVE_UP_S if waiting.tried else QUIET_S)
 
     def _inspect(self, paths: Sequence[str]) -> list[StationResult]:
         contents = {path: self._content(path) for path in paths}
         contents = {path: data for path, data in contents.items() if data is not None}
         predictions = self.predictor.predict(list(contents.values()))
-        done = []
         for path, prediction in zip(contents, predictions, strict=True):
             waiting = self._waiting[path]
             if prediction.status == "error" and not waiting.tried:
                 waiting.tried = True  # perhaps not complete
                 continue
-            done.append((path, prediction))
+            self._judged.append(self._judge(path, prediction))
+        return self._record()
+
+    def _judge(self, path: str, prediction: Prediction) -> Judged:
+        """What is to be recorded; an alarm when the camera has frozen."""
+        prediction = self.camera.judged(prediction)
+        if self.camera.has_just_frozen:
+            print(
+                f"alarm: the same picture {RUN} times in a row, last {printable(Path(path))}: is "
+                "the camera frozen? nothing is judged until another picture comes",
+                file=sys.stderr,
+            )
         own = (self.predictor.sha256, self.station, self.lot)
-        self.log.append([record_of(printable(Path(path)), p, *own) for path, p in done])
-        return [self._finish(path, prediction) for path, prediction in done]
+        return Judged(path, prediction, record_of(printable(Path(path)), prediction, *own))
+
+    def _record(self) -> list[StationResult]:
+        """Record what is judged; only then it is done with."""
+        self.log.append([one.record for one in self._judged if not self.log.has(one.record)])
+        done, self._judged = self._judged, []
+        return [self._finish(one.path, one.prediction) for one in done]
 
     def _content(self, path: str) -> bytes | Path | None:
         """The bytes of a file, unless it is being changed or they have been inspected before.
@@ -98,26 +160,38 @@ class Station:
             if signature(os.stat(path)) != self._waiting[path].signature:
                 return None  # still being written
         except (UnreadableImageError, OSError) as error:
-            if os.path.exists(path):
-                return Path(path)
-            self._drop(path, str(error))
-            return None
-        if self._was_inspected(path, hashlib.sha256(data).hexdigest()):
-            self._seen[path] = self._waiting.pop(path).signature
+            if not os.path.exists(path):
+                self._drop(path, str(error))
+                return None
+            data, sha256 = Path(path), ""
+        else:
+            sha256 = hashlib.sha256(data).hexdigest()
+        self._waiting[path].generation = generation(path)
+        if self._was_inspected(path, sha256):
+            self._done_with(path)
             return None
         return data
 
     def _was_inspected(self, path: str, sha256: str) -> bool:
-        """Whether this content was recorded under this name, or under one it was moved from."""
-        name = printable(Path(path))
-        return any(file == name or not os.path.exists(file) for file in self.log.files_with(sha256))
+        """Whether this is no new part: touched only, or recorded here before a restart."""
+        waiting, done = self._waiting[path], self._seen.get(path)
+        known = done.is_touched_as(path, waiting.signature) if done else waiting.unseen
+        return known and self.log.has_file(self.station, printable(Path(path)), sha256)
+
+    def _done_with(self, path: str) -> None:
+        waiting = self._waiting.pop(path)
+        done = KnownFile(waiting.signature, waiting.generation)
+        if os.path.exists(path):
+            self._seen[path] = done
+        else:  # moved or taken away meanwhile, by what waited for the decision
+            self._departed[done.signature[0]] = (done, time.monotonic())
 
     def _finish(self, path: str, prediction: Prediction) -> StationResult:
-        self._seen[path] = self._waiting.pop(path).signature
+        self._done_with(path)
         try:
             status = os.stat(path)
             waited_ms = (time.time() - max(status.st_mtime, status.st_ctime)) * 1000
-        except OSError:  # taken away meanwhile, by what waited for the decision
+        except OSError:  # moved or taken away
             waited_ms = None
         return StationResult(path, prediction, waited_ms)
 

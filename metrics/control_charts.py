@@ -40,14 +40,16 @@ class PChart:
         return _outside(self.rates, self.laney_lower, self.laney_upper)
 
 
-def p_chart(counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray) -> PChart:
+def p_chart(
+    counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray, unit: str = "subgroup"
+) -> PChart:
     """The p chart and Laney's p' chart of `counts` out of `sizes` (G,), in time order.
 
     Limits come from the subgroups in `baseline` (G,) alone and are clipped to 0..1. For subgroup i
     of n_i parts: sigma_i = sqrt(p (1 - p) / n_i), limits p +- 3 sigma_i; Laney (Improved control
     charts for attributes, Quality Engineering 14, 2002) widens them by sigma_z, the mean moving
     range of z_i = (p_i - p) / sigma_i over 1.128, because shares of large subgroups vary more than
-    coin tosses do.
+    coin tosses do. `unit` is what people call a subgroup.
 
     Raises:
         UserError: fewer than two subgroups with parts in the baseline.
@@ -55,8 +57,9 @@ def p_chart(counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray) -
     counts, sizes = np.asarray(counts, float), np.asarray(sizes, float)
     used = baseline & (sizes > 0)
     if used.sum() < 2:
+        where = "" if baseline.all() else " in the baseline"
         raise UserError(
-            f"limits need at least 2 subgroups with parts in the baseline, it holds {used.sum()}"
+            f"limits need at least 2 {unit}s with inspected parts{where}, not {used.sum()}"
         )
     centre = counts[used].sum() / sizes[used].sum()
     with np.errstate(divide="ignore", invalid="ignore"):

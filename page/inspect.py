@@ -8,6 +8,7 @@ from PIL import Image
 from common.errors import UserError
 from inspection.predictor import Prediction
 from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part, file_name
+from page.dispositions import CONFLICT, DISPOSITIONS, record_disposition, tell_conflict
 from page.parts import (
     IMAGE_TYPES,
     SIGNS,
@@ -20,7 +21,6 @@ from page.parts import (
     inspect,
     open_desk,
     person_field,
-    record_disposition,
     show_decision,
     show_scale,
     shown_image,
@@ -28,11 +28,12 @@ from page.parts import (
     too_large,
 )
 from page.samples import KINDS, sample_part
-from traceability.log import InspectionLog
-from traceability.search import Disposition, Found, search
+from traceability.dispositions import Disposition
+from traceability.search import Found, search
 
 THUMBNAIL_PX, THUMBNAILS = 110, 12
 WAITING_SHOWN = 9
+PERSON = "person for waiting"  # the field for the name
 KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on the page
 
 
@@ -50,6 +51,7 @@ class Shown:
 def show() -> None:
     """The page."""
     desk = open_desk()
+    tell_conflict(desk)
     given, station, lot = head(desk)
     with given:
         files = st.file_uploader(
@@ -233,15 +235,19 @@ def disposition_of(desk: Desk, one: Shown) -> Disposition | None:
     """
     if one.inspection_id is None:
         return None
-    with InspectionLog(desk.log) as log:
+    with desk.log.open() as log:
         found = search(log, number=one.inspection_id)
     if not found:
-        raise UserError(f"{desk.log} is another log now; reload the page")
+        raise UserError(f"{desk.log.path} is another log now; reload the page")
     return found[0].person_says
 
 
 def ask_person(desk: Desk, one: Shown, said: Disposition | None) -> None:
     """The form for a person's disposition."""
+    # When the form is sent this runs again, perhaps with somebody else's word by now
+    key, last = f"seen {one.inspection_id}", said.id if said else 0
+    seen = st.session_state.get(key, last)
+    st.session_state[key] = last
     waits = one.prediction.decision == "review" and not said
     title = "Waits for a person: what is it?" if waits else "A person says otherwise?"
     with (
@@ -257,12 +263,11 @@ def ask_person(desk: Desk, one: Shown, said: Disposition | None) -> None:
             if disposition is None:
                 st.warning("Good or defect?")
             elif record_disposition(
-                desk, one.inspection_id, DISPOSITIONS[disposition], person, note
+                desk, one.inspection_id, DISPOSITIONS[disposition], person, note, seen
             ):
                 st.rerun()
-
-
-DISPOSITIONS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
+            if CONFLICT in st.session_state:
+                st.rerun()
 
 
 # --- parts that wait -----------------------------------------------------------------------------
@@ -272,21 +277,21 @@ def show_waiting(desk: Desk, shown: set[int | None]) -> None:
     """Parts for review on which nobody has spoken, wherever they were inspected."""
     if not desk.log.exists():
         return
-    with InspectionLog(desk.log) as log:
+    with desk.log.open() as log:
         waiting = search(log, awaiting=True, limit=WAITING_SHOWN + len(shown) + 1)
     waiting = [one for one in waiting if one.id not in shown]
     if not waiting:
         return
     more = "+" if len(waiting) > WAITING_SHOWN else ""
     st.subheader(f"Waiting for a person: {min(len(waiting), WAITING_SHOWN)}{more}", divider="gray")
-    person = person_field("person for waiting")
+    person_field(PERSON)
     columns = st.columns(3)
     for number, one in enumerate(waiting[:WAITING_SHOWN]):
         with columns[number % 3], st.container(border=True):
-            show_one_waiting(desk, one, person)
+            show_one_waiting(desk, one)
 
 
-def show_one_waiting(desk: Desk, one: Found, person: str) -> None:
+def show_one_waiting(desk: Desk, one: Found) -> None:
     """A waiting part with two buttons."""
     image = waiting_image(desk, one)
     if image is None:
@@ -298,9 +303,19 @@ def show_one_waiting(desk: Desk, one: Found, person: str) -> None:
         f"{one.time[:16].replace('T', ' ')} UTC"
     )
     for column, word in zip(st.columns(2), DISPOSITIONS, strict=True):
-        if column.button(word, key=f"{word} {one.id}", width="stretch"):
-            if record_disposition(desk, one.id, DISPOSITIONS[word], person, ""):
-                st.rerun()
+        column.button(
+            word, key=f"{word} {one.id}", width="stretch",
+            on_click=decide, args=(desk, one.id, DISPOSITIONS[word]),
+        )  # fmt: skip
+
+
+def decide(desk: Desk, inspection_id: int, disposition: str) -> None:
+    """Store a decision on a waiting part: nobody had spoken on it when the page showed it.
+
+    Called before the page is made anew, for somebody may have spoken since: then the part waits no
+    more, and its buttons would be gone before the click on one is seen.
+    """
+    record_disposition(desk, inspection_id, disposition, st.session_state[PERSON], "", seen=0)
 
 
 def waiting_image(desk: Desk, one: Found) -> Image.Image | None:

@@ -33,9 +33,9 @@ from inspection.recording import (
     plain,
 )
 from model import find_checkpoint
+from page.log import PageLog
 from page.samples import GOOD, sample_part
-from traceability.log import InspectionLog
-from traceability.search import Disposition
+from traceability.dispositions import Disposition
 
 IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 SHOWN_PX = 900  # the longer side of a photograph on the page, at most
@@ -51,14 +51,14 @@ class Desk:
     predictor: Predictor
     explainer: Explainer | None  # none for an ONNX file
     path: Path  # of the model
-    log: Path
+    log: PageLog
     station: str
     lot: str
     lock: threading.Lock  # around drawing and heatmaps, which several visitors may ask for at once
 
     @property
     def images(self) -> KeptImages:
-        return KeptImages(self.log)
+        return KeptImages(self.log.path)
 
 
 def set_up(options: argparse.Namespace) -> None:
@@ -119,7 +119,7 @@ def _desk(_options, as_text: str) -> Desk:
     predictor = load_predictor(
         path, options.device, options.threshold, checked_band(options.review), not options.no_gate
     )
-    own = (options.log, options.station, options.lot, threading.Lock())
+    own = (PageLog(options.log), options.station, options.lot, threading.Lock())
     return Desk(predictor, explainer_of(predictor), path, *own)
 
 
@@ -133,7 +133,7 @@ def inspect(
     """
     started, bar, done = time.perf_counter(), None, 0
     try:
-        with InspectionLog(desk.log, "create") as log:
+        with desk.log.open("create") as log:
             inspector = Inspector(desk.predictor, log)
             while done < len(parts):
                 for one in inspector.inspect(parts[done : done + BATCH_SIZE]):
@@ -265,25 +265,6 @@ def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> No
         f'<div class="dot {p.decision}" style="left:{100 * p.prob_defect:.1f}%"></div></div>'
         '<div class="ends"><span>0 good</span><span>defect 1</span></div></div>'
     )
-
-
-def record_disposition(
-    desk: Desk, inspection_id: int, disposition: str, person: str, note: str
-) -> bool:
-    """Store a person's disposition; whether that worked, else says why not."""
-    person, note = plain(person), plain(note)
-    if not person:
-        st.warning("Whose decision is it? Please give a name.")
-        return False
-    st.session_state["person kept"] = person
-    try:
-        with InspectionLog(desk.log, "append") as log:
-            log.add_disposition(inspection_id, disposition, person, note)
-    except UserError as error:
-        st.error(f"The decision was not stored: {escape_markdown(str(error))}")
-        return False
-    st.session_state["stored"] = f"Stored: {WORDS[disposition]}, says {escape_markdown(person)}."
-    return True
 
 
 def person_field(key: str) -> str:

@@ -11,9 +11,10 @@ from common.text import count_of
 from inspection.predictor import Prediction
 from page.parts import WORDS, Desk, escape_markdown, heatmap, open_desk, tells_errors
 from traceability.log import InspectionLog
-from traceability.process import analyse_process, read_subgroups, signals
+from traceability.process import analyse_process, signals
 from traceability.process_figures import draw_process
 from traceability.search import AWAITING, Found, search
+from traceability.subgroups import read_subgroups
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
@@ -28,11 +29,11 @@ def show() -> None:
     if not desk.log.exists():
         st.info(
             f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
-            f"or predict.py with --log {escape_markdown(str(desk.log))} appears here.",
+            f"or predict.py with --log {escape_markdown(str(desk.log.path))} appears here.",
             icon=":material/timeline:",
         )
         return
-    with InspectionLog(desk.log) as log:
+    with desk.log.open() as log:
         show_counts(log)
         show_process(desk, log, by)
         st.subheader("Last rejects", divider="gray")
@@ -97,12 +98,12 @@ def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> 
     Raises:
         UserError: too few subgroups, or no such baseline.
     """
-    with InspectionLog(_desk.log) as log:
-        process = analyse_process(log.query, by, bounds, _desk.log.name)
+    with _desk.log.open() as log:
+        process = analyse_process(log.query, by, bounds, _desk.log.path.name)
     # One at a time: matplotlib is not made for threads
     with _desk.lock, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.png"
-        draw_process(path, process, process.title(_desk.log.name))
+        draw_process(path, process, process.title(_desk.log.path.name))
         image = path.read_bytes()
     standing_out = [
         {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
@@ -128,10 +129,10 @@ def show_charts(charts: Charts, by: str) -> None:
     """The charts of records.py spc, and in words what stands out."""
     found = charts.standing_out
     if found:
-        text = f"{len(found)} of {count_of(len(charts.names), 'subgroup')} stand out."
+        text = f"{len(found)} of {count_of(len(charts.names), by)} stand out."
         st.warning(text, icon=":material/warning:")
     else:
-        st.success("No subgroup stands out.", icon=":material/check:")
+        st.success(f"No {by} stands out.", icon=":material/check:")
     st.image(charts.image, width="stretch")
     if found:
         columns = {

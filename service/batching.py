@@ -19,7 +19,8 @@ from pathlib import Path
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor
 from inspection.recording import Inspected, Inspector, Part
-from traceability.log import InspectionLog
+from traceability.access import LogUnavailableError, OpenedFiles
+from traceability.log import SHORT_BUSY_S, InspectionLog
 
 FAILING_S = 5.0
 GATHERING_S = 0.004
@@ -60,6 +61,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._stopping = False
         self._part_s = 0.05  # how long a part takes, smoothed
+        self._files: OpenedFiles | None = None  # of the log
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="inspecting", daemon=True)
 
@@ -94,6 +96,10 @@ class Batcher:
         """Whether a batch has just failed; not for long, for only the next one can tell."""
         return time.monotonic() - self._failed_at < FAILING_S
 
+    def check_log(self) -> None:
+        """Raise LogUnavailableError when the log is not the file any more that was opened."""
+        self._files.check()
+
     def check_room(self, count: int = 1) -> None:
         """Raise QueueFullError unless `count` more parts may come."""
         if self._stopping or self._depth + count > self.limit:
@@ -117,12 +123,13 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            log = InspectionLog(self._log, "create")
+            log = InspectionLog(self._log, "create", SHORT_BUSY_S)
+            self._files = log.files
         except BaseException as error:
             self._opened.set_exception(error)
             return
         with log:
-            inspector = Inspector(self._predictor, log)
+            inspector = Inspector(self._predictor, log, from_cameras=True)
             self._opened.set_result(None)
             while batch := self._next_batch():
                 self._inspect(inspector, batch)
@@ -151,11 +158,14 @@ class Batcher:
             return
         started = time.perf_counter()
         try:
+            self.check_log()
             found = inspector.inspect(parts)
         except Exception as error:  # the thread lives on: the next batch may succeed
             self._failed_at = time.monotonic()
             for one in batch:
                 one.done.set_exception(error)
+            if isinstance(error, LogUnavailableError):
+                self._refuse_waiting(error)
             return
         self._failed_at = -math.inf
         rest = iter(found)
@@ -164,3 +174,13 @@ class Batcher:
         self.observe(len(parts))
         each_s = (time.perf_counter() - started) / len(parts)
         self._part_s += 0.2 * (each_s - self._part_s)
+
+    def _refuse_waiting(self, error: LogUnavailableError) -> None:
+        """Those who wait would each wait for the log in turn, only to hear the same."""
+        with self._changed:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._depth -= sum(len(one.parts) for one in waiting)
+        for one in waiting:
+            if one.done.set_running_or_notify_cancel():
+                one.done.set_exception(error)

@@ -14,6 +14,7 @@ from common.errors import UserError
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
 from service import schemas
+from service.batching import Batcher
 from service.middleware import RefusedError, RequestMiddleware
 from service.requests import (
     FORM_BYTES,
@@ -31,9 +32,11 @@ from service.requests import (
 )
 from service.runtime import Service, ServiceSettings
 from service.telemetry import logger
-from traceability.log import InspectionLog
+from traceability.access import LogUnavailableError
+from traceability.dispositions import AlreadyDecidedError
 from traceability.search import MAX_ROWS, search
 
+LOG_RETRY_S = 5
 ERRORS = {
     status: {"model": schemas.Error, "description": meaning}
     for status, meaning in {
@@ -48,6 +51,7 @@ ERRORS = {
     }.items()
 }
 UNSUPPORTED = {415: {"model": schemas.Error, "description": "neither a photograph nor a form"}}
+DECIDED = {409: {"model": schemas.Error, "description": "somebody else was faster"}}
 UNKNOWN = {404: {"model": schemas.Error, "description": "no such inspection"}}
 
 
@@ -112,9 +116,12 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Re
 async def unavailable(request: Request, error: UserError) -> Response:
     """A full disk, a damaged log or model; its text is for the operator."""
     logger.error("unavailable", extra={"details": {"reason": str(error)}})
-    return RefusedError(
+    refusal = RefusedError(
         503, "unavailable", "the model or the log cannot be used: nothing was decided or read"
-    ).response()
+    )
+    if isinstance(error, LogUnavailableError):  # it may pass
+        refusal.headers["Retry-After"] = str(LOG_RETRY_S)
+    return refusal.response()
 
 
 # --- being watched -------------------------------------------------------------------------------
@@ -137,15 +144,21 @@ async def healthz() -> schemas.Health:
 @watching.get("/readyz", responses={503: {"model": schemas.Health}})
 async def readyz(request: Request, response: Response) -> schemas.Health:
     """Parts are taken: the model is loaded, the log can be written, the service is not ending."""
-    batcher = request.app.state.service.batcher
-    reason = ""
-    if batcher is None or not batcher.is_running:
-        reason = "starting or ending"
-    elif batcher.is_failing:
-        reason = "the last parts could not be inspected or recorded"
+    reason = why_not_ready(request.app.state.service.batcher)
     if reason:
         response.status_code = 503
     return schemas.Health(status="unavailable" if reason else "ready", reason=reason)
+
+
+def why_not_ready(batcher: Batcher | None) -> str:
+    """Empty when parts are taken."""
+    if batcher is None or not batcher.is_running:
+        return "starting or ending"
+    try:
+        batcher.check_log()
+    except LogUnavailableError:
+        return "the log is not the file any more that was opened: put it back, or restart"
+    return "the last parts could not be inspected or recorded" if batcher.is_failing else ""
 
 
 @watching.get("/metrics", include_in_schema=False)
@@ -238,15 +251,27 @@ async def predict_batch(
 
 
 @inspecting.post(
-    "/verdicts", status_code=201, responses=UNKNOWN, operation_id="verdicts_v1_verdicts_post"
+    "/verdicts",
+    status_code=201,
+    responses=UNKNOWN | DECIDED,
+    operation_id="verdicts_v1_verdicts_post",
 )
 def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.RecordedDisposition:
-    """Record a person's disposition of a part; of several the latest counts."""
-    with InspectionLog(request.app.state.service.settings.log, "append") as log:
+    """Record a person's disposition of a part; of several the latest counts.
+
+    With `seen`, only if nobody else has spoken meanwhile: else 409 says who, what and when.
+    """
+    with request.app.state.service.open_log("append") as log:
         if not search(log, number=body.inspection_id):
             raise RefusedError(404, "not_found", f"there is no inspection {body.inspection_id}")
-        number = log.add_disposition(body.inspection_id, body.verdict, body.person, body.note)
-    return schemas.RecordedDisposition(verdict_id=number, **body.model_dump())
+        own = body.model_dump()
+        try:
+            number = log.add_disposition(**own)
+        except AlreadyDecidedError as error:
+            text = f"{error}; to record yours too, send it with seen={error.last.id}"
+            raise RefusedError(409, "already_decided", text, body.inspection_id) from None
+    own.pop("seen")
+    return schemas.RecordedDisposition(verdict_id=number, **own)
 
 
 @inspecting.get("/inspections")
@@ -267,7 +292,7 @@ def inspections(
     `since` and `until` (not included) are UTC times or their beginnings; `awaiting`: parts for
     review on which no person has spoken yet.
     """
-    with InspectionLog(request.app.state.service.settings.log) as log:
+    with request.app.state.service.open_log() as log:
         found = search(
             log,
             decisions=[] if decision is None else ["" if decision == "error" else decision],

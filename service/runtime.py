@@ -20,7 +20,7 @@ from inspection.recording import Inspected, Part
 from service.batching import Batcher, QueueFullError
 from service.middleware import RefusedError, too_busy
 from service.telemetry import Metrics, logger
-from traceability.log import DEFAULT_LOG
+from traceability.log import DEFAULT_LOG, SHORT_BUSY_S, InspectionLog
 
 T = TypeVar("T")
 HEATMAPS_WAITING = 8
@@ -65,6 +65,15 @@ class Service:
     def close(self) -> None:
         """Answer what waits, then end."""
         self.batcher.stop()
+
+    def open_log(self, mode: str = "read") -> InspectionLog:
+        """The log in which this service records.
+
+        Raises:
+            UserError: it is not there any more, or another is in its place.
+        """
+        self.batcher.check_log()
+        return InspectionLog(self.settings.log, mode, SHORT_BUSY_S)
 
     def check_room(self) -> None:
         """Raise RefusedError when no part can be taken, before its body is read."""

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from inspection.recording import Inspected, plain
-from traceability.search import Disposition, Found
+from traceability.dispositions import Disposition
+from traceability.search import Found
 
 MODEL_DIGITS = 12  # of the SHA-256 of the model's file, as in inspections.csv
 
@@ -71,7 +72,7 @@ class Decisions(Answer):
     results: list[Decision]
 
 
-class NewDisposition(Answer):
+class DispositionOnPart(Answer):
     """A person's disposition of an inspected part."""
 
     inspection_id: int = Field(ge=1, le=2**63 - 1)
@@ -80,7 +81,17 @@ class NewDisposition(Answer):
     note: Line = Field("", max_length=1000)
 
 
-class RecordedDisposition(NewDisposition):
+class NewDisposition(DispositionOnPart):
+    """And what the person knows of others."""
+
+    seen: int | None = Field(
+        None, ge=0, le=2**63 - 1,
+        description="verdict_id of the last disposition on this photograph that the person has "
+        "seen, 0 for none; if there is a later one, the answer is 409. Without it all are recorded",
+    )  # fmt: skip
+
+
+class RecordedDisposition(DispositionOnPart):
     """And its number in the log."""
 
     verdict_id: int
@@ -89,6 +100,7 @@ class RecordedDisposition(NewDisposition):
 class DispositionOnRecord(Answer):
     """A person's disposition in the log."""
 
+    verdict_id: int
     verdict: str
     person: str
     note: str
@@ -97,7 +109,8 @@ class DispositionOnRecord(Answer):
     @classmethod
     def of(cls, found: Disposition) -> "DispositionOnRecord":
         """The answer on a disposition of the log."""
-        return cls.model_validate(found)
+        same = {name: getattr(found, name) for name in ("verdict", "person", "note", "time")}
+        return cls(verdict_id=found.id, **same)
 
 
 class LoggedInspection(Decision):

@@ -1,8 +1,10 @@
 """Each page of app.py says what predict.py decides, and stores what a person says."""
 
+import contextlib
 import csv
 import io
 import shlex
+import sqlite3
 import sys
 import zipfile
 
@@ -18,7 +20,9 @@ from common.files import ROOT
 from inspection.recording import INSPECTION_COLUMNS, Inspector, Part
 from page import parts as page_parts
 from page.samples import KINDS, sample_part
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, Record
+from traceability.schema import TABLES
+from traceability.search import search
 
 REVIEW = (0.0, 1.0)
 
@@ -155,6 +159,94 @@ def test_a_part_in_the_band_waits_until_a_person_has_spoken(options, paths, log_
         ]
 
 
+def verdicts(path) -> list[tuple]:
+    with InspectionLog(path) as log:
+        return list(log.query("SELECT inspection_id, verdict, person FROM verdicts"))
+
+
+def test_two_persons_on_one_waiting_part_both_hear_of_it(options, paths, log_path):
+    options("--review", "0", "1")
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    first, second = page("inspect"), page("inspect")  # both see the part wait
+    for at, name in ((first, "Huber"), (second, "Maier")):
+        at.text_input(key="person for waiting").set_value(name)
+    first.button(key="Defect 1").click().run()
+    second.button(key="Good 1").click().run()
+    assert not second.exception
+    assert "Huber has already decided on inspection 1: Defect" in text_of(second)
+    assert "Your decision, Good, is not stored" in text_of(second)
+    assert verdicts(log_path) == [(1, "defect", "Huber")]
+    next(one for one in second.button if one.label == "Store mine too").click().run()
+    assert not second.exception
+    assert "already decided" not in text_of(second)
+    assert verdicts(log_path) == [(1, "defect", "Huber"), (1, "ok", "Maier")]
+
+
+def test_who_was_too_late_may_leave_it(options, paths, log_path):
+    options("--review", "0", "1")
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at = page("inspect")
+    at.text_input(key="person for waiting").set_value("Maier").run()
+    with InspectionLog(log_path, "append") as log:
+        log.append([replace_record(log, lot="again")])  # and the photograph was inspected again
+        log.add_disposition(2, "ok", "Huber", "a *stain*")
+    at.button(key="Defect 1").click().run()
+    assert "Huber has already decided on inspection 1: Good (a *stain*)" in text_of(at)
+    next(one for one in at.button if one.label == "Leave it").click().run()
+    assert "already decided" not in text_of(at)
+    assert verdicts(log_path) == [(2, "ok", "Huber")]
+
+
+def replace_record(log: InspectionLog, **changes) -> Record:
+    """The first record of a log, changed."""
+    (first,) = search(log, number=1)
+    return Record(**{name: getattr(first, name) for name in TABLES["inspections"]} | changes)
+
+
+def test_a_form_that_is_sent_late_hears_who_was_faster(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    with InspectionLog(log_path, "append") as log:
+        log.add_disposition(1, "defect", "Huber")
+    at.radio[0].set_value("Good")
+    at.text_input(key="person 1").set_value("Maier")
+    next(one for one in at.button if one.label == "Store the decision").click().run()
+    assert not at.exception
+    assert "Huber has already decided on inspection 1: Defect" in text_of(at)
+    assert len(verdicts(log_path)) == 1
+    at.radio[0].set_value("Good")  # now it is known
+    next(one for one in at.button if one.label == "Store the decision").click().run()
+    assert verdicts(log_path) == [(1, "defect", "Huber"), (1, "ok", "Maier")]
+
+
+def test_another_log_in_its_place_gets_no_decision(options, paths, log_path):
+    options("--review", "0", "1")
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.radio[0].set_value("Good")
+    at.text_input(key="person 1").set_value("Maier")
+    with InspectionLog(log_path) as log:
+        other = replace_record(log, file="another part")
+    for path in log_path.parent.glob("line.db*"):
+        path.unlink()
+    with InspectionLog(log_path, "create") as log:
+        log.append([other])
+    next(one for one in at.button if one.label == "Store the decision").click().run()
+    assert "line.db is another log now" in text_of(at)
+    assert verdicts(log_path) == []
+
+
+def test_a_locked_log_is_told_soon(options, paths, log_path, monkeypatch):
+    monkeypatch.setattr("page.log.SHORT_BUSY_S", 0.05)
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    with contextlib.closing(sqlite3.connect(log_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        at = upload(page("inspect"), "photographs", [(paths[1].name, paths[1].read_bytes())])
+        assert "0 of 1 photographs are inspected" in text_of(at)
+        assert "database is locked" in text_of(at)
+        other.execute("ROLLBACK")
+    at.run()
+    assert len(recorded(log_path)) == 2
+
+
 def test_a_person_may_say_otherwise(options, paths, log_path):
     at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at.radio[0].set_value("Good")
@@ -283,7 +375,8 @@ def test_a_lost_or_damaged_log_gives_a_sentence(options, paths, log_path):
             path.unlink()
     at.slider(key="strength").set_value(0).run()
     assert not at.exception
-    assert "no inspection log" in text_of(at)
+    assert "line.db is gone: put it back, or restart the page" in text_of(at)
+    assert "line.db is gone" in text_of(page("process"))
     log_path.write_text("no log")
     for name in ("inspect", "process"):
         assert "is not a database" in text_of(page(name))
@@ -402,8 +495,12 @@ def test_a_damaged_zip_file_gives_a_sentence(options):
 # --- Process -------------------------------------------------------------------------------------
 
 
-def test_an_empty_log_is_explained(options, paths):
+def test_an_empty_log_is_explained(options, paths, log_path):
     assert "nothing to show yet" in text_of(page("process"))
+    with InspectionLog(log_path, "create"):
+        pass
+    for _ in range(2):
+        assert "line.db holds no inspections" in text_of(page("process"))
     upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at = page("process")
     assert "No charts by lot yet: limits need at least 2" in text_of(at)

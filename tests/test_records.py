@@ -18,8 +18,9 @@ import records
 from common.errors import EXIT_FAILURE, UserError
 from common.files import ROOT
 from common.text import FORMULA_STARTS, printable
-from traceability.log import BEGINNING, InspectionLog, Record
+from traceability.log import InspectionLog, Record
 from traceability.schema import SCHEMA_VERSION, TABLES
+from traceability.verification import BEGINNING
 
 
 @pytest.fixture
@@ -139,6 +140,7 @@ def test_a_removed_record_is_found_when_the_numbers_were_closed_up(filled):
 def test_a_cut_off_end_is_found_against_a_head_kept_elsewhere(filled):
     head = verification(filled).head
     tampered(filled, "DELETE FROM inspections WHERE id = 6")
+    filled.with_name("inspections.db.last").unlink()
     assert verification(filled).problems == []  # from the log alone it cannot be seen
     (problem,) = verification(filled, head).problems
     assert head in problem
@@ -202,11 +204,21 @@ def test_foreign_missing_and_newer_files_are_refused(tmp_path, filled):
         InspectionLog(filled)
 
 
-def test_the_names_of_a_content(path):
+def test_what_a_station_has_recorded_under_a_name_is_known(path):
+    odd = os.fsdecode(b"line \xff")
     with InspectionLog(path, "create") as log:
-        log.append([record(1), record(1, file="copy.png"), record(2)])
-        assert log.files_with(record(1).sha256) == {"parts/1.png", "copy.png"}
-        assert log.files_with("f" * 64) == set()
+        log.append([record(1), record(2, file="copy.png", station=odd)])
+        digests = [record(n).sha256 for n in (1, 2)]
+        assert log.has_file("line1", "parts/1.png", digests[0])
+        assert log.has_file(odd, "copy.png", digests[1])
+        for other in (
+            ("line2", "parts/1.png", digests[0]),
+            ("line1", "parts/2.png", digests[0]),
+            ("line1", "parts/1.png", digests[1]),
+        ):
+            assert not log.has_file(*other)
+        assert log.has(record(1))
+        assert not log.has(record(1, time="2026-11-24T10:00:00.001Z"))
 
 
 def test_reading_changes_nothing(filled, tmp_path):

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -184,6 +185,62 @@ def test_what_cannot_be_recorded_is_not_decided(client, paths, monkeypatch):
             assert client.get("/readyz").status_code == 200  # or no part would ever come again
     assert sent(client, paths[0]).status_code == 200
     assert client.get("/readyz").json() == {"status": "ready", "reason": ""}
+
+
+def test_a_log_that_is_gone_takes_no_decision_until_it_is_back(client, paths, tmp_path):
+    log = tmp_path / "log.db"
+    sent(client, paths[0])
+    log.rename(tmp_path / "elsewhere")
+    said = {"inspection_id": 1, "verdict": "ok", "person": "Huber"}
+    for replacement in (None, "another log"):
+        if replacement:
+            with InspectionLog(tmp_path / "new.db", "create"):
+                pass
+            (tmp_path / "new.db").rename(log)
+        for answer in (sent(client, paths[1]), client.post("/v1/verdicts", json=said)):
+            assert answer.status_code == 503
+            assert code(answer) == "unavailable"
+            assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/v1/inspections").status_code == 503
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert "put it back, or restart" in ready.json()["reason"]
+    (tmp_path / "elsewhere").replace(log)
+    assert sent(client, paths[1]).json()["inspection_id"] == 2
+    assert client.post("/v1/verdicts", json=said).status_code == 201
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_locked_log_is_told_soon_and_loses_no_request(connect, paths, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.batching.SHORT_BUSY_S", 0.1)
+    client = connect()
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda path: sent(client, path), paths * 3))
+        assert time.monotonic() - started < 5
+        assert {answer.status_code for answer in answers} == {503}
+        assert all("retry-after" in answer.headers for answer in answers)
+        other.execute("ROLLBACK")
+    assert sent(client, paths[0]).json()["inspection_id"] == 1
+
+
+def test_who_speaks_second_hears_of_the_first(client, paths):
+    sent(client, paths[0])
+    said = {"inspection_id": 1, "verdict": "defect", "person": "Huber", "seen": 0}
+    assert client.post("/v1/verdicts", json=said).status_code == 201
+    other = {"inspection_id": 1, "verdict": "ok", "person": "Maier"}
+    refused = client.post("/v1/verdicts", json=other | {"seen": 0})
+    assert refused.status_code == 409
+    assert code(refused) == "already_decided"
+    assert "Huber has already decided on inspection 1: 'defect'" in refused.text
+    (shown,) = client.get("/v1/inspections").json()["inspections"]
+    assert shown["person_says"]["person"] == "Huber"
+    known = shown["person_says"]["verdict_id"]
+    answer = client.post("/v1/verdicts", json=other | {"seen": known})
+    assert answer.json() == other | {"note": "", "verdict_id": 2}
+    assert client.post("/v1/verdicts", json=other).status_code == 201  # who does not ask
 
 
 def test_crowds_get_the_same_answers_and_health_meanwhile(client, predictor, paths):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +17,9 @@ from common.files import ROOT
 from imaging.reading import UnreadableImageError
 from inspection import station as stations
 from inspection.predictor import load_predictor
+from inspection.recording import record_of
 from inspection.station import QUIET_S, Station
+from traceability.access import LogUnavailableError
 from traceability.log import InspectionLog
 
 
@@ -186,9 +189,195 @@ def test_a_file_moved_within_the_folder_is_not_predicted_again(station, folder, 
     shutil.copy(parts[0], folder / "a.jpeg")
     assert names(predicted(station, 1)) == ["a.jpeg"]
     (folder / "done").mkdir()
-    (folder / "a.jpeg").rename(folder / "done" / "a.jpeg")
+    for new in ("done/a.jpeg", "b.jpeg", "done/c.jpeg"):
+        (old,) = folder.rglob("*.jpeg")
+        old.rename(folder / new)
+        assert ticks(station) == []
+    (folder / "done").rename(folder / "archive")
     assert ticks(station) == []
     assert len(recorded(log)) == 1
+
+
+def test_a_file_that_is_moved_as_soon_as_it_is_recorded_is_not_predicted_again(
+    station, folder, log, parts, monkeypatch
+):
+    original = log.append
+
+    def moving(records):
+        original(records)
+        if records:
+            (folder / "a.jpeg").rename(folder / "done" / "a.jpeg")
+
+    (folder / "done").mkdir()
+    monkeypatch.setattr(log, "append", moving)
+    shutil.copy(parts[0], folder / "a.jpeg")
+    assert names(predicted(station, 1)) == ["a.jpeg"]
+    assert len(recorded(log)) == 1
+
+
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2])
+@pytest.mark.parametrize("name", ["{}.jpeg", "latest.jpeg"])
+def test_equal_photographs_that_are_taken_away_are_parts_each(
+    station, folder, log, parts, copy, name
+):
+    """Whether or not the copy has the old file's time, and its inode, as it often has."""
+    for number in range(2):
+        copy(parts[0], folder / name.format(number))
+        assert len(predicted(station, 1)) == 1
+        (folder / name.format(number)).unlink()
+    for number in range(2, 4):  # before the station sees the other go
+        copy(parts[1], folder / name.format(number))
+        assert len(predicted(station, 1)) == 1
+        (folder / name.format(number)).unlink()
+    assert len(recorded(log)) == 4
+
+
+def test_equal_photographs_side_by_side_are_parts_each(station, folder, log, parts):
+    for number in range(2):
+        shutil.copy2(parts[0], folder / f"{number}.jpeg")
+    os.link(folder / "0.jpeg", folder / "2.jpeg")
+    assert len(predicted(station, 3)) == 3
+    assert len(recorded(log)) == 3
+
+
+@pytest.mark.parametrize("elsewhere", ["page", "another station", "predict"])
+def test_what_was_tried_elsewhere_is_predicted_here(
+    predictor, folder, log, parts, elsewhere, monkeypatch
+):
+    own = {"page": ("part.jpeg", ""), "another station": (str(folder / "a.jpeg"), "line 4"),
+           "predict": ("incoming/a.jpeg", "line 3")}[elsewhere]  # fmt: skip
+    (prediction,) = predictor.predict([parts[0]])
+    log.append([record_of(own[0], prediction, predictor.sha256, own[1], "A17")])
+    shutil.copy(parts[0], folder / "a.jpeg")
+    station = Station(predictor, folder, log, "line 3", "A17")
+    assert names(predicted(station, 1)) == ["a.jpeg"]
+
+
+def test_every_empty_file_is_an_error_of_its_own_also_after_a_restart(
+    predictor, station, folder, log, monkeypatch
+):
+    monkeypatch.setattr(stations, "GIVE_UP_S", 0.05)
+    for number in range(2):
+        (folder / f"{number}.jpeg").write_bytes(b"")
+        assert predicted(station, 1) == [f"{number}.jpeg error"]
+        (folder / f"{number}.jpeg").unlink()
+    (folder / "2.jpeg").write_bytes(b"")
+    again = Station(predictor, folder, log, "line 3", "A17")
+    assert predicted(again, 1) == ["2.jpeg error"]
+    again = Station(predictor, folder, log, "line 3", "A17")
+    assert ticks(again) == []
+
+
+def test_a_frozen_camera_is_told_once_and_judged_no_more(
+    predictor, station, folder, log, parts, capsys
+):
+    for number in range(4):
+        shutil.copy2(parts[0], folder / f"{number}.jpeg")
+        assert len(predicted(station, 1)) == 1
+        (folder / f"{number}.jpeg").unlink()
+    rows = list(log.query("SELECT status, decision, error FROM inspections"))
+    assert [row[0] for row in rows] == ["ok", "ok", "not_judged", "not_judged"]
+    assert rows[2][1:] == ("", "frozen camera? the same picture 3 times in a row")
+    assert capsys.readouterr().err.count("alarm: ") == 1
+    again = Station(predictor, folder, log, "line 3", "A17")
+    shutil.copy2(parts[0], folder / "4.jpeg")
+    assert predicted(again, 1) == ["4.jpeg error"]  # neither ok nor defect
+    assert capsys.readouterr().err.count("alarm: ") == 1
+    assert ticks(Station(predictor, folder, log, "line 3", "A17")) == []
+    shutil.copy2(parts[1], folder / "5.jpeg")
+    predicted(again, 1)
+    assert recorded(log)[-1][1] == "ok"
+
+
+# --- a log that takes nothing for a while --------------------------------------------------------
+
+
+class Impatient:
+    """Ends watch.run after so many looks; what happens before each is told it."""
+
+    def __init__(self, station: Station, *happenings):
+        self.station, self.happenings = station, list(happenings)
+
+    def tick(self):
+        if not self.happenings:
+            raise KeyboardInterrupt
+        self.happenings.pop(0)()
+        return self.station.tick()
+
+
+def nothing() -> None:
+    time.sleep(QUIET_S)
+
+
+@pytest.fixture
+def troubled(predictor, folder, tmp_path, monkeypatch):
+    """A function that runs a station through what happens; returns its records."""
+    monkeypatch.setattr(watch, "RETRY_S", 0.01)
+
+    def troubled(*happenings) -> list[tuple]:
+        with InspectionLog(tmp_path / "line.db", "create", busy_s=0.02) as log:
+            station = Station(predictor, folder, log, "line 3", "A17")
+            with pytest.raises(KeyboardInterrupt):
+                watch.run(Impatient(station, *happenings))
+            assert log.verify().problems == []
+            return recorded(log)
+
+    return troubled
+
+
+@pytest.mark.parametrize("how", ["renamed", "locked", "disk full"])
+def test_while_the_log_takes_nothing_the_station_waits_and_loses_no_part(
+    troubled, folder, parts, tmp_path, monkeypatch, capsys, how
+):
+    path = tmp_path / "line.db"
+    other = sqlite3.connect(tmp_path / "other.db", isolation_level=None)
+    original = InspectionLog.append
+
+    def arrive(start: int) -> None:
+        for number in range(start, start + 20):
+            shutil.copy(parts[number % len(parts)], folder / f"{number}.jpeg")
+
+    def begin() -> None:
+        arrive(0)
+        if how == "renamed":
+            path.rename(tmp_path / "elsewhere")
+        elif how == "locked":
+            other.execute(f"ATTACH '{path}' AS line")
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            monkeypatch.setattr(InspectionLog, "append", full)
+
+    def full(self, records):
+        raise LogUnavailableError("database or disk is full")
+
+    def end() -> None:
+        assert capsys.readouterr().out == ""  # nothing is told that is not recorded
+        if how == "renamed":
+            (tmp_path / "elsewhere").rename(path)
+        elif how == "locked":
+            other.execute("ROLLBACK")
+        else:
+            monkeypatch.setattr(InspectionLog, "append", original)
+
+    waiting = [nothing] * 6
+    found = troubled(begin, *waiting, lambda: arrive(20), *waiting, end, *[nothing] * 20)
+    other.close()
+    assert sorted(Path(row[0]).name for row in found) == sorted(f"{n}.jpeg" for n in range(40))
+    output = capsys.readouterr()
+    assert output.out.count(".jpeg") == 40
+
+
+def test_a_log_in_trouble_is_told_once(troubled, folder, parts, tmp_path, capsys):
+    path = tmp_path / "line.db"
+    shutil.copy(parts[0], folder / "a.jpeg")
+    troubled(
+        lambda: path.rename(tmp_path / "elsewhere"), *[nothing] * 8,
+        lambda: (tmp_path / "elsewhere").rename(path), *[nothing] * 3,
+    )  # fmt: skip
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "put it back, or restart; waiting for the log" in said[0]
+    assert said[1] == "the log is back"
 
 
 def test_equal_size_and_time_do_not_hide_a_new_part(station, folder, log, parts, tmp_path):
@@ -232,12 +421,16 @@ def test_a_subfolder_that_cannot_be_read_is_told_once(station, folder, parts, mo
     assert capsys.readouterr().err.count("not watched") == 1
 
 
-def test_files_that_are_taken_away_are_forgotten(station, folder, parts):
-    shutil.copy(parts[0], folder / "a.jpeg")
-    ticks(station, 0.1)
-    station._seen |= {f"gone {number}": (0, 0, 0, 0) for number in range(80)}
-    ticks(station, 0.1)
-    assert list(map(os.path.basename, station._seen)) == ["a.jpeg"]
+def test_files_that_are_taken_away_are_forgotten(station, folder, parts, monkeypatch):
+    monkeypatch.setattr(stations, "MOVING_S", 0.05)
+    for number in range(3):
+        shutil.copy(parts[number], folder / f"{number}.jpeg")
+    predicted(station, 3)
+    for number in range(2):
+        (folder / f"{number}.jpeg").unlink()
+    ticks(station, 0.3)
+    assert list(map(os.path.basename, station._seen)) == ["2.jpeg"]
+    assert station._departed == {}
 
 
 def test_a_burst_is_predicted_completely(station, folder, log, parts):

@@ -6,34 +6,23 @@ Times are UTC.
 """
 
 import argparse
-import hashlib
-import json
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
-from common.errors import EXIT_FAILURE, UserError
-from traceability.schema import (
-    READABLE,
-    REAL,
-    SCHEMA_VERSION,
-    TABLES,
-    changed_rules,
-    schema,
-    upgrade,
-    version_of,
-)
+from common.errors import UserError
+from traceability.access import OpenedFiles, reported, transaction
+from traceability.acknowledged import Acknowledged
+from traceability.dispositions import LATEST, AlreadyDecidedError, Disposition
+from traceability.opening import open_log
+from traceability.schema import REAL, TABLES, changed_rules
+from traceability.verification import BEGINNING, Verification, chained, walk
 
 DEFAULT_LOG = Path("inspections.db")
-APPLICATION_ID = 0x43415354  # 'CAST': marks the file as an inspection log
-BEGINNING = "0" * 64  # stands for the hash before the first record's
 BUSY_S = 30.0  # how long a writer waits for another one
+SHORT_BUSY_S = 2.0  # and whoever tells a person meanwhile, and tries again
 
 
 def storable(value: object) -> object:
@@ -68,132 +57,32 @@ class Record:
     time: str = field(default_factory=now)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What `verify` found."""
-
-    records: int
-    verdicts: int
-    head: str  # the last inspection's hash
-    verdicts_head: str
-    problems: list[str]
-
-
 class InspectionLog:
     """An open log. Any number of processes may write the same one; each thread opens its own.
 
     Args:
         mode: 'read' never changes the file; 'append' adds to an existing log; 'create' makes one
             if need be.
+        busy_s: how long to wait for another program's lock; by default 30 s to write.
 
     Raises:
         UserError: the file is missing, foreign, damaged or of a newer version. One of an earlier
             version is upgraded when it is opened to be written to.
     """
 
-    def __init__(self, path: Path, mode: str = "read"):
+    def __init__(self, path: Path, mode: str = "read", busy_s: float | None = None):
         self.path = Path(path)
-        if mode != "create" and not self.path.is_file():
-            raise UserError(f"no inspection log {path}; predict.py --log and watch.py write one")
-        with self._reported():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = self._connect(mode)
-            try:
-                if mode == "create":
-                    self._create_if_empty()
-                self._check_identity()
-                if mode != "read":
-                    self._make_durable()
-                    self._upgrade_if_old()
-                    self._connection.execute("PRAGMA foreign_keys = ON")
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        access = {"read": "ro", "append": "rw", "create": "rwc"}[mode]
-        address = f"{self.path.resolve().as_uri()}?mode={access}"
-        options = {"timeout": BUSY_S, "isolation_level": None, "uri": True}
-        connection = sqlite3.connect(address, **options)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master")
-        except sqlite3.OperationalError:
-            # A copy in a place where nothing can be written: SQLite wants to be told
-            if mode != "read" or os.path.exists(f"{self.path}-wal"):
-                raise
-            connection.close()
-            connection = sqlite3.connect(f"{address}&immutable=1", **options)
-        return connection
-
-    def _create_if_empty(self) -> None:
-        execute = self._connection.execute
-        (objects,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if objects:
-            return
-        self._make_durable()
-        with self._transaction():
-            (objects,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if not objects:  # else another process was faster
-                for statement in schema():
-                    execute(statement)
-                execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _check_identity(self) -> None:
-        (identity,) = self._connection.execute("PRAGMA application_id").fetchone()
-        version = version_of(self._connection)
-        if identity != APPLICATION_ID:
-            raise UserError(f"{self.path} is no inspection log; name another file")
-        if version not in READABLE:
-            raise UserError(
-                f"{self.path} has schema version {version}, this program reads "
-                f"{' and '.join(map(str, READABLE))}; use the program that wrote it"
-            )
-
-    def _make_durable(self) -> None:
-        # Other journals lock readers out; FULL: what is acknowledged survives a power cut.
-        (mode,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise UserError(f"{self.path} lies where SQLite cannot share a log; use a local disk")
-        self._connection.execute("PRAGMA synchronous = FULL")
-
-    def _upgrade_if_old(self) -> None:
-        if version_of(self._connection) == SCHEMA_VERSION:
-            return
-        # Else the dispositions would follow the old table under its new name
-        self._connection.execute("PRAGMA foreign_keys = OFF")
-        self._connection.execute("PRAGMA legacy_alter_table = ON")
-        with self._transaction():
-            if version_of(self._connection) == SCHEMA_VERSION:  # another process was faster
-                return
-            if problems := changed_rules(self._connection):  # which new rules would hide
-                raise UserError(f"{self.path}: {problems[0]}; see records.py verify", EXIT_FAILURE)
-            upgrade(self._connection)
+        self._acknowledged = Acknowledged(self.path)
+        with reported(self.path):
+            busy_s = busy_s or (SHORT_BUSY_S if mode == "read" else BUSY_S)
+            self._connection = open_log(self.path, mode, busy_s)
+            self.files = None if mode == "read" else OpenedFiles(self.path)
 
     def __enter__(self) -> "InspectionLog":
         return self
 
     def __exit__(self, *error) -> None:
         self._connection.close()
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise UserError(f"inspection log {self.path}: {error}", EXIT_FAILURE) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; no other writer in between, so that the chain cannot fork."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -208,26 +97,42 @@ class InspectionLog:
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
 
-    def add_disposition(self, inspection_id: int, verdict: str, person: str, note: str = "") -> int:
+    def add_disposition(
+        self, inspection_id: int, verdict: str, person: str, note: str = "", seen: int | None = None
+    ) -> int:
         """Add a person's disposition of a part, 'ok' or 'defect'; returns its id.
 
+        Args:
+            seen: id of the last disposition on this photograph that the person knows of, 0 for
+                none. By default nobody cares.
+
         Raises:
+            AlreadyDecidedError: there is a later one.
             UserError: no such inspection.
         """
-        with self._reported():
-            found = self._connection.execute(
-                "SELECT 1 FROM inspections WHERE id = ?", [inspection_id]
-            ).fetchone()
-        if not found:
+        last_id = self.last()[0]
+        if not 0 < inspection_id <= last_id:
             raise UserError(f"{self.path} has no inspection {inspection_id}")
-        return self._append("verdicts", [[now(), inspection_id, verdict, person, note]])[0]
 
-    def _append(self, table: str, rows: list[list]) -> list[int]:
+        def check() -> None:
+            if seen is None:
+                return
+            last = self._connection.execute(LATEST, [inspection_id]).fetchone()
+            if last and last[-1] > seen:
+                raise AlreadyDecidedError(inspection_id, Disposition(*last))
+
+        row = [now(), inspection_id, verdict, person, note]
+        return self._append("verdicts", [row], check)[0]
+
+    def _append(
+        self, table: str, rows: list[list], check: Callable[[], None] = lambda: None
+    ) -> list[int]:
         if not rows:
             return []
         real = [kind.startswith(REAL) for kind in TABLES[table].values()]
         places = ", ".join("?" * (len(real) + 3))
-        with self._reported(), self._transaction():
+        with reported(self.path), transaction(self._connection, self.files):
+            check()
             last, previous = self._last(table)
             complete = []
             for number, row in enumerate(rows, last + 1):
@@ -240,71 +145,58 @@ class InspectionLog:
                 complete.append([number, *values, previous, digest])
                 previous = digest
             self._connection.executemany(f"INSERT INTO {table} VALUES ({places})", complete)
+        self._acknowledged.note(table, complete[-1][0], previous, self.holds)
         return [row[0] for row in complete]
 
     def _last(self, table: str) -> tuple[int, str]:
         query = f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1"
         return self._connection.execute(query).fetchone() or (0, BEGINNING)
 
+    def last(self) -> tuple[int, str]:
+        """Id and hash of the last inspection; 0 where there is none."""
+        with reported(self.path):
+            return self._last("inspections")
+
     # --- reading ---------------------------------------------------------------------------------
 
     def query(self, sql: str, values: Sequence = ()) -> Iterator[tuple]:
         """Rows of a SELECT."""
-        with self._reported():
+        with reported(self.path):
             yield from self._connection.execute(sql, values)
 
-    def files_with(self, sha256: str) -> set[str]:
-        """Names under which a content has been inspected."""
-        rows = self.query("SELECT file FROM inspections WHERE sha256 = ?", [sha256])
-        return {file for (file,) in rows}
+    def has_file(self, station: str, file: str, sha256: str) -> bool:
+        """Whether a station has recorded this content under this name."""
+        sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND station = ? LIMIT 1"
+        return next(self.query(sql, [sha256, file, storable(station)]), None) is not None
+
+    def has(self, record: Record) -> bool:
+        """Whether this very record is here, to the millisecond."""
+        sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND time = ? LIMIT 1"
+        values = [record.sha256, storable(record.file), record.time]
+        return next(self.query(sql, values), None) is not None
+
+    def holds(self, table: str, number: int, digest: str) -> bool:
+        """Whether a row of a table has this number and this hash."""
+        rows = self.query(f"SELECT hash FROM {table} WHERE id = ?", [number])
+        return next(rows, None) == (digest,)
+
+    def lost(self) -> list[str]:
+        """What was acknowledged once and is not here any more."""
+        return self._acknowledged.problems(self.holds)
 
     def verify(self, heads: Sequence[str] = ()) -> Verification:
-        """Walk both chains from the beginning.
-
-        Args:
-            heads: hashes noted earlier; each must still be in a chain, else its end was cut off.
-        """
-        problems, counts, last = [], {}, {}
-        missing = set(heads) - {BEGINNING}
-        for table in TABLES:
-            count, head = 0, BEGINNING
-            (total,) = next(self.query(f"SELECT count(*) FROM {table}"))
-            rows = self.query(f"SELECT * FROM {table} ORDER BY id")
-            for row in tqdm(rows, table, total, unit="record", disable=None, leave=False):
-                count += 1
-                problem = _problem(table, row, count, head)
-                if problem:  # all after it hang on it
-                    problems.append(problem)
-                    break
-                head = row[-1]
-                missing.discard(head)
-            counts[table], last[table] = total, head
-        if not problems:  # else the walk ended early
-            problems += [
-                f"no record has the hash {head}: the end was cut off, or this is another log"
-                for head in sorted(missing)
-            ]
-        with self._reported():
-            problems += changed_rules(self._connection)
-        return Verification(*counts.values(), *last.values(), problems)
+        """Walk both chains from the beginning; see `verification.walk`."""
+        lost = self.lost()  # what others write meanwhile is acknowledged later
+        found = walk(self.query, heads)
+        with reported(self.path):
+            changed = changed_rules(self._connection)
+        return replace(found, problems=[*(found.problems or lost), *changed])
 
 
-def chained(previous: str, values: Sequence) -> str:
-    """SHA-256 over the hash before and a record's values, written as JSON."""
-    text = json.dumps([previous, *values], allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
-    """What is wrong with the record that should be `number` and follow the hash `previous`."""
-    what = {"inspections": "inspection", "verdicts": "disposition"}[table]
-    if row[0] != number:
-        return f"{what} {number} is missing"
-    try:
-        sound = row[-2] == previous and row[-1] == chained(previous, row[:-2])
-    except (TypeError, ValueError):  # values that no record can have
-        sound = False
-    return None if sound else f"{what} {number} was altered, or one before it removed"
+def warn_of_losses(log: InspectionLog) -> None:
+    """Say what was acknowledged once and is not there any more."""
+    for problem in log.lost():
+        print(f"warning: {log.path}: {problem}", file=sys.stderr)
 
 
 def add_log_argument(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ of those not judged have charts of their own.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -17,69 +17,12 @@ from common.errors import UserError
 from common.files import CsvFile
 from common.text import count_of, escape_formula
 from metrics.control_charts import RUN_LENGTH, PChart, TrendChart, p_chart, trend_chart
+from traceability.subgroups import FROZEN, Query, Subgroup, frozen_pictures, read_subgroups
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?Z?")  # UTC
-# The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours
-SUBGROUPS = {"lot": "lot", "day": "substr(time, 1, 10)", "hour": "substr(time, 1, 13)"}
-
-Query = Callable[[str], Iterator[tuple]]
 
 
-@dataclass
-class Subgroup:
-    """The parts of one lot, hour or day."""
-
-    name: str
-    start: str  # time of its first record, UTC
-    inspected: int = 0  # readable parts, each once
-    rejected: int = 0
-    review: int = 0
-    errors: int = 0  # unreadable photographs
-    not_judged: int = 0  # photographs that the model was not asked about
-    sum_probability: float = 0.0
-    sum_brightness: float = 0.0
-    measured_brightness: int = 0
-    classes: dict[str, int] = field(default_factory=dict)  # of the rejected parts
-
-
-def read_subgroups(query: Query, by: str) -> list[Subgroup]:
-    """Subgroups in time order."""
-    name = SUBGROUPS[by]
-    found: dict[str, Subgroup] = {}
-    rows = query(
-        f"SELECT {name}, CASE decision WHEN 'defect' THEN predicted_class END, min(time), "
-        "count(*), sum(decision = 'defect'), sum(decision = 'review'), sum(prob_defect), "
-        "sum(brightness), count(brightness) FROM inspections WHERE id IN "
-        # Images without a file have no hash and are all different
-        "(SELECT min(id) FROM inspections WHERE status = 'ok' GROUP BY "
-        "CASE sha256 WHEN '' THEN id ELSE sha256 END) GROUP BY 1, 2"
-    )
-    for key, rejected_as, start, *sums in rows:
-        group = found.setdefault(key, Subgroup(key or "(none)", start))
-        group.start = min(group.start, start)
-        group.inspected += sums[0]
-        group.rejected += sums[1]
-        group.review += sums[2]
-        group.sum_probability += sums[3]
-        group.sum_brightness += sums[4] or 0.0
-        group.measured_brightness += sums[5]
-        if rejected_as is not None:
-            group.classes[rejected_as] = sums[1]
-    undecided = query(
-        f"SELECT {name}, min(time), sum(status = 'error'), sum(status = 'not_judged') "
-        "FROM inspections WHERE status <> 'ok' GROUP BY 1"
-    )
-    for key, start, *counts in undecided:
-        group = found.setdefault(key, Subgroup(key or "(none)", start))
-        group.start = min(group.start, start)
-        group.errors, group.not_judged = counts
-    return sorted(found.values(), key=lambda group: (group.start, group.name))
-
-
-# --- the command ---------------------------------------------------------------------------------
-
-
-def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None) -> np.ndarray:
+def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None, by: str) -> np.ndarray:
     """Bool (G,): subgroups between two bounds, both included; all without bounds.
 
     A bound is the name of a subgroup or a time; a day or hour stands for all of it.
@@ -95,22 +38,22 @@ def in_baseline(groups: Sequence[Subgroup], bounds: Sequence[str] | None) -> np.
         if bound in names:
             place = np.arange(len(groups)) - names.index(bound)
         else:
-            time = _time(bound)
+            time = _time(bound, by)
             place = np.array([_order(group.start[: len(time)], time) for group in groups])
         inside &= sign * place >= 0
     if not inside.any():
-        raise UserError(f"no subgroup lies between {bounds[0]} and {bounds[1]}")
+        raise UserError(f"no {by} lies between {bounds[0]} and {bounds[1]}")
     return inside
 
 
-def _time(bound: str) -> str:
+def _time(bound: str, by: str) -> str:
     try:
         if not TIME.fullmatch(bound):
             raise ValueError
         datetime.fromisoformat(bound)
     except ValueError:
         raise UserError(
-            f"--baseline: '{bound}' is neither a subgroup nor a time such as 2026-11-24T13:00"
+            f"--baseline: '{bound}' is no {by} of this log, and no time such as 2026-11-24T13:00"
         ) from None
     return bound.replace(" ", "T").removesuffix("Z")
 
@@ -132,6 +75,7 @@ class Process:
     not_judged: PChart | None  # share of all readable photographs; None: all were judged
     probability: TrendChart
     brightness: TrendChart
+    frozen: dict[str, int]  # equal pictures in a row, by name of the subgroup
 
     @property
     def names(self) -> list[str]:
@@ -142,12 +86,17 @@ class Process:
         """Readable parts, each once."""
         return sum(group.inspected for group in self.groups)
 
+    @property
+    def repeats(self) -> int:
+        """Records that are left out, because their photograph was inspected before."""
+        return sum(group.repeats for group in self.groups)
+
     def title(self, source: str) -> str:
         """What is charted, and where the limits come from."""
         between = f"from {self.bounds[0]} to {self.bounds[1]}" if self.bounds else ""
         return (
             f"{source}: {count_of(self.parts, 'part')} by {self.by}, times in UTC; limits "
-            f"{between or 'from all subgroups'}"
+            f"{between or f'from all {self.by}s'}"
         )
 
 
@@ -160,22 +109,23 @@ def analyse_process(query: Query, by: str, bounds: Sequence[str] | None, source:
     groups = read_subgroups(query, by)
     if not groups:
         raise UserError(f"{source} holds no inspections")
-    baseline = in_baseline(groups, bounds)
+    baseline = in_baseline(groups, bounds, by)
     sizes = [group.inspected for group in groups]
     in_review = [group.review for group in groups]
     not_judged = [group.not_judged for group in groups]
     readable = [size + count for size, count in zip(sizes, not_judged, strict=True)]
     return Process(
         by, bounds, groups, baseline,
-        rejects=p_chart([group.rejected for group in groups], sizes, baseline),
-        reviews=p_chart(in_review, sizes, baseline) if any(in_review) else None,
-        not_judged=p_chart(not_judged, readable, baseline) if any(not_judged) else None,
+        rejects=p_chart([group.rejected for group in groups], sizes, baseline, by),
+        reviews=p_chart(in_review, sizes, baseline, by) if any(in_review) else None,
+        not_judged=p_chart(not_judged, readable, baseline, by) if any(not_judged) else None,
         probability=trend_chart([group.sum_probability for group in groups], sizes, baseline),
         brightness=trend_chart(
             [group.sum_brightness for group in groups],
             [group.measured_brightness for group in groups],
             baseline,
         ),
+        frozen=frozen_pictures(query, by),
     )  # fmt: skip
 
 
@@ -189,6 +139,7 @@ def figures_of(process: Process) -> dict:
         "review": sum(group.review for group in groups),
         "errors": sum(group.errors for group in groups),
         "not_judged": sum(group.not_judged for group in groups),
+        "repeats": process.repeats,
         "centre": rejects.centre,
         "sigma_z": rejects.sigma_z,
         "beyond_p": chosen(names, rejects.beyond),
@@ -198,6 +149,8 @@ def figures_of(process: Process) -> dict:
         "not_judged_beyond": (
             chosen(names, process.not_judged.laney_beyond) if process.not_judged else []
         ),
+        "only_repeats": [group.name for group in groups if group.only_repeats],
+        "frozen": [name for name in names if name in process.frozen],
         "probability_beyond": chosen(names, process.probability.beyond),
         "brightness_beyond": chosen(names, process.brightness.beyond),
     }
@@ -229,6 +182,8 @@ def signals(process: Process) -> list[str]:
             f"in a run of {RUN_LENGTH} or more": rejects.runs[i],
             "parts for review": reviews is not None and reviews.laney_beyond[i],
             "parts not judged": not_judged is not None and not_judged.laney_beyond[i],
+            "only repeated photographs": groups[i].only_repeats,
+            FROZEN: groups[i].name in process.frozen,
             "mean probability": process.probability.beyond[i],
             "brightness": process.brightness.beyond[i],
         }
@@ -238,8 +193,9 @@ def signals(process: Process) -> list[str]:
 
 def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     """One line a subgroup."""
-    columns = "subgroup,start,baseline,inspected,rejected,review,errors,not_judged,rate,lower,"
-    columns += "upper,z,laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,signals"
+    columns = "subgroup,start,baseline,inspected,rejected,review,errors,not_judged,repeats,rate,"
+    columns += "lower,upper,z,laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,"
+    columns += "signals"
     rejects = process.rejects
     numbers = [
         rejects.rates, rejects.lower, rejects.upper, rejects.z, rejects.laney_lower,
@@ -248,7 +204,10 @@ def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
     ]  # fmt: skip
     with CsvFile(path, columns.split(",")) as file:
         for i, group in enumerate(process.groups):
-            counts = [group.inspected, group.rejected, group.review, group.errors, group.not_judged]
+            counts = [
+                group.inspected, group.rejected, group.review, group.errors, group.not_judged,
+                group.repeats,
+            ]  # fmt: skip
             values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
             row = [
                 escape_formula(group.name),

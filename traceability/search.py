@@ -6,7 +6,8 @@ from pathlib import Path
 
 from common.files import CsvFile
 from common.text import escape_formula
-from traceability.log import InspectionLog
+from traceability.dispositions import Disposition
+from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
 
 MAX_ROWS = 500
@@ -17,16 +18,6 @@ AWAITING = """decision = 'review'
     AND id = (SELECT max(again.id) FROM inspections again
               WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
 FIELDS = ("id", *TABLES["inspections"])
-
-
-@dataclass(frozen=True)
-class Disposition:
-    """What a person decided about a part."""
-
-    verdict: str  # 'ok' or 'defect'
-    person: str
-    note: str
-    time: str
 
 
 @dataclass(frozen=True)
@@ -106,11 +97,22 @@ def search(
 def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposition]:
     """The latest disposition by a person on each of these inspections that has one."""
     rows = log.query(
-        "SELECT inspection_id, verdict, person, note, time FROM verdicts "
+        "SELECT inspection_id, verdict, person, note, time, id FROM verdicts "
         f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
         ids,
     )
     return {inspection: Disposition(*rest) for inspection, *rest in rows}
+
+
+def last_pictures(log: InspectionLog, station: str) -> list[tuple[str, float | None]]:
+    """SHA-256 and brightness of the last readable photographs of a station, the oldest first."""
+    rows = log.query(
+        # Among the last records only: a station that has none would be sought in the whole log
+        "SELECT sha256, brightness FROM inspections WHERE station = ? AND status <> 'error' "
+        "AND id > (SELECT ifnull(max(id), 0) FROM inspections) - 1000 ORDER BY id DESC LIMIT 3",
+        [storable(station)],
+    )
+    return list(rows)[::-1]
 
 
 def places(values: Sequence) -> str:

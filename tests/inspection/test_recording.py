@@ -96,10 +96,56 @@ def test_a_model_that_fails_its_own_validation_is_doubted(predictor, counts, sai
     assert bool(text) == bool(said)
 
 
-def test_what_cannot_be_recorded_is_not_decided(predictor, log, paths, monkeypatch):
-    def refuse(records):
-        raise UserError("disk full")
+def decisions(inspector: Inspector, *parts: Part) -> list[str]:
+    return [one.prediction.decision or one.prediction.error for one in inspector.inspect(parts)]
 
+
+def test_a_stations_camera_may_freeze_and_a_person_may_try_again(predictor, log, paths):
+    data, frozen = paths[0].read_bytes(), "frozen camera? the same picture 3 times in a row"
+    (decision,) = decisions(Inspector(predictor, log), Part("a.jpeg", data))
+    of_camera, of_person = Part("a.jpeg", data, "line 3"), Part("a.jpeg", data)
+    service = Inspector(predictor, log, from_cameras=True)
+    assert decisions(service, *[of_person] * 4) == [decision] * 4
+    other = Part("a.jpeg", data, "line 4")  # another camera, between those of the first
+    assert decisions(service, of_camera, other, of_camera) == [decision] * 3
+    assert decisions(service, of_camera, other) == [frozen, decision]
+    again = Inspector(predictor, log, from_cameras=True)
+    assert decisions(again, of_camera, other, Part("b.jpeg", paths[1].read_bytes(), "line 4"))[
+        :2
+    ] == [frozen, frozen]
+    assert decisions(Inspector(predictor, log), *[of_camera] * 4) == [decision] * 4  # the page
+
+
+def test_what_was_not_recorded_does_not_count_as_a_picture(predictor, log, paths, monkeypatch):
+    part = Part("a.jpeg", paths[0].read_bytes(), "line 3")
+    inspector = Inspector(predictor, log, from_cameras=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "append", refuse)
+        for _ in range(5):
+            with pytest.raises(UserError):
+                inspector.inspect([part])
+    assert [bool(one.prediction.decision) for one in inspector.inspect([part] * 3)] == [
+        True, True, False,
+    ]  # fmt: skip
+
+
+def test_cameras_are_forgotten_when_there_are_many_and_known_from_the_log(
+    predictor, log, paths, monkeypatch
+):
+    monkeypatch.setattr("inspection.recording.MOST_CAMERAS", 2)
+    inspector = Inspector(predictor, log, from_cameras=True)
+    data = paths[0].read_bytes()
+    for _ in range(3):
+        found = decisions(inspector, *[Part("a.jpeg", data, f"line {n}") for n in range(5)])
+    assert ["frozen" in text for text in found] == [True] * 5
+    assert len(inspector._cameras) <= 2
+
+
+def refuse(records):
+    raise UserError("disk full")
+
+
+def test_what_cannot_be_recorded_is_not_decided(predictor, log, paths, monkeypatch):
     monkeypatch.setattr(log, "append", refuse)
     with pytest.raises(UserError, match="disk full"):
         Inspector(predictor, log).inspect(parts_of(paths[:1]))

@@ -9,6 +9,7 @@ from common.errors import UserError
 from inspection.options import BATCH_SIZE
 from inspection.recording import Part
 from service.batching import Batcher, QueueFullError
+from traceability.access import LogUnavailableError
 from traceability.log import InspectionLog
 
 
@@ -120,6 +121,31 @@ def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_predicted(
     assert not batcher.is_failing  # or nobody who asks first would ever send another part
     assert batcher.submit(parts[:1]).result(20)[0].id == 1
     assert not batcher.is_failing
+
+
+def test_when_the_log_takes_nothing_nobody_waits_in_turn(start, predictor, parts, monkeypatch):
+    gate, batcher = Gate(predictor, monkeypatch), start()
+    calls = []
+
+    def locked(self, records):
+        calls.append(len(records))
+        raise LogUnavailableError("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InspectionLog, "append", locked)
+        futures = [batcher.submit(parts[:1])]
+        assert gate.reached.wait(20)
+        futures += [batcher.submit(parts[:20]) for _ in range(4)]
+        gate.open.set()
+        for one in futures:
+            with pytest.raises(LogUnavailableError):
+                one.result(20)
+    assert calls == [1]
+    assert batcher.submit(parts[:2]).result(20)[1].id == 2
+    deadline = time.monotonic() + 10
+    while batcher.depth and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert batcher.depth == 0
 
 
 def failing(self, records):

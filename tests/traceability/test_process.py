@@ -14,7 +14,8 @@ import records
 from common.errors import UserError
 from metrics.control_charts import p_chart, runs_on_one_side, trend_chart
 from traceability.log import InspectionLog
-from traceability.process import read_subgroups
+from traceability.process import analyse_process, figures_of, signals
+from traceability.subgroups import frozen_pictures, read_subgroups
 
 # Montgomery, Introduction to Statistical Quality Control: orange juice cans, 30 samples of 50.
 # Published: p 0.2313, limits 0.0524 and 0.4102, samples 15 and 23 out.
@@ -182,9 +183,10 @@ def test_a_part_inspected_again_counts_once_and_errors_do_not_count(log):
     unreadable = {"status": "error", "decision": "", "prob_defect": None, "brightness": None}
     log.append([record(1), defect(2), record(3, decision="review"), record(4, **unreadable)])
     log.append([record(1), replace(defect(1), lot="A2"), record(4, **unreadable, sha256="")])
-    (group,) = read_subgroups(log.query, "lot")
-    counts = (group.inspected, group.rejected, group.review, group.errors)
-    assert counts == (3, 1, 1, 2)
+    group, again = read_subgroups(log.query, "lot")
+    counts = (group.inspected, group.rejected, group.review, group.errors, group.repeats)
+    assert counts == (3, 1, 1, 2, 1)
+    assert (again.inspected, again.rejected, again.repeats) == (0, 0, 1)
 
 
 def test_a_part_that_could_be_read_the_second_time_counts(log):
@@ -267,16 +269,76 @@ def test_without_a_baseline_all_subgroups_make_the_limits(production, capsys):
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        (("L00", "nonsense"), "neither a subgroup nor a time"),
-        (("2026-11-01T00:00+02:00", "L05"), "neither a subgroup nor a time"),
-        (("20261101", "L05"), "neither a subgroup nor a time"),
-        (("2026-11-40", "L05"), "neither a subgroup nor a time"),
-        (("L08", "L02"), "no subgroup lies"),
+        (("L00", "nonsense"), "no lot of this log, and no time"),
+        (("2026-11-01T00:00+02:00", "L05"), "no lot of this log, and no time"),
+        (("20261101", "L05"), "no lot of this log, and no time"),
+        (("2026-11-40", "L05"), "no lot of this log, and no time"),
+        (("L08", "L02"), "no lot lies"),
     ],
 )
 def test_wrong_baselines_are_refused(production, bounds, message):
     with pytest.raises(UserError, match=message):
         records.main(["spc", "--log", str(production), "--by", "lot", "--baseline", *bounds])
+
+
+@pytest.mark.parametrize("by", ["lot", "day", "hour"])
+def test_one_subgroup_is_too_few_and_no_baseline_is_blamed_that_nobody_named(tmp_path, by):
+    with InspectionLog(tmp_path / "a.db", "create") as log:
+        log.append([record(1), record(2)])
+    with pytest.raises(UserError) as failure:
+        records.main(["spc", "--log", str(tmp_path / "a.db"), "--by", by])
+    assert str(failure.value) == f"limits need at least 2 {by}s with inspected parts, not 1"
+
+
+def test_a_baseline_of_one_lot_is_blamed(production):
+    with pytest.raises(UserError, match="2 lots with inspected parts in the baseline, not 1"):
+        records.main(["spc", "--log", str(production), "--by", "lot", "--baseline", "L00", "L00"])
+
+
+def test_lots_of_repeated_photographs_stand_out(tmp_path):
+    rows = []
+    for lot in range(14):
+        for part in range(4):
+            number = part if lot % 2 else 100 * lot + part  # every second lot as the one before
+            time = f"2026-11-{lot + 1:02d}T06:00:00.000Z"
+            rows.append(record(number, lot=f"L{lot:02d}", station="", time=time))
+    with InspectionLog(tmp_path / "log.db", "create") as log:
+        log.append(rows)
+        process = analyse_process(log.query, "lot", None, "log.db")
+    repeated = [f"L{lot:02d}" for lot in range(1, 14, 2)]
+    found = figures_of(process)
+    assert (found["parts"], found["repeats"], found["only_repeats"]) == (28, 28, repeated)
+    assert found["frozen"] == []  # without a station there is no camera
+    for group, reasons in zip(process.groups, signals(process), strict=True):
+        assert ("only repeated photographs" in reasons) == (group.name in repeated)
+
+
+def test_repeats_are_told_in_words_and_numbers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("traceability.process_figures.draw_process", lambda *given: None)
+    with InspectionLog(tmp_path / "log.db", "create") as log:
+        log.append([record(1, lot="A"), record(2, lot="B"), record(1, lot="C"), record(2, lot="B")])
+    out = str(tmp_path / "spc.png")
+    records.main(["spc", "--log", str(tmp_path / "log.db"), "--by", "lot", "--out", out])
+    text = capsys.readouterr().out
+    assert "2 repeated photographs are counted once" in text
+    assert "0/0 rejected: only repeated photographs" in text
+    with open(tmp_path / "spc_numbers.csv", newline="") as file:
+        found = [
+            (row["subgroup"], row["inspected"], row["repeats"]) for row in csv.DictReader(file)
+        ]
+    assert found == [("A", "1", "0"), ("B", "1", "1"), ("C", "0", "1")]
+
+
+def test_equal_pictures_in_a_row_at_a_station_are_a_frozen_camera(log):
+    frozen = {"status": "not_judged", "decision": "", "error": "frozen camera? the same picture"}
+    log.append([record(n % 2, lot="to and fro") for n in range(6)])
+    log.append([record(7, lot="twice"), record(7, lot="twice"), record(8, lot="twice")])
+    for _ in range(3):  # two stations, each in its own row
+        log.append([record(20, lot="frozen", station=f"line {n}") for n in range(2, 4)])
+    log.append([record(30 + n, lot="pixels", station="line 5", **frozen) for n in range(2)])
+    log.append([record(40, lot="a person", station="") for _ in range(5)])
+    log.append([record(50, lot="no file", sha256="") for _ in range(3)])
+    assert frozen_pictures(log.query, "lot") == {"frozen": 2, "pixels": 2}
 
 
 def test_an_empty_log_has_no_chart(tmp_path):

@@ -14,8 +14,10 @@ from log_records import record
 import records
 from common.errors import UserError
 from common.files import ROOT
-from traceability.log import APPLICATION_ID, BEGINNING, InspectionLog, chained
+from traceability.log import InspectionLog
+from traceability.opening import APPLICATION_ID
 from traceability.schema import SCHEMA_VERSION, TABLES, schema, version_of
+from traceability.verification import BEGINNING, chained
 
 NOT_JUDGED = {"status": "not_judged", "decision": "", "error": "no casting in the picture"}
 
@@ -104,12 +106,13 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from traceability import log, schema
+from traceability import opening, schema
 def dying(table):
     os.kill(os.getpid(), signal.SIGKILL)  # the rows are copied, the rules are not
-log.changed_rules = lambda connection: []
+opening.changed_rules = lambda connection: []
 schema._rules = dying
-log.InspectionLog(Path({path!r}), "append")
+from traceability.log import InspectionLog
+InspectionLog(Path({path!r}), "append")
 """
 
 

@@ -1,0 +1,89 @@
+"""Subgroups of the inspection log, lots, days or hours, and what is counted of each.
+
+Every part counts once, at its first inspection: records of a photograph that was inspected before
+are repeats. Parts that could not be read or not be judged are in no rate.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+RUN = 3  # so many equal pictures in a row at one station: its camera may have frozen
+FROZEN = "frozen camera?"  # begins the reason of records that were not judged for that
+# The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours
+SUBGROUPS = {"lot": "lot", "day": "substr(time, 1, 10)", "hour": "substr(time, 1, 13)"}
+NAMELESS = "(none)"
+
+Query = Callable[[str], Iterator[tuple]]
+
+
+@dataclass
+class Subgroup:
+    """The parts of one lot, hour or day."""
+
+    name: str
+    start: str  # time of its first record, UTC
+    inspected: int = 0  # readable parts, each once
+    rejected: int = 0
+    review: int = 0
+    errors: int = 0  # unreadable photographs
+    not_judged: int = 0  # photographs that the model was not asked about
+    repeats: int = 0  # records left out, because their photograph was inspected before
+    sum_probability: float = 0.0
+    sum_brightness: float = 0.0
+    measured_brightness: int = 0
+    classes: dict[str, int] = field(default_factory=dict)  # of the rejected parts
+
+    @property
+    def only_repeats(self) -> bool:
+        """Whether all its readable photographs had been inspected before."""
+        return bool(self.repeats and not self.inspected)
+
+
+def read_subgroups(query: Query, by: str) -> list[Subgroup]:
+    """Subgroups in time order."""
+    name = SUBGROUPS[by]
+    found: dict[str, Subgroup] = {}
+    rows = query(
+        f"SELECT {name}, CASE decision WHEN 'defect' THEN predicted_class END, min(time), "
+        "count(*), sum(decision = 'defect'), sum(decision = 'review'), sum(prob_defect), "
+        "sum(brightness), count(brightness) FROM inspections WHERE id IN "
+        # Images without a file have no hash and are all different
+        "(SELECT min(id) FROM inspections WHERE status = 'ok' GROUP BY "
+        "CASE sha256 WHEN '' THEN id ELSE sha256 END) GROUP BY 1, 2"
+    )
+    for key, rejected_as, start, *sums in rows:
+        group = found.setdefault(key, Subgroup(key or NAMELESS, start))
+        group.inspected += sums[0]
+        group.rejected += sums[1]
+        group.review += sums[2]
+        group.sum_probability += sums[3] or 0.0
+        group.sum_brightness += sums[4] or 0.0
+        group.measured_brightness += sums[5]
+        if rejected_as is not None:
+            group.classes[rejected_as] = sums[1]
+    records = query(
+        f"SELECT {name}, min(time), sum(status = 'ok'), sum(status = 'error'), "
+        "sum(status = 'not_judged') FROM inspections GROUP BY 1"
+    )
+    for key, start, readable, errors, not_judged in records:
+        group = found.setdefault(key, Subgroup(key or NAMELESS, start))
+        group.start, group.repeats = start, readable - group.inspected
+        group.errors, group.not_judged = errors, not_judged
+    return sorted(found.values(), key=lambda group: (group.start, group.name))
+
+
+def frozen_pictures(query: Query, by: str) -> dict[str, int]:
+    """How many pictures of each subgroup were at least the third equal one in a row at a station.
+
+    Of pictures whose files differ only the station could see that they are equal. Without a station
+    there is no camera, but a person who tries a photograph several times.
+    """
+    rows = query(
+        f"SELECT name, count(*) FROM (SELECT {SUBGROUPS[by]} AS name, error, sha256, "
+        f"{', '.join(f'lag(sha256, {n}) OVER camera AS before_{n}' for n in range(1, RUN))} "
+        "FROM inspections WHERE status <> 'error' AND station <> '' "
+        "WINDOW camera AS (PARTITION BY station ORDER BY id)) "
+        f"WHERE substr(error, 1, {len(FROZEN)}) = '{FROZEN}' OR (sha256 <> '' AND "
+        f"{' AND '.join(f'sha256 = before_{n}' for n in range(1, RUN))}) GROUP BY 1"
+    )
+    return {key or NAMELESS: count for key, count in rows}
