@@ -17,8 +17,8 @@ IMAGES = 500  # of training, and as many of validation: more change the limits b
 SPAN = (0.5, 99.5)  # percentiles; what lies outside may be a mishap
 HUB_FOUND = 0.99  # of the training images, where parts have one
 VALIDATION_SHARE = 99.0  # percentile of the distance
-# Other castings of a session are up to 1.3 times as far away, those of another one 1.5 to 3.
-REVIEW, REFUSE = 1.3, 3.9
+# Of that distance. Other castings of the session reach 1.4 of it, those of another one 1.6 to 4.5.
+REVIEW, REFUSE = 1.4, 6.0
 FAR = 1e6  # no limit at all; JSON knows no infinity
 FLOOR = 0.1  # of the mean deviation is added to each: a channel that never varied is no proof
 

@@ -223,7 +223,8 @@ async def predict(
         note(request, [decision])
         if decision.status == "error":
             raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
-        heatmap = await service.heatmap(data, inspected.prediction) if explain else None
+        wanted = explain and decision.decision
+        heatmap = await service.heatmap(data, inspected.prediction) if wanted else None
     return schemas.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
 
 

@@ -119,6 +119,15 @@ def test_a_broken_image_gives_a_sentence_and_is_recorded(options, paths, log_pat
     assert "<script>" not in text_of(upload(page("inspect"), "photographs", [(name, b"x")]))
 
 
+def test_a_picture_of_nothing_gets_a_sentence_and_no_decision(options, log_path, tmp_path):
+    Image.new("L", (64, 64), 255).save(tmp_path / "white.png")
+    files = [("white.png", (tmp_path / "white.png").read_bytes())]
+    said = text_of(upload(page("inspect"), "photographs", files))
+    assert "white.png is not judged: overexposed" in said
+    assert "Not inspected" in said
+    assert recorded(log_path)[0][:3] == ("white.png", "", None)
+
+
 def test_several_parts_are_sorted_and_chosen_from(options, predictor, paths):
     files = [(path.name, path.read_bytes()) for path in paths[:4]]
     at = upload(page("inspect"), "photographs", [*files, ("bad.png", b"")])

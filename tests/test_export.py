@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from builders import checkpoint_of, flip_byte, images_of, zero_block
+from PIL import Image
 
 import export
 import predict
@@ -491,6 +492,48 @@ def test_the_edge_example_decides_as_predict_does(model_file, castings, tmp_path
         assert line["decision"] == verdict.decision
         assert line["prob_defect"] == pytest.approx(verdict.prob_defect, abs=1e-5)
     assert (bad["decision"], bool(bad["error"])) == ("", True)
+
+
+def test_pictures_of_nothing_are_not_judged_by_any_engine(
+    trained, model_file, int8_file, paths, tmp_path
+):
+    ramp = np.tile(np.linspace(40, 220, 64).astype(np.uint8), (64, 1))
+    pictures = {
+        "black": Image.new("L", (64, 64), 0),
+        "grey": Image.new("L", (64, 64), 130),
+        "ramp": Image.fromarray(ramp),
+        "strip": Image.open(paths[0]).convert("L").crop((0, 0, 64, 20)),
+    }
+    files = [tmp_path / f"{name}.png" for name in pictures]
+    for path, picture in zip(files, pictures.values(), strict=True):
+        picture.save(path)
+    for model in (trained / "best.pth", model_file, int8_file):
+        found = load_predictor(model).predict([*files, paths[0]])
+        assert [one.status for one in found] == [*["not_judged"] * 4, "ok"]
+        assert {one.decision for one in found[:4]} == {""}
+        unlike = load_predictor(model, gate=False).predict(files)
+        assert {one.status for one in unlike} == {"ok"}
+    command = [sys.executable, str(ROOT / "examples" / "edge_infer.py"), str(model_file)]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 4
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {(line["status"], line["decision"]) for line in lines} == {("not_judged", "")}
+    assert "black 1.00" in lines[0]["error"]
+
+
+def test_what_is_unlike_training_is_for_review_in_every_engine(
+    trained, model_file, paths, tmp_path, monkeypatch
+):
+    here, there = (load_predictor(model) for model in (trained / "best.pth", model_file))
+    distances = [one.distance for one in here.predict(paths)]
+    assert [one.distance for one in there.predict(paths)] == pytest.approx(distances, rel=1e-3)
+    for predictor in (here, there):
+        strict = replace(predictor.limits, review=0.999 * max(distances))
+        monkeypatch.setattr(predictor, "limits", strict)
+        reviewed = [one for one in predictor.predict(paths) if one.error]
+        assert [(one.status, one.decision) for one in reviewed] == [("ok", "review")]
+        assert "unlike all training photographs" in reviewed[0].error
+        assert reviewed[0].prob_defect is not None
 
 
 @pytest.mark.parametrize("name", ["edge_infer.py", "ray_batch.py"])

@@ -117,6 +117,18 @@ def test_a_batch_keeps_its_order_and_an_unreadable_part_is_never_ok(client, path
     assert results[4]["prob_defect"] == pytest.approx(direct[4].prob_defect, abs=1e-4)
 
 
+def test_a_picture_of_nothing_is_recorded_and_not_judged(client, tmp_path):
+    black = tmp_path / "black.png"
+    Image.new("L", (64, 64), 0).save(black)
+    answer = sent(client, black, params={"explain": "true"}).json()
+    assert (answer["status"], answer["decision"]) == ("not_judged", "")
+    assert (answer["prob_defect"], answer["heatmap_png"]) == (None, None)
+    assert "underexposed" in answer["error"]
+    assert recorded(tmp_path)[-1][4:] == ("", answer["error"])
+    text = client.get("/metrics").text
+    assert 'casting_decisions_total{decision="not_judged",predicted_class=""} 1.0' in text
+
+
 def test_an_unreadable_photograph_is_recorded_and_refused(client, tmp_path):
     answer = client.post("/v1/predict", content=b"no image", headers={"Content-Type": "image/png"})
     assert answer.status_code == 422
@@ -141,11 +153,11 @@ def image_of(response) -> Image.Image:
 
 
 def test_heatmaps_of_large_photographs_are_small(client, castings, tmp_path):
-    Image.open(next((castings / "test").rglob("*.jpeg"))).resize((4000, 3000)).save(
+    Image.open(next((castings / "test").rglob("*.jpeg"))).resize((3000, 2700)).save(
         tmp_path / "large.jpeg"
     )
     answer = sent(client, tmp_path / "large.jpeg", params={"explain": "true"})
-    assert image_of(answer).size == (1500, 1125)
+    assert image_of(answer).size == (1500, 1350)
 
 
 def test_a_heatmap_that_fails_costs_no_decision(client, paths, monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import watch
 from common.errors import UserError
@@ -49,6 +50,24 @@ def log(tmp_path):
 @pytest.fixture
 def station(predictor, folder, log):
     return Station(predictor, folder, log, "line 3", "A17")
+
+
+def test_a_picture_of_nothing_is_recorded_without_a_decision(station, folder, log):
+    Image.new("L", (64, 64), 128).save(folder / "lamp off.png")
+    (one,) = until(station, 1)
+    assert watch.line(one).startswith("not_judged")
+    (row,) = log.query("SELECT status, decision, prob_defect, error FROM inspections")
+    assert row[:3] == ("not_judged", "", None)
+    assert row[3]
+
+
+def until(station: Station, count: int) -> list:
+    """What is inspected until there are `count`."""
+    found, deadline = [], time.monotonic() + 10
+    while len(found) < count and time.monotonic() < deadline:
+        found += station.tick()
+        time.sleep(0.005)
+    return found
 
 
 def ticks(station: Station, seconds: float = 0.15) -> list[str]:
