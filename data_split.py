@@ -292,8 +292,7 @@ def split_options(values: dict) -> SplitOptions:
     options = SplitOptions(**given)
     if options.fold > options.folds:
         raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
-    of_folds = (options.fold, options.folds, options.fold_seed)
-    if options.protocol != "casting" and of_folds != (1, FOLDS, FOLD_SEED):
+    if options.protocol != "casting" and {"fold", "folds", "fold_seed"} & given.keys():
         raise UserError("--fold, --folds and --fold-seed belong to --protocol casting")
     return options
 
