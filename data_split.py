@@ -31,6 +31,7 @@ from common.files import CHECKPOINTS, usable_folder
 from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
+from dataset.cautions import print_cautions
 from dataset.listing import (
     ImageRow,
     check_images,
@@ -312,6 +313,7 @@ def main(argv: list[str] | None = None) -> int:
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
+    print_cautions(rows)
     write_split(args.out / "split.csv", rows)
 
     fold = f", fold {options.fold or 'none'} of {options.folds}"

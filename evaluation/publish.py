@@ -30,7 +30,7 @@ from evaluation.published import (
 )
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
-LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors")
+LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors", "identical_with_both_labels")
 
 
 @dataclass(frozen=True)
