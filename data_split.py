@@ -31,6 +31,7 @@ from common.files import CHECKPOINTS, usable_folder
 from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
+from dataset.cautions import print_cautions
 from dataset.listing import (
     ImageRow,
     check_images,
@@ -292,8 +293,7 @@ def split_options(values: dict) -> SplitOptions:
     options = SplitOptions(**given)
     if options.fold > options.folds:
         raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
-    of_folds = (options.fold, options.folds, options.fold_seed)
-    if options.protocol != "casting" and of_folds != (1, FOLDS, FOLD_SEED):
+    if options.protocol != "casting" and {"fold", "folds", "fold_seed"} & given.keys():
         raise UserError("--fold, --folds and --fold-seed belong to --protocol casting")
     return options
 
@@ -313,6 +313,7 @@ def main(argv: list[str] | None = None) -> int:
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
+    print_cautions(rows)
     write_split(args.out / "split.csv", rows)
 
     fold = f", fold {options.fold or 'none'} of {options.folds}"

@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_OK, UserError, run_script
-from common.files import usable_folder, write_atomic
+from common.errors import EXIT_OK, run_script
+from common.files import check_suffix, usable_folder, write_atomic
 from common.packages import EXPORT_PACKAGES, require_packages
 from common.text import count_of
 
@@ -59,8 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     precision = "int8" if args.int8 else "fp32"
     out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
-    if out.suffix != ".onnx":
-        raise UserError(f"--out {out} must end in .onnx")
+    check_suffix("--out", out, ".onnx")
     require_packages(*EXPORT_PACKAGES)
     usable_folder(out.parent)
 

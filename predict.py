@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
-from common.files import CsvFile, usable_folder
+from common.files import CsvFile, check_suffix, usable_folder
 from common.text import printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
@@ -51,6 +51,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
     if args.out.is_dir():
         raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
+    check_suffix("--out", args.out, ".csv")
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
     if args.log is None and (args.station or args.lot):

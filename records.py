@@ -21,6 +21,7 @@ from pathlib import Path
 
 from common.arguments import script_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
+from common.files import check_suffix
 from common.text import count_of
 from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
@@ -45,6 +46,7 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     if args.csv.resolve() == args.log.resolve():
         raise UserError(f"--csv {args.csv} is the log itself; name another file")
+    check_suffix("--csv", args.csv, ".csv")
     with InspectionLog(args.log) as log:
         count = export_csv(log, args.csv)
     print(f"{count_of(count, 'record')} -> {args.csv}")
@@ -59,6 +61,7 @@ def run_disposition(args: argparse.Namespace) -> int:
 
 
 def run_spc(args: argparse.Namespace) -> int:
+    check_suffix("--out", args.out, ".png")
     # Matplotlib and NumPy take a second to import, which no other subcommand needs
     from traceability.process import analyse_process, figures_of, signals, write_table
     from traceability.process_figures import draw_process

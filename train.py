@@ -15,11 +15,12 @@ two CPU cores need about 12 minutes an epoch; with --recipe robust five folds ta
 """
 
 from common.errors import run_script
-from training.options import build_parser
+from training.options import build_parser, check_arguments
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
+    check_arguments(args)
     from training.runs import train_in_processes  # PyTorch takes seconds to import
 
     return train_in_processes(args)

@@ -4,12 +4,15 @@
     python watch.py incoming/ --station line3 --lot A17 --review 0.2 0.8
 
 Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
-on where it stopped: what the log holds is not inspected again, what arrived meanwhile is. A file
-counts as complete when it has not changed for 20 ms and decodes to its end; one that never does is
-recorded as an error after 2 s. Best let the camera write under another suffix, or elsewhere on the
-same disk, and rename: then no half-written file is ever looked at. A file that is written anew
-under its old name is a new part; one that is moved within the folder is not. Works on network
-folders too; keep at most some 10,000 files in one.
+on where it stopped: what this station has recorded under the same name is not inspected again, what
+arrived meanwhile is. While the log takes nothing (locked, its disk full, moved away) the station
+says so, waits and loses no part. A file counts as complete when it has not changed for 20 ms and
+decodes to its end; one that never does is recorded as an error after 2 s. Best let the camera write
+under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
+looked at. Each file that comes is a new part, also when its picture is an old one; one that is
+moved within the folder is not. From the third equal picture in a row on nothing is judged: an
+alarm, for the camera may have frozen. Works on network folders too; keep at most some 10,000 files
+in one.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from common.text import count_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
+# No folder to write into is meant to be called so
+SUFFIXES_OF_FILES = (".csv", ".json", ".jpeg", ".jpg", ".onnx", ".pdf", ".png", ".pth", ".svg",
+                     ".txt", ".xlsx", ".zip")  # fmt: skip
 LARGEST_CSV_BYTES = 1 << 28
 
 
@@ -143,13 +146,22 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_suffix(option: str, path: Path, suffix: str) -> None:
+    """Raise UserError unless a file that is to be written is called what it will be."""
+    if path.suffix.lower() != suffix:
+        raise UserError(f"{option} {path} must end in {suffix}, which is what is written")
+
+
 def usable_folder(path: Path) -> Path:
     """Create a folder if need be and prove that it takes files, before hours of work depend on it.
 
     Raises:
-        UserError: a file stands in its place, or it cannot be written to.
+        UserError: it has the name of a file, a file stands in its place, or it cannot be written
+            to.
     """
     path = Path(path)
+    if path.suffix.lower() in SUFFIXES_OF_FILES and not path.exists():
+        raise UserError(f"--out {path} is the name of a file; name a folder, which gets several")
     probe = path / f"probe.{os.getpid()}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from common.labels import is_defect
 from common.text import count_of
 from dataset.audit_figures import plot_audit, plot_copies
 from dataset.casting_table import recognise
+from dataset.cautions import both_labels
 from dataset.listing import ImageRow, data_name
 from dataset.recognition import SAME_CASTING, SIZE_PX, Castings, alignment
 from imaging.reading import read_resized
@@ -43,6 +44,7 @@ def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dic
         **casting_figures(rows),
         "held_out_known": {split: known_castings(rows, split) for split in ("val", "test")},
         "identical_to_train": identical_to_train(rows),
+        "identical_with_both_labels": [row.path for row in both_labels(rows)],
         "copy_lookup": {
             split: nearest_neighbour_baseline(rows, match, [row.split == split for row in rows])
             for split in ("val", "test")
@@ -213,6 +215,9 @@ def describe(result: dict) -> str:
         labels = next(line for line in result["casting_table"] if line["casting"] == name)["labels"]
         shares = ", ".join(f"{count} {label}" for label, count in labels.items())
         lines.append(f"both labels: {name} ({shares}); suspected label errors are in audit.json")
+    if result["identical_with_both_labels"]:
+        count = count_of(len(result["identical_with_both_labels"]), "image")
+        lines.append(f"two labels: {count} with byte-identical copies under another, in audit.json")
     if result["agreement_with_recognised"] < 1:
         lines.append(
             "agreement of the given castings with those recognised on the images: adjusted Rand "

@@ -18,6 +18,7 @@ from imaging.reading import (
 )
 
 PARTS = ("train", "test")  # the folders on disk
+VALIDATION_FOLDERS = ("val", "valid", "validation")
 SYNTHETIC = Path("data/synthetic")
 KAGGLE_FOLDER = Path("data/casting_data")
 KAGGLE_HANDLE = "ravirajsinh45/real-life-industrial-dataset-of-casting-product/versions/2"
@@ -122,7 +123,7 @@ def list_images(
         UserError: a class folder is missing in one part or empty; no image at all, or, with
             `both_kinds`, no good or no defect class.
     """
-    notes: list[str] = []
+    notes = _ignored_validation(root) if parts == PARTS else []
     found = {part: _class_folders(root / part, notes) for part in parts}
     images = {
         (p, name): _images_in(folder, notes) for p in parts for name, folder in found[p].items()
@@ -157,6 +158,16 @@ def list_images(
         if not row.path.isprintable():
             raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
     return sorted(rows, key=lambda row: row.path), notes
+
+
+def _ignored_validation(root: Path) -> list[str]:
+    """That a validation folder is not used: validation images are those of the published split."""
+    names = [name for name in VALIDATION_FOLDERS if (root / name).is_dir()]
+    return [
+        f"ignored: {name}/; validation images come from test/ (protocol kaggle) or are castings "
+        "held out (casting): move these into train/ or test/"
+        for name in names
+    ]
 
 
 def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:

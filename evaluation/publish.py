@@ -30,7 +30,7 @@ from evaluation.published import (
 )
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
-LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors")
+LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors", "identical_with_both_labels")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
         UserError: the file is none of these, or the model has no name.
     """
     figures = read_json(path)
+    if name is not None and {"benchmark", "copy_lookup", "probes"} & figures.keys():
+        raise UserError(f"--name belongs to a metrics.json of test.py, not to {path}")
     if figures.get("benchmark") == "gpu":
         if figures["tiny"] or not figures["machine"]["gpu"]:
             raise UserError(f"{path} says that the command works, and nothing of a GPU")

@@ -94,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", type=Path, help="best.pth of a finished training")
     parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
     args = parser.parse_args(argv)
+    if args.checkpoint is None and args.data is not None:
+        raise UserError("--data belongs to a checkpoint that is to be released; name it too")
     if args.checkpoint is not None:
         release(args.checkpoint, find_data(args.data, download=False))
         print(f"written: {RELEASED} ({RELEASED.stat().st_size / 1e6:.1f} MB)")

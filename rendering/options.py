@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from common.arguments import IMAGE_SIZES_PX
 from common.errors import UserError
 
 DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
@@ -46,7 +47,10 @@ def check_options(options: RenderOptions) -> None:
         f"sizes must be some of {', '.join(DEFECT_SIZES)}": not options.sizes
         or not set(options.sizes) <= set(DEFECT_SIZES),
         "classes must be two or type": options.classes not in ("two", "type"),
-        "image-size-px must be at least 32": options.image_size_px < 32,
+        f"image-size-px must be from {IMAGE_SIZES_PX[0]} to {IMAGE_SIZES_PX[1]}": not (
+            IMAGE_SIZES_PX[0] <= options.image_size_px <= IMAGE_SIZES_PX[1]
+        ),
+        "brightness-gap must lie between -255 and 255": not abs(options.brightness_gap) <= 255,
         "seed must not be negative": options.seed < 0,
         "copies must be at least 2 for a leak": options.leak and options.copies < 2,
     }

@@ -38,6 +38,13 @@ def read_csv(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("name", ["parts.xlsx", "parts.json", "parts"])
+def test_what_is_no_csv_is_not_called_otherwise(tmp_path, part, name, monkeypatch):
+    monkeypatch.setattr("inspection.predictor.load_predictor", lambda *_: pytest.fail("it began"))
+    with pytest.raises(UserError, match=r"must end in \.csv"):
+        predict.main([str(part), "--out", str(tmp_path / name)])
+
+
 def test_path_text_photo_and_array_give_the_same_decision(predictor, part):
     with Image.open(part) as image:
         photo = image.convert("RGB")

@@ -421,6 +421,26 @@ def test_senseless_values_are_refused_at_once(option, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--resume", "--overwrite"], "give one"),
+        (["--fold", "all"], "belongs to --protocol casting"),
+        (["--fold", "1"], "belong to --protocol casting"),
+        (["--folds", "5", "--protocol", "kaggle"], "belong to --protocol casting"),
+        (["--out", "best.pth"], "name a folder"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    tmp_path, train_options, options, reason, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "set_up", lambda *_: pytest.fail("it began"))
+    with pytest.raises(UserError, match=reason) as failure:
+        train.main([*train_options, *options])
+    assert failure.value.exit_code == 2
+
+
 def test_a_batch_that_cannot_be_normalised_is_refused(tmp_path, train_options):
     with pytest.raises(UserError, match="batch of one image"):
         train.main([*train_options, "--batch-size", "1", "--out", str(tmp_path)])

@@ -34,9 +34,11 @@ def reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise LogUnavailableError(f"inspection log {path}: {error}") from error
-    except sqlite3.Error as error:
+    # A damaged table's name gets into SQLite's words, and these need not be UTF-8 then
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of extended codes
-        text = f"inspection log {path}: {error}"
+        words = str(error).encode("unicode_escape").decode()  # in one line
+        text = f"inspection log {path}: {words}"
         if code in PASSING:
             raise LogUnavailableError(text) from error
         raise UserError(text, EXIT_FAILURE) from error

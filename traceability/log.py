@@ -162,7 +162,9 @@ class InspectionLog:
     def query(self, sql: str, values: Sequence = ()) -> Iterator[tuple]:
         """Rows of a SELECT."""
         with reported(self.path):
-            yield from self._connection.execute(sql, values)
+            # Not `yield from`: it would close the cursor at its end, perhaps after the database
+            for row in self._connection.execute(sql, values):  # noqa: UP028
+                yield row
 
     def has_file(self, station: str, file: str, sha256: str) -> bool:
         """Whether a station has recorded this content under this name."""

@@ -9,8 +9,14 @@ from dataclasses import dataclass, field
 
 RUN = 3  # so many equal pictures in a row at one station: its camera may have frozen
 FROZEN = "frozen camera?"  # begins the reason of records that were not judged for that
-# The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours
-SUBGROUPS = {"lot": "lot", "day": "substr(time, 1, 10)", "hour": "substr(time, 1, 13)"}
+# The subgroup of a record, as SQL; times are ISO 8601, so that their beginnings are days and hours.
+# A damaged log may hold other kinds of values.
+SUBGROUPS = {
+    "lot": "CAST(lot AS TEXT)",
+    "day": "CAST(substr(time, 1, 10) AS TEXT)",
+    "hour": "CAST(substr(time, 1, 13) AS TEXT)",
+}
+START = "ifnull(CAST(min(time) AS TEXT), '')"
 NAMELESS = "(none)"
 
 Query = Callable[[str], Iterator[tuple]]
@@ -44,9 +50,9 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
     name = SUBGROUPS[by]
     found: dict[str, Subgroup] = {}
     rows = query(
-        f"SELECT {name}, CASE decision WHEN 'defect' THEN predicted_class END, min(time), "
-        "count(*), sum(decision = 'defect'), sum(decision = 'review'), sum(prob_defect), "
-        "sum(brightness), count(brightness) FROM inspections WHERE id IN "
+        f"SELECT {name}, CASE decision WHEN 'defect' THEN CAST(predicted_class AS TEXT) END, "
+        f"{START}, count(*), {_count('decision', 'defect')}, {_count('decision', 'review')}, "
+        "total(prob_defect), total(brightness), count(brightness) FROM inspections WHERE id IN "
         # Images without a file have no hash and are all different
         "(SELECT min(id) FROM inspections WHERE status = 'ok' GROUP BY "
         "CASE sha256 WHEN '' THEN id ELSE sha256 END) GROUP BY 1, 2"
@@ -56,20 +62,24 @@ def read_subgroups(query: Query, by: str) -> list[Subgroup]:
         group.inspected += sums[0]
         group.rejected += sums[1]
         group.review += sums[2]
-        group.sum_probability += sums[3] or 0.0
-        group.sum_brightness += sums[4] or 0.0
+        group.sum_probability += sums[3]
+        group.sum_brightness += sums[4]
         group.measured_brightness += sums[5]
         if rejected_as is not None:
             group.classes[rejected_as] = sums[1]
     records = query(
-        f"SELECT {name}, min(time), sum(status = 'ok'), sum(status = 'error'), "
-        "sum(status = 'not_judged') FROM inspections GROUP BY 1"
+        f"SELECT {name}, {START}, {_count('status', 'ok')}, {_count('status', 'error')}, "
+        f"{_count('status', 'not_judged')} FROM inspections GROUP BY 1"
     )
     for key, start, readable, errors, not_judged in records:
         group = found.setdefault(key, Subgroup(key or NAMELESS, start))
         group.start, group.repeats = start, readable - group.inspected
         group.errors, group.not_judged = errors, not_judged
     return sorted(found.values(), key=lambda group: (group.start, group.name))
+
+
+def _count(column: str, value: str) -> str:
+    return f"count(*) FILTER (WHERE {column} = '{value}')"
 
 
 def frozen_pictures(query: Query, by: str) -> dict[str, int]:

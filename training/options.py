@@ -14,6 +14,7 @@ from common.arguments import (
     share,
     whole_number_or_0,
 )
+from common.errors import UserError
 from common.files import CHECKPOINTS
 from data_split import add_data_arguments
 from training.recipes import RECIPES
@@ -39,6 +40,14 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add_epoch_options(recipe)
     add_run_options(parser.add_argument_group("run"))
     return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UserError for options that contradict each other."""
+    if args.resume and args.overwrite:
+        raise UserError("--resume goes on with the run in --out, --overwrite replaces it; give one")
+    if args.fold == "all" and args.protocol != "casting":
+        raise UserError("--fold all belongs to --protocol casting")
 
 
 def add_network_options(group: argparse._ArgumentGroup) -> None:

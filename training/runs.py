@@ -52,8 +52,6 @@ def train_all(args: argparse.Namespace) -> int:
         data = shlex.quote(str(run.root))
         print(f"next: python test.py --checkpoint {checkpoint} --data {data}{part}")
         return 0
-    if args.protocol != "casting":
-        raise UserError("--fold all belongs to --protocol casting")
     first = one_fold(args, 1)
     finished = finished_run(first.out) if first.resume else None
     splits = splits_of_folds(first, finished and finished["training"])

@@ -18,6 +18,7 @@ from data_split import (
     split_table,
 )
 from dataset.batches import Batches, make_batches
+from dataset.cautions import print_cautions
 from dataset.listing import ImageRow, data_name, find_data, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
 from dataset.store import describe_store, open_store
@@ -145,6 +146,7 @@ def open_images(
         store = open_store(root, rows, settings.image_size, cache=not args.no_cache)
     if is_main_process():
         report_notes(notes)
+        print_cautions(rows)
     return root, rows, store
 
 

@@ -13,6 +13,8 @@ from common.errors import UserError
 from common.files import (
     ROOT,
     cache_folder,
+    check_suffix,
+    read_csv,
     sha256_of_file,
     usable_folder,
     write_atomic,
@@ -219,3 +221,34 @@ def test_a_reader_that_leaves_at_the_end_does_not_change_the_exit_code(code):
 def test_work_cut_short_by_a_closed_pipe_is_no_success():
     body = "def main():\n    for _ in range(100000): print('line')\n    return 0\nrun_script(main)"
     assert run_without_reader(body) == (141, b"")
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x", "-", "x.csv.xlsx", "csv"])
+def test_a_file_is_called_what_it_will_be(name):
+    check_suffix("--out", Path("x.CSV"), ".csv")
+    with pytest.raises(UserError, match=r"--out .* must end in \.csv"):
+        check_suffix("--out", Path(name), ".csv")
+
+
+def test_a_folder_with_the_name_of_a_file_is_a_mistake_unless_it_is_there(tmp_path):
+    with pytest.raises(UserError, match="name a folder"):
+        usable_folder(tmp_path / "report.pdf")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "report.pdf").mkdir()
+    usable_folder(tmp_path / "report.pdf")
+    usable_folder(tmp_path / "v1.2")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "a,c\n1,2\n", "\0" * 99, "a,b\n" + "x" * 200_000, "a,b\n\xff", None]
+)
+def test_what_is_no_such_table_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,c\n1\n", encoding="utf-8-sig")
+    assert read_csv(path, ["b", "a"]) == [{"a": "1", "b": "", "c": ""}]
+    path.unlink()
+    if content is not None:
+        path.write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"table\.csv") as failure:
+        read_csv(path, ["a", "b"])
+    assert "\n" not in str(failure.value)

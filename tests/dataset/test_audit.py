@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,3 +197,12 @@ def test_the_command_writes_figures_table_and_image(sharp_castings, tmp_path, ca
     for line in lines.values():  # every casting has two images in train
         assert lines[line["best_train_match"]]["casting"] == line["casting"]
         assert float(line["score"]) >= SAME_CASTING
+
+
+def test_the_same_bytes_under_two_labels_are_listed(tmp_path):
+    rows = [row_of(f"train {label} m {n}") for n, label in enumerate(("ok", "def", "ok"))]
+    rows[1] = replace(rows[1], sha256=rows[0].sha256)
+    result, _ = audit(tmp_path, rows, alike(len(rows), {}))
+    assert result["identical_with_both_labels"] == [rows[0].path, rows[1].path]
+    text = describe(result | {"agreement_with_recognised": 1.0})
+    assert "two labels: 2 images with byte-identical copies" in text

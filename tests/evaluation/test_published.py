@@ -185,6 +185,9 @@ def test_bad_calls_give_one_line_and_change_nothing(pages):
     (pages / "other.json").write_text("{}")
     with pytest.raises(UserError, match=r"neither a metrics\.json of test\.py"):
         results.main(["--name", "x", str(pages / "other.json")])
+    (pages / "probes.json").write_text('{"probes": {}}')
+    with pytest.raises(UserError, match="--name belongs to a metrics"):
+        results.main(["--name", "x", str(pages / "probes.json")])
     (pages / "part.json").write_text('{"tiers": {"test": {}}, "weights": "none"}')
     with pytest.raises(UserError, match="make it anew"):
         results.main(["--name", "x", str(pages / "part.json")])

@@ -129,3 +129,26 @@ def test_no_log_is_begun_over_the_rest_of_another(path, capsys):
     assert "begins anew" not in capsys.readouterr().err
     with InspectionLog(path, "create"):
         assert "line.db.last says that there was a log" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("Could not decode column 'a\nb'"),
+        UnicodeDecodeError("utf-8", b"\xc8", 0, 1, "invalid continuation byte"),  # its own words
+        OSError(5, "Input/output error"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(path, error):
+    with pytest.raises(UserError, match=r"line\.db") as failure, access.reported(path):
+        raise error
+    assert "\n" not in str(failure.value)
+
+
+def test_rows_that_nobody_read_to_the_end_make_no_noise(path):
+    """As an exception is told with its traceback, which keeps them until the log is closed."""
+    with InspectionLog(path, "create") as log:
+        log.append([record(1), record(2)])
+        rows = log.query("SELECT id FROM inspections")
+        next(rows)
+    del rows

@@ -1,0 +1,52 @@
+"""What a person should hear about the images and their split before a model learns from them."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+
+from common.labels import is_defect
+from common.text import count_of
+from dataset.listing import ImageRow
+
+PARTS = {
+    "val": "validation part holds no {kind}: the best epoch, and a threshold that is fitted, are "
+    "chosen without one",
+    "test": "test part holds no {kind}: half of what it measures is unknown",
+}
+
+
+def both_labels(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The images whose very bytes lie in the folder of another class too."""
+    labels = defaultdict(set)
+    for row in rows:
+        labels[row.sha256].add(row.label)
+    return [row for row in rows if len(labels[row.sha256]) > 1]
+
+
+def one_sided(rows: Sequence[ImageRow]) -> list[str]:
+    """What to say about held-out parts that hold images of one kind only."""
+    found = []
+    for split, text in PARTS.items():
+        kinds = {is_defect(row.label) for row in rows if row.split == split}
+        if len(kinds) == 1:
+            found.append(text.format(kind="good part" if True in kinds else "defect"))
+    return found
+
+
+def print_cautions(rows: Sequence[ImageRow]) -> None:
+    """Warn on stderr of labels that contradict each other, and of one-sided parts."""
+    contradicted = both_labels(rows)
+    if contradicted:
+        first = contradicted[0]
+        other = next(
+            row.path
+            for row in contradicted
+            if row.sha256 == first.sha256 and row.label != first.label
+        )
+        print(
+            f"warning: {count_of(len(contradicted), 'image')} have a byte-identical copy under "
+            f"another label, {first.path} and {other} first: one label of each pair is wrong",
+            file=sys.stderr,
+        )
+    for text in one_sided(rows):
+        print(f"warning: the {text}; photograph more parts", file=sys.stderr)
