@@ -3,6 +3,7 @@
     python probe.py --images 200                a quick look: at most 200 images a class
     python probe.py                             the checkpoint's own test part, all of it
     python probe.py --protocol casting          all folds: unseen castings only
+    python probe.py --gate                      pictures of nothing: what the gate lets pass
 
 Every image is predicted as it is and under ten perturbations: brightness, contrast and histogram
 changed; the ring blurred (fine defects gone, light and shape kept); the ring gone (the whole part
@@ -13,6 +14,11 @@ may just remind it of the casting.
 
 Writes into --out: probes.json, probes.csv (one line an image and perturbation) and probes.png.
 Takes eleven times as long as test.py, and a tenth more for changing the images.
+
+--gate asks another question: of what does the model say anything at all? It counts what becomes of
+plain grey, gradients, noise, drawings and pages, and of held-out photographs (--images, default 20)
+as they are and spoiled in twenty ways: too small, too large, cut, doubled, covered, blurred, over-
+and underexposed. Writes gate.json.
 """
 
 import argparse
@@ -32,17 +38,42 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, metavar="N", help="N images a class, at random; default: all"
     )
+    parser.add_argument(
+        "--gate", action="store_true", help="what the gate refuses, instead of the shortcut tests"
+    )
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UserError("--images must be at least 1")
     if args.protocol and args.split != "test":
         raise UserError("--protocol casting pools the test parts of all folds; leave out --split")
+    if args.protocol and args.gate:
+        raise UserError("--gate tests one model; leave out --protocol")
     return args
+
+
+def test_gate(args: argparse.Namespace) -> None:
+    """What becomes of pictures that are no sound photographs of the part."""
+    from dataset.listing import find_data
+    from evaluation.gate_tests import PHOTOGRAPHS, passed, run_gate_tests, table
+    from evaluation.held_out import load_models
+
+    root = find_data(args.data, download=False)
+    (model,) = load_models(args.checkpoint, root, args.device)
+    found = run_gate_tests(model, root, args.split, args.images or PHOTOGRAPHS)
+    write_json(args.out / "gate.json", found)
+    print(f"checkpoint {model.path} ({model.predictor.model_id})")
+    print(table(found["gate"]))
+    print(f"{passed(found['gate'])} of the pictures below the first line are decided")
+    print(f"gate.json is in {args.out}")
+    print(json.dumps(found["gate"]))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     usable_folder(args.out)
+    if args.gate:
+        test_gate(args)
+        return 0
 
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name, find_data

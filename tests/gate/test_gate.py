@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 import predict
+import probe
+from evaluation.gate_tests import SOUND
+from evaluation.gate_views import brighter, broken_views, pasted, pictures_of_nothing
 from gate.fitting import fit_distance, fit_limits
 from gate.limits import NOT_JUDGED, REVIEW, Interval, Limits
 from gate.measures import HUB, measure
 from inspection.predictor import load_predictor
 from networks.features import Distance
-
-SIDE_PX = 300
 
 
 @pytest.fixture(scope="module")
@@ -35,73 +36,14 @@ def good(sharp_castings) -> Image.Image:
         return image.convert("L")
 
 
-def grey(values) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
-
-
-def ground(image: Image.Image, size=None) -> Image.Image:
-    return Image.new("L", size or image.size, image.getpixel((2, 2)))
-
-
-def pasted(image: Image.Image, *places, factor: float = 1, size=None) -> Image.Image:
-    """The part, larger or smaller, at these places of plain ground."""
-    small = image.resize([round(factor * side) for side in image.size])
-    canvas = ground(image, size)
-    for place in places:
-        canvas.paste(small, place)
-    return canvas
-
-
-def drawn(paint, back: int = 200) -> Image.Image:
-    image = Image.new("L", (SIDE_PX, SIDE_PX), back)
-    paint(ImageDraw.Draw(image))
-    return image
-
-
-def ball(draw):
-    for radius in range(110, 0, -1):
-        draw.ellipse([150 - radius] * 2 + [150 + radius] * 2, fill=220 - radius)
-
-
-def nut(draw):
-    draw.regular_polygon((150, 150, 120), 6, fill=110)
-    draw.ellipse([100, 100, 200, 200], fill=30)
-
-
-def page_of_text(draw):
-    for line in range(18):
-        draw.text((8, 4 + 16 * line), "the quick brown fox jumps over the lazy dog", fill=0)
-
-
-def window(draw):
-    draw.rectangle([0, 0, SIDE_PX, 24], fill=70)
-    for line in range(8):
-        draw.rectangle([90, 40 + 30 * line, 280, 60 + 30 * line], fill=250 - 20 * line, outline=90)
-
-
-RANDOM = np.random.default_rng(0)
-STEPS = np.linspace(0, 1, SIDE_PX)
-NOTHING = {
-    **{f"plain {g}": grey(np.full((SIDE_PX, SIDE_PX), g)) for g in (0, 3, 77, 128, 201, 255)},
-    "gradient": grey(255 * np.tile(STEPS, (SIDE_PX, 1))),
-    "gentle gradient": grey(120 + 20 * np.add.outer(STEPS, STEPS)),
-    "vignette": grey(200 - 300 * np.add.outer((STEPS - 0.5) ** 2, (STEPS - 0.5) ** 2)),
-    "noise": grey(128 + 40 * RANDOM.standard_normal((SIDE_PX, SIDE_PX))),
-    "faint noise": grey(128 + 3 * RANDOM.standard_normal((SIDE_PX, SIDE_PX))),
-    "ball": drawn(ball),
-    "nut": drawn(nut),
-    "text": drawn(page_of_text, 255),
-    "window": drawn(window, 235),
-}
-
-
-@pytest.mark.parametrize("name", NOTHING)
-def test_a_picture_of_nothing_is_never_ok(judge, name):
-    (one,) = judge.predict([NOTHING[name]])
-    assert one.decision in ("", REVIEW)
-    assert one.error
-    if not one.decision:
-        assert (one.status, one.prob_defect, one.predicted_class) == (NOT_JUDGED, None, "")
+@pytest.mark.parametrize("kind", pictures_of_nothing())
+def test_pictures_of_nothing_are_never_ok(judge, kind):
+    for one in judge.predict(pictures_of_nothing()[kind]):
+        assert one.decision in ("", REVIEW)
+        assert one.error
+        if not one.decision:
+            nothing = (one.status, one.prob_defect, one.predicted_class)
+            assert nothing == (NOT_JUDGED, None, "")
 
 
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(40, 4000), st.integers(40, 4000))
@@ -111,60 +53,36 @@ def test_no_plain_or_smooth_picture_of_any_size_is_judged(judge, first, last, wi
     assert one.status == NOT_JUDGED
 
 
-BROKEN = {
-    "six tenths": lambda i: pasted(i, (60, 60), factor=0.6),
-    "a third": lambda i: pasted(i, (100, 100), factor=1 / 3),
-    "three times": lambda i: i.crop((100, 100, 200, 200)).resize(i.size),
-    "two side by side": lambda i: pasted(i, (0, 0), (300, 0), size=(600, 300)),
-    "two smaller ones": lambda i: pasted(i, (0, 75), (150, 75), factor=1 / 2),
-    "four": lambda i: pasted(i, (0, 0), (150, 0), (0, 150), (150, 150), factor=1 / 2),
-    "a sheet of 25": lambda i: pasted(
-        i, *[(60 * x, 60 * y) for x in range(5) for y in range(5)], factor=1 / 5
-    ),
-    "in the corner of a strip": lambda i: pasted(i, (0, 0), size=(4000, 300)),
-    "half": lambda i: pasted(i, (150, 0)),
-    "the left half alone": lambda i: i.crop((0, 0, 150, 300)),
-    "blurred": lambda i: i.filter(ImageFilter.GaussianBlur(40)),
-    "too bright": lambda i: i.point(lambda value: value + 150),
-    "too dark": lambda i: i.point(lambda value: value - 150),
-    "far too bright": lambda i: i.point(lambda value: value + 250),
-    "covered": lambda i: covered(i, 128),
-    "covered in black": lambda i: covered(i, 0),
-    "without contrast": lambda i: i.point(lambda value: 120 + value // 16),
-    "negative": lambda i: i.point(lambda value: 255 - value),
-}
-
-
-def covered(image: Image.Image, value: int) -> Image.Image:
-    """All but a tenth of it."""
-    image = image.copy()
-    image.paste(value, (8, 8, 292, 292))
-    return image
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_photograph_that_does_not_show_the_part_as_the_model_knows_it_is_never_ok(
-    judge, good, name
-):
-    (sound, broken) = judge.predict([good, BROKEN[name](good)])
+def test_no_spoiled_photograph_is_ok_and_the_sound_one_is_judged(judge, good):
+    (sound,) = judge.predict([good])
     assert (sound.status, sound.error) == ("ok", "")
-    assert broken.decision in ("", REVIEW)
-    assert broken.error
+    kinds = broken_views(good)
+    # At 32 px, as the small network looks, this is not blurred
+    kinds["blurred beyond use"] = [good.filter(ImageFilter.GaussianBlur(40))]
+    kinds["other"] = [
+        good.point(lambda value: 255 - value),
+        brighter(good, 250),
+        pasted(good, [(60, 60)], 0.6),
+    ]
+    for kind, pictures in kinds.items():
+        for one in judge.predict(pictures):
+            assert one.decision in ("", REVIEW), kind
+            assert one.error, kind
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("spoil", "reason"),
     [
-        ("six tenths", "the part is too small: its hub is .* of the width; the model knows"),
-        ("in the corner of a strip", "too wide: 13.33 times as wide as high"),
-        ("too bright", "overexposed: .*% of the pixels are white"),
-        ("too dark", "underexposed: .*% of the pixels are black"),
-        ("without contrast", "hardly any contrast: grey values deviate by"),
-        ("half", "hub|part"),
+        (lambda i: pasted(i, [(60, 60)], 0.6), "too small: its hub is .*% of the width; the model"),
+        (lambda i: pasted(i, [(0, 0)], 1, (4000, 300)), "too wide: 13.33 times as wide as high"),
+        (lambda i: brighter(i, 150), "overexposed: .*% of the pixels are white"),
+        (lambda i: brighter(i, -150), "underexposed: .*% of the pixels are black"),
+        (lambda i: i.point(lambda value: 120 + value // 16), "hardly any contrast: grey values"),
+        (lambda i: pasted(i, [(150, 0)], 1), "hub|part"),
     ],
 )
-def test_the_reason_says_in_words_what_is_wrong(judge, good, name, reason):
-    (one,) = judge.predict([BROKEN[name](good)])
+def test_the_reason_says_in_words_what_is_wrong(judge, good, spoil, reason):
+    (one,) = judge.predict([spoil(good)])
     assert one.status == NOT_JUDGED
     assert re.search(reason, one.error)
 
@@ -184,7 +102,7 @@ def test_sound_photographs_are_judged_whatever_their_defects_turn_and_size(judge
 
 
 def test_without_the_gate_everything_is_judged_and_said_so(trained_sharp, tmp_path, capsys):
-    NOTHING["plain 0"].save(tmp_path / "black.png")
+    Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
     model = ["--checkpoint", str(trained_sharp / "best.pth"), "--device", "cpu"]
     run = [str(tmp_path / "black.png"), "--out", str(tmp_path / "found.csv"), *model]
     assert predict.main(run) == 4
@@ -198,6 +116,19 @@ def test_without_the_gate_everything_is_judged_and_said_so(trained_sharp, tmp_pa
     assert predict.main([*run, "--no-gate"]) == 0
     assert "every picture is judged, whatever it shows (--no-gate)" in capsys.readouterr().err
     assert (tmp_path / "found.csv").read_text().splitlines()[1].split(",")[2] == "ok"
+
+
+def test_probe_counts_what_the_gate_lets_pass(trained_sharp, sharp_castings, tmp_path, capsys):
+    out = tmp_path / "results"
+    run = ["--checkpoint", str(trained_sharp / "best.pth"), "--data", str(sharp_castings)]
+    assert probe.main([*run, "--gate", "--images", "2", "--device", "cpu", "--out", str(out)]) == 0
+    found = json.loads((out / "gate.json").read_text())
+    assert found["gate"] == json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["photographs"] == found["gate"][SOUND]["pictures"] == 2
+    assert found["gate"]["two or more parts"]["pictures"] == 8
+    for counts in found["gate"].values():
+        assert sum(n for name, n in counts.items() if name != "pictures") == counts["pictures"]
+    assert found["gate"]["plain grey"]["not_judged"] == found["gate"]["plain grey"]["pictures"]
 
 
 # --- limits and distance -------------------------------------------------------------------------
