@@ -10,26 +10,25 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.children import end_all, finished
 from benchmarks.options import RESULT, SIDE_BY_SIDE, TIMED
 from benchmarks.timing import describe_machine
 from benchmarks.training import FASTEST
-from common.files import ROOT, usable_folder, write_json
+from common.files import usable_folder, write_json
 from dataset.listing import data_name, find_data
 from model import load_checkpoint
 from networks.devices import choose_device
 
 LIMIT_S = 240  # of a command; the longest took 100 s alone on an H200
-GRACE_S = 15  # for a command that is cut short, to save and to end its own processes
 SHOWN = 3  # lines of a part that fails
 
 # A training that shows no more than that the commands work, on a CPU too
@@ -75,8 +74,13 @@ def outcomes(parts: dict[str, Part], out: Path) -> Iterator[tuple[str, dict]]:
     at_once = min(AT_ONCE, max(1, (os.cpu_count() or 1) // CORES_A_PART))
     with ThreadPoolExecutor(at_once) as pool:
         running = [pool.submit(run, name) for name in SIDE_BY_SIDE if name in parts]
-        for done in as_completed(running):
-            yield done.result()
+        try:
+            for done in as_completed(running):
+                yield done.result()
+        except BaseException:  # this process is to leave, and leaves nothing behind
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_all()
+            raise
 
 
 def earlier_outcomes(path: Path, result: dict) -> dict:
@@ -109,30 +113,6 @@ def outcome(part: Part, log: Path) -> dict:
     if error:
         found["error"] = "\n".join([error, *output.splitlines()[-SHOWN:]])
     return found
-
-
-def finished(command: Sequence[str], limit_s: float) -> tuple[str, str]:
-    """What a command printed, and how it failed, or ''."""
-    with subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, text=True, errors="replace",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        try:
-            output, _ = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            return ended(process), f"cut short after {limit_s:g} s"
-    return output, f"exit code {process.returncode}" if process.returncode else ""
-
-
-def ended(process: subprocess.Popen) -> str:
-    """End a process, gently at first so that it ends what it has started; what it printed."""
-    process.terminate()
-    try:
-        output, _ = process.communicate(timeout=GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-    return output
 
 
 # --- the parts -----------------------------------------------------------------------------------

@@ -230,7 +230,11 @@ def under_load(command: list[str], process: subprocess.Popen) -> tuple[str, Load
     """Run a load generator; its output, how long it took and what processor time both used."""
     before, started = cpu_seconds(process.pid), time.perf_counter()
     generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    output = generator.stdout.read()
+    try:
+        output = generator.stdout.read()
+    except BaseException:  # this process is to leave
+        generator.kill()
+        raise
     _, _, usage = os.wait4(generator.pid, 0)
     seconds = time.perf_counter() - started
     generator.returncode = 0

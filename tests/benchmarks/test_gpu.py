@@ -1,6 +1,10 @@
 """`make gpu` without a GPU: parts are told apart, kept as they end, and their commands exist."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from benchmarks.gpu import Part, last_json, last_line, parts_of
 from benchmarks.options import NAMES
 from benchmarks.options import build_parser as benchmark_parser
 from common.errors import UserError
+from common.files import ROOT
 from networks.devices import choose_device
 from training.options import build_parser as train_parser
 
@@ -98,6 +103,39 @@ def test_parts_run_on_a_cpu(castings, tmp_path):
     assert found["fast"]["epochs"] == 1
     assert found["fast"]["images"] > 0
     assert "0 unreadable" in found["heatmaps"]["text"]
+
+
+MANY = """
+import sys, json
+sys.path.insert(0, {root!r})
+from benchmarks import gpu
+from benchmarks.gpu import Part, last_line
+from common.errors import run_script
+sleep = "import os, time; open({folder!r} + f'/{{os.getpid()}}', 'w'); time.sleep(600)"
+names = {names!r}
+parts = {{name: Part([["-c", sleep], ["-c", sleep]], last_line) for name in names}}
+run_script(lambda: len(list(gpu.outcomes(parts, __import__("pathlib").Path({out!r})))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["eager"], ["reference", "robust", "tests"]], ids=str)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_all_that_it_has_started(names, number, code, tmp_path):
+    (begun := tmp_path / "begun").mkdir()
+    text = MANY.format(root=str(ROOT), folder=str(begun), names=names, out=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list(begun.iterdir()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert not any(Path(f"/proc/{path.name}").exists() for path in begun.iterdir())
 
 
 def test_without_a_gpu_it_says_so():

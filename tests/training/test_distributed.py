@@ -209,10 +209,15 @@ def test_when_one_process_is_killed_all_end(victim, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_a_signal_makes_both_save_and_leave(tmp_path, options):
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_makes_both_save_and_leave(number, tmp_path, options):
     process = long_training(tmp_path, options)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=BOUND_S)
+    pids = children_of(process)
+    assert len(pids) == 2
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=BOUND_S)
     assert process.returncode != 0
-    assert output.count("go on with: python train.py --resume") == 1
+    assert output.count("go on with: python train.py --resume") == 1, errors
     assert run_state.load_last(tmp_path)["progress"]["epoch"] >= 1
+    assert not any(is_alive(pid) for pid in pids)
