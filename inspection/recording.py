@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.reading import UnreadableImageError, read_file
-from inspection.predictor import Prediction, Predictor
+from inspection.predictor import Prediction, Predictor, Prepared
 from model import Checkpoint
 from traceability.log import InspectionLog, Record
 
@@ -56,6 +56,7 @@ class Part:
     data: bytes
     station: str = ""
     lot: str = ""
+    prepared: Prepared | None = None  # the same decoded, where that has been done
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Inspector:
         Raises:
             UserError: they could not be recorded; then there is no decision.
         """
-        predictions = self.predictor.predict([part.data for part in parts])
+        predictions = self.predictor.predict([part.prepared or part.data for part in parts])
         model = self.predictor.sha256
         pairs = list(zip(parts, predictions, strict=True))
         ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
