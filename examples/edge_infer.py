@@ -18,6 +18,7 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 MODES = ("L", "RGB")  # 8 bits, no transparency
+MAX_PIXELS = 64_000_000
 
 
 def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
@@ -28,11 +29,22 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
 
 def read(path: Path, size_px: int) -> np.ndarray:
     """A photograph as the model wants it: uint8 (1, S, S)."""
-    with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
-        if image.mode not in MODES or image.has_transparency_data:
-            raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} expected")
+    if not path.is_file():  # a pipe would keep us waiting
+        raise ValueError("no regular file")
+    with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        if image.mode not in MODES or image.has_transparency_data or _png_bits(path) > 8:
+            raise ValueError(f"mode {image.mode}; plain {' or '.join(MODES)} of 8 bits expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     return np.asarray(grey.resize((size_px, size_px), Image.Resampling.BILINEAR))[None]
+
+
+def _png_bits(path: Path) -> int:
+    """Bits of a PNG's values: Pillow cuts 16-bit colours down to 8 without a word."""
+    with open(path, "rb") as file:
+        head = file.read(25)
+    return head[24] if head.startswith(b"\x89PNG") and len(head) == 25 else 8
 
 
 def main(model: str, *paths: str) -> int:

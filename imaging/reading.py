@@ -25,7 +25,6 @@ from imaging.limits import (
 )
 from imaging.unreadable import UnreadableImageError
 
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
 MAX_BYTES = 1 << 29  # of a file: 64 megapixels of 16-bit colour are 384 MB
 JPEG_START = b"\xff\xd8\xff"
@@ -56,7 +55,7 @@ def read_file(path: Path) -> bytes:
         UnreadableImageError: missing, not a file, or too large to be a photograph.
     """
     try:
-        with open(path, "rb", opener=_open_regular) as file:
+        with open(path, "rb", opener=open_regular) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
@@ -67,7 +66,7 @@ def read_file(path: Path) -> bytes:
     return data
 
 
-def _open_regular(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
     """Opens a file for `open`; a pipe or a device, which would keep its reader waiting, is none."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
@@ -125,10 +124,10 @@ def resized(image: Image.Image, size_px: int) -> np.ndarray:
 
 
 def upright_image(image: object) -> Image.Image:
-    """A PIL image or a uint8 array (H, W) or (H, W, 3) as an upright PIL image.
+    """A PIL image or a uint8 array (H, W) or (H, W, 3) as an upright 8-bit grey PIL image.
 
     Raises:
-        UnreadableImageError: it is neither, or cannot be decoded.
+        UnreadableImageError: it is neither, cannot be decoded, or as of `to_grey`.
     """
     if isinstance(image, np.ndarray):
         grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
@@ -139,7 +138,12 @@ def upright_image(image: object) -> Image.Image:
         raise UnreadableImageError(f"not an image: {type(image).__name__}")
     refuse_large(image.size)
     try:
-        return upright(image, image.getexif())
+        image.load()
+        # Of an open PNG the depth is not known any more; a TIFF still has its tags
+        grey = to_grey(image) if image.format == "PNG" else file_to_grey(image, b"")
+        return upright(grey, image.getexif())
+    except UnreadableImageError:
+        raise
     except Exception as error:  # a damaged image that Pillow has not decoded yet
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 

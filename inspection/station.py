@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.text import printable
+from imaging.photographs import why_not_by_content
 from imaging.reading import UnreadableImageError, read_file
 from inspection.arrivals import Folder, Signature, signature
 from inspection.options import BATCH_SIZE
@@ -89,7 +90,7 @@ class Station:
         return [self._finish(path, prediction) for path, prediction in done]
 
     def _content(self, path: str) -> bytes | Path | None:
-        """The bytes of a file, unless it is being changed or they have been inspected before.
+        """The bytes of a file, unless it is being changed, drawn by us or inspected before.
 
         The path itself of a file that is there and cannot be read: the predictor will say why.
         """
@@ -101,6 +102,10 @@ class Station:
             if os.path.exists(path):
                 return Path(path)
             self._drop(path, str(error))
+            return None
+        if reason := why_not_by_content(data):
+            self.folder.note_left_out(os.path.dirname(path), reason, os.path.basename(path))
+            self._seen[path] = self._waiting.pop(path).signature
             return None
         if self._was_inspected(path, hashlib.sha256(data).hexdigest()):
             self._seen[path] = self._waiting.pop(path).signature
