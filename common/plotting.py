@@ -7,14 +7,17 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from common.files import write_atomic
+from common.marks import SOFTWARE
 
 plt.switch_backend("Agg")  # no screen needed
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically, and free it."""
+    """Write a figure as PNG, marked as drawn by us, atomically, and free it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    figure.savefig(
+        buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": SOFTWARE}
+    )
     plt.close(figure)
     write_atomic(path, buffer.getvalue())
 

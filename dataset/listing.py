@@ -9,8 +9,8 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import sha256_of_file
 from common.labels import is_defect
+from imaging.photographs import why_not_by_path, why_not_file, why_not_folder
 from imaging.reading import (
-    IMAGE_SUFFIXES,
     UnreadableImageError,
     in_threads,
     read_grey_image,
@@ -173,7 +173,8 @@ def _ignored_validation(root: Path) -> list[str]:
 def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
     folders = {}
     for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith((".", "_")):
+        stray = why_not_folder(entry.name) or entry.name.startswith("_")
+        if entry.is_dir() and not stray:
             folders[entry.name] = entry
         else:
             notes.append(f"ignored: {folder.name}/{entry.name}")
@@ -181,14 +182,12 @@ def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
 
 
 def _images_in(folder: Path, notes: list[str]) -> list[Path]:
-    entries = sorted(folder.iterdir())
-    images = [
-        e
-        for e in entries
-        if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file() and e.name[0] != "."
-    ]
-    for entry in sorted(set(entries) - set(images)):
-        notes.append(f"ignored: {folder.parent.name}/{folder.name}/{entry.name}")
+    images = []
+    for entry in sorted(folder.iterdir()):
+        if reason := why_not_by_path(Path(entry.name)) or why_not_file(entry):
+            notes.append(f"ignored: {folder.parent.name}/{folder.name}/{entry.name} ({reason})")
+        else:
+            images.append(entry)
     return images
 
 

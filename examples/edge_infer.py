@@ -19,6 +19,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+MAX_PIXELS = 64_000_000
+
 
 def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
     """The model and its metadata, whose sha256 is the file's with zeros in its own place."""
@@ -33,9 +35,13 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
 
 def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
     """A photograph as the model wants it, uint8 (1, S, S), and what the limits are about."""
-    with Image.open(path, formats=("JPEG", "PNG", "BMP", "TIFF")) as image:
-        if image.mode not in ("L", "RGB") or image.has_transparency_data:
-            raise ValueError(f"mode {image.mode}; plain L or RGB expected")
+    if not path.is_file():  # a pipe would keep us waiting
+        raise ValueError("no regular file")
+    with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        if image.mode not in ("L", "RGB") or image.has_transparency_data or _png_bits(path) > 8:
+            raise ValueError(f"mode {image.mode}; plain L or RGB of 8 bits expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     small = np.asarray(grey.resize((side_px, side_px), Image.Resampling.BILINEAR))
     x = small.astype(np.float32)
@@ -68,6 +74,13 @@ def gated(limits: dict | None, measures: dict[str, float], distance: float) -> t
     if not distance <= limits["refuse"]:
         return "not_judged", reason
     return ("review", reason) if distance > limits["review"] else ("", "")
+
+
+def _png_bits(path: Path) -> int:
+    """Bits of a PNG's values: Pillow cuts 16-bit colours down to 8 without a word."""
+    with open(path, "rb") as file:
+        head = file.read(25)
+    return head[24] if head.startswith(b"\x89PNG") and len(head) == 25 else 8
 
 
 def main(model: str, *paths: str) -> int:

@@ -8,7 +8,7 @@ each file is inspected once; the Parquet files have the columns of inspections.c
 """
 
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import ray
@@ -17,9 +17,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.arguments import script_parser
 from common.errors import UserError, run_script
-from imaging.reading import IMAGE_SUFFIXES
+from imaging.photographs import IMAGE_SUFFIXES, why_not_by_content, why_not_by_path
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
+
+
+class Photographs:
+    """The rule of predict.py: nothing hidden, no previews of a system, none of our own results.
+
+    Args:
+        sources: folders or URLs; only what is below them counts.
+    """
+
+    def __init__(self, sources: list[str]):
+        self.roots = [source.split("://")[-1].rstrip("/") for source in sources]
+
+    def __call__(self, row: dict) -> bool:
+        path = row["path"].split("://")[-1]
+        below = [root for root in self.roots if path.startswith(f"{root}/")]
+        inner = PurePosixPath(path[len(max(below, key=len)) :].lstrip("/") if below else path)
+        return not (why_not_by_path(inner) or why_not_by_content(row["bytes"]))
 
 
 class Inspector:
@@ -49,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
     kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
     files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
+    files = files.filter(Photographs(args.sources))
     model = args.checkpoint and args.checkpoint.resolve()
     half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
     workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}

@@ -1,14 +1,15 @@
 """Which image files a command line names: files, folders, patterns, or a list on standard input."""
 
 import glob
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common.errors import UserError
-from common.text import count_of
-from imaging.reading import IMAGE_SUFFIXES
+from common.text import printable
+from imaging.photographs import LeftOut, photographs_below, photographs_of
 
 STANDARD_INPUT = "-"
 PATHS_HELP = "image, folder (with all below it), pattern ('line*/*.png'), or - for a list on stdin"
@@ -19,6 +20,9 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
 
     A file that a list on standard input names need not exist: among millions, one that has gone
     meanwhile is that part's problem, not the end of all.
+
+    What somebody names is taken, whatever it is called; in folders, and of what a pattern matches,
+    the photographs are, and a line on stderr says what is none.
 
     Raises:
         UserError: a name that stands for nothing, or no image at all.
@@ -32,7 +36,7 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
         elif os.path.exists(name):
             found |= dict.fromkeys(_below([Path(name)]))
         elif matches := sorted(glob.glob(name, recursive=True)):
-            found |= dict.fromkeys(_below(map(Path, matches)))
+            found |= dict.fromkeys(_matched(name, map(Path, matches)))
         else:
             raise UserError(f"no such file or folder: {name}")
     if not found:
@@ -41,22 +45,37 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
 
 
 def _below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, folders with all images below them."""
+    """Files as they are, folders with all photographs below them."""
     for path in paths:
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            yield from _noted(
+                path, lambda left_out, at=path: photographs_below(at, left_out, _report)
+            )
+        else:
             yield path
-            continue
-        below = sorted(
-            Path(folder, name)
-            for folder, _, names in os.walk(path, onerror=_report)
-            for name in names
-        )
-        images = [p for p in below if p.suffix.lower() in IMAGE_SUFFIXES]
-        if len(images) < len(below):
-            other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
-            count = count_of(len(below) - len(images), "file")
-            print(f"note: not inspected in {path}: {count}, {other.name} first", file=sys.stderr)
-        yield from images
+
+
+def _matched(pattern: str, paths: Iterable[Path]) -> Iterator[Path]:
+    """The photographs among the files that a pattern matches, and in the folders."""
+    paths = list(paths)
+    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    files = [path.relative_to(fixed) for path in paths if not os.path.isdir(path)]
+    if "**" in pattern:  # goes round in links to folders
+        files = [path for path in files if not _behind_link(fixed, path)]
+    yield from _noted(pattern, lambda left_out: photographs_of(fixed, files, left_out))
+    yield from _below(path for path in paths if os.path.isdir(path))
+
+
+def _behind_link(folder: Path, path: Path) -> bool:
+    return any(os.path.islink(folder / parent) for parent in path.parents)
+
+
+def _noted(name: str | Path, find: Callable[[LeftOut], Iterator[Path]]) -> Iterator[Path]:
+    """What `find` finds; says on stderr what it leaves out."""
+    left_out = LeftOut()
+    yield from find(left_out)
+    if left_out:
+        print(f"note: not inspected in {printable(Path(name))}: {left_out}", file=sys.stderr)
 
 
 def _report(error: OSError) -> None:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR
 from common.files import write_atomic
+from common.marks import own_mark
 
 INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
@@ -119,9 +120,9 @@ def _sheet(tiles: Sequence[tuple[Image.Image, str, bool]], tile_px: int, title: 
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the bytes of a PNG file."""
+    """An image as the bytes of a PNG file, marked as drawn by us."""
     data = io.BytesIO()
-    image.save(data, "png")
+    image.save(data, "png", pnginfo=own_mark())
     return data.getvalue()
 
 

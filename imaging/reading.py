@@ -1,32 +1,42 @@
 """Read one photograph: a complete 8-bit grey image, or a reason why it must not be inspected."""
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from common.errors import UserError
 from common.text import count_of
+from imaging.grey import file_to_grey, to_grey
+from imaging.jpeg import parse_jpeg
+from imaging.jpeg_data import refuse_damaged
+from imaging.limits import (
+    MAX_PIXELS,
+    MAX_WEBP_PIXELS,
+    refuse_costly,
+    refuse_costly_exif,
+    refuse_large,
+)
+from imaging.unreadable import UnreadableImageError
 
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
-MAX_PIXELS = 64_000_000
-MAX_SIDE_PX = 20_000  # Pillow resizes a line of 64 million pixels through gigabytes
 MAX_BYTES = 1 << 29  # of a file: 64 megapixels of 16-bit colour are 384 MB
-
-# A disk or a transfer that lost a block leaves zeros in the middle of a JPEG, which libjpeg
-# decodes to a grey smear without an error. Photographs compress to nothing like such a run.
-JPEG_HOLE = b"\0" * 128
-JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
-EIGHT_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)  # of each 16-bit grey value
-
-
-class UnreadableImageError(ValueError):
-    """A file that must not be inspected; the message says why in a few words."""
+JPEG_START = b"\xff\xd8\xff"
+TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_grey_image(path: Path) -> Image.Image:
@@ -45,7 +55,7 @@ def read_file(path: Path) -> bytes:
         UnreadableImageError: missing, not a file, or too large to be a photograph.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
@@ -56,25 +66,41 @@ def read_file(path: Path) -> bytes:
     return data
 
 
+def open_regular(path: str, flags: int) -> int:
+    """Opens a file for `open`; a pipe or a device, which would keep its reader waiting, is none."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "Is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+    return descriptor
+
+
 def decode_grey(data: bytes) -> Image.Image:
     """A file's bytes completely decoded to 8-bit grey (PIL mode 'L'), upright by its EXIF tag.
 
-    16-bit images are scaled, not clipped. Refused, because a decision on them would be a guess:
-    damaged files, floating-point pixels, transparency, several images in one; and, for memory's
-    sake, over 64 megapixels or 20,000 pixels long.
+    Images of 10 to 16 bits are scaled by the range that the file states. Refused, because a
+    decision on them would be a guess: damaged files, an unknown range, floating-point pixels,
+    transparency, several images in one; and what would take too much memory or time.
 
     Raises:
         UnreadableImageError: with the reason.
     """
     try:
+        jpeg = parse_jpeg(data) if data.startswith(JPEG_START) else None
+        refuse_costly(data)
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
-            _refuse_by_header(data, image)
+            _refuse_by_header(image)
             image.load()
-            return to_grey(ImageOps.exif_transpose(image))
+            if jpeg:
+                refuse_damaged(data, jpeg, image)
+            refuse_costly_exif(_exif_block(image))
+            return upright(file_to_grey(image, data), image.getexif())
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
-        raise UnreadableImageError("not an image" if data else "empty file") from None
+        raise UnreadableImageError(_unknown(data)) from None
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
     except Exception as error:  # Pillow's plugins raise many types on damaged files
@@ -97,30 +123,11 @@ def resized(image: Image.Image, size_px: int) -> np.ndarray:
     return np.asarray(to_grey(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
 
 
-def to_grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of an image in any mode whose grey values are certain.
-
-    Raises:
-        UnreadableImageError: floating-point, 32-bit or transparent pixels.
-    """
-    if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels; save it with 8 or 16 bits")
-    if image.mode == "I":
-        raise UnreadableImageError("32-bit pixels; save it with 8 or 16 bits")
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(EIGHT_BITS[np.asarray(image)])
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
-            raise UnreadableImageError("transparent pixels; save it without transparency")
-    return image.convert("L")
-
-
 def upright_image(image: object) -> Image.Image:
-    """A PIL image or a uint8 array (H, W) or (H, W, 3) as an upright PIL image.
+    """A PIL image or a uint8 array (H, W) or (H, W, 3) as an upright 8-bit grey PIL image.
 
     Raises:
-        UnreadableImageError: it is neither, or cannot be decoded.
+        UnreadableImageError: it is neither, cannot be decoded, or as of `to_grey`.
     """
     if isinstance(image, np.ndarray):
         grey_or_colour = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
@@ -129,40 +136,43 @@ def upright_image(image: object) -> Image.Image:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise UnreadableImageError(f"not an image: {type(image).__name__}")
-    refuse_large(image)
+    refuse_large(image.size)
     try:
-        return ImageOps.exif_transpose(image)
+        image.load()
+        # Of an open PNG the depth is not known any more; a TIFF still has its tags
+        grey = to_grey(image) if image.format == "PNG" else file_to_grey(image, b"")
+        return upright(grey, image.getexif())
+    except UnreadableImageError:
+        raise
     except Exception as error:  # a damaged image that Pillow has not decoded yet
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
 
-def refuse_large(image: Image.Image) -> None:
-    """Raise UnreadableImageError for an image that would take too much memory."""
-    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE_PX:
-        raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
+def upright(image: Image.Image, exif: Image.Exif) -> Image.Image:
+    """An image turned as its camera noted; itself where that is upright."""
+    turn = TURNS.get(exif.get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
-def _refuse_by_header(data: bytes, image: Image.Image) -> None:
-    refuse_large(image)
-    if image.format in ("JPEG", "MPO"):  # an MPO is a phone's JPEG with a preview behind it
-        if JPEG_HOLE in _compressed_part(data):
-            raise UnreadableImageError(
-                "damaged: a run of zero bytes in the compressed data (whole? then save it as PNG)"
-            )
-    elif getattr(image, "n_frames", 1) > 1:
+def _refuse_by_header(image: Image.Image) -> None:
+    refuse_large(image.size, MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS)
+    if image.format in ("PNG", "WEBP") and image.n_frames > 1:
         raise UnreadableImageError(f"holds {image.n_frames} images, one expected")
+    whole = (0, 0, *image.size)
+    if image.format == "GIF" and [tuple(tile.extents) for tile in image.tile] != [whole]:
+        raise UnreadableImageError("an image that does not fill its frame; save it as PNG")
 
 
-def _compressed_part(data: bytes) -> bytes:
-    # From the first start of scan behind the header segments (a preview in one has its own) to the
-    # end marker; behind that, cameras pad with zeros or append further images.
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1] != JPEG_START_OF_SCAN[1]:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-    if at >= len(data):
-        return data  # a broken header must not hide a hole
-    end = data.find(JPEG_END, at)
-    return data[at : end if end >= 0 else None]
+def _exif_block(image: Image.Image) -> bytes:
+    """What `getexif` will read: as it is or, in a PNG of ImageMagick, in hexadecimal lines."""
+    lines = str(image.info.get("Raw profile type exif", "")).split("\n")
+    return image.info.get("exif") or bytes.fromhex("".join(lines[3:]))
+
+
+def _unknown(data: bytes) -> str:
+    if data.startswith((b"\x89PNG", JPEG_START, b"GIF8", b"BM", b"II*", b"MM\0*", b"RIFF")):
+        return "damaged, or of a rare kind; save it as 8-bit PNG"
+    return "not an image" if data else "empty file"
 
 
 def in_threads(work: Callable, items: Sequence, description: str = "") -> list:

@@ -1,4 +1,4 @@
-"""What arrives in a folder: the image files in it and below, as they appear or change."""
+"""What arrives in a folder: the photographs in it and below, as they appear or change."""
 
 import os
 import stat
@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging.reading import IMAGE_SUFFIXES
+from common.text import printable
+from imaging.photographs import IRREGULAR, LINK, why_not_by_path, why_not_folder
 
 FRESH_S = 0.1  # folders note changes in steps of some milliseconds: look again for a while
 FULL_SCAN_SHARE = 0.05  # of the time may go into looking at files that are known
@@ -60,7 +61,7 @@ class KnownFile:
 
 
 class Folder:
-    """The image files of a folder and those below it, as they come."""
+    """The photographs of a folder and those below it, as they come."""
 
     def __init__(self, root: Path):
         self.root = str(root)
@@ -68,6 +69,7 @@ class Folder:
         self._known: dict[str, set[str]] = {}  # files, by folder
         self._departed: list[str] = []
         self._refused: set[str] = set()  # folders that cannot be read
+        self._noted: set[tuple[str, str]] = set()  # folders, and why something in them is left out
         self._next_full_scan = 0.0
 
     def __len__(self) -> int:
@@ -116,14 +118,28 @@ class Folder:
                     status = entry.stat()
                 except OSError:  # gone again
                     continue
-                if stat.S_ISDIR(status.st_mode) and not entry.is_symlink():
+                if reason := self._why_not(entry, status):
+                    self.note_left_out(folder, reason, entry.name)
+                elif stat.S_ISDIR(status.st_mode):
                     self._folders.setdefault(entry.path, -1)
-                elif stat.S_ISREG(status.st_mode):
-                    if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                        present.add(entry.path)
-                        yield entry.path, signature(status), is_first
+                else:
+                    present.add(entry.path)
+                    yield entry.path, signature(status), is_first
         self._departed += known - present
         self._known[folder] = present
+
+    def _why_not(self, entry: os.DirEntry, status: os.stat_result) -> str:
+        if stat.S_ISDIR(status.st_mode):
+            return why_not_folder(entry.name) or (LINK if entry.is_symlink() else "")
+        path = Path(entry.path).relative_to(self.root)
+        return why_not_by_path(path) or ("" if stat.S_ISREG(status.st_mode) else IRREGULAR)
+
+    def note_left_out(self, folder: str, reason: str, name: str) -> None:
+        """Say, once for each folder, that what is so is left out."""
+        if (folder, reason) not in self._noted:
+            self._noted.add((folder, reason))
+            place = f"{printable(Path(folder))}: {printable(Path(name))}"
+            print(f"note: not inspected in {place} ({reason}), nor others so", file=sys.stderr)
 
     def _lose(self, folder: str, error: OSError) -> None:
         """Forget a folder that has gone; say once that one cannot be read."""

@@ -158,14 +158,15 @@ class Predictor:
             for i in range(len(grey))
         ]
 
-    def predict(self, images: Sequence[ImageLike]) -> list[Prediction]:
+    def predict(self, images: Sequence["ImageLike | Prepared"]) -> list[Prediction]:
         """Decisions on files, their bytes, PIL images or uint8 arrays (H, W) or (H, W, 3).
 
         An image that cannot be read gets status 'error' in its place, one that the gate refuses
         'not_judged'; nothing is raised for them.
         """
-        prepared = [self._prepare(images[0])] if len(images) == 1 else []
-        prepared = prepared or in_threads(self._prepare, images)
+        if len(images) > 1 and not all(isinstance(one, Prepared) for one in images):
+            images = in_threads(self.prepare, images)
+        prepared = [self.prepare(one) for one in images]
         grey = [one.grey for one in prepared if one.grey is not None]
         latencies_ms = [one.latency_ms for one in prepared if one.grey is not None]
         size = self.checkpoint.image_size_px
@@ -176,7 +177,10 @@ class Predictor:
             for one in prepared
         ]
 
-    def _prepare(self, image: ImageLike) -> "Prepared":
+    def prepare(self, image: "ImageLike | Prepared") -> "Prepared":
+        """An image read, decoded and resized: all that comes before the network, in any thread."""
+        if isinstance(image, Prepared):
+            return image
         started = time.perf_counter()
         sha256 = ""
         grey, error, measures = None, "", {}
@@ -218,7 +222,7 @@ class Predictor:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """An image on its way into the network: uint8 (S, S), or None and why."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from common.errors import UserError
 from imaging.reading import UnreadableImageError, read_file
 from inspection.frozen import FrozenCamera
-from inspection.predictor import Prediction, Predictor
+from inspection.predictor import Prediction, Predictor, Prepared
 from model import Checkpoint
 from traceability.log import InspectionLog, Record
 from traceability.search import last_pictures
@@ -60,6 +60,7 @@ class Part:
     data: bytes
     station: str = ""
     lot: str = ""
+    prepared: Prepared | None = None  # the same decoded, where that has been done
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Inspector:
         Raises:
             UserError: they could not be recorded; then there is no decision.
         """
-        predictions = self.predictor.predict([part.data for part in parts])
+        predictions = self.predictor.predict([part.prepared or part.data for part in parts])
         model = self.predictor.sha256
         try:
             pairs = [(q, self._judged(q, p)) for q, p in zip(parts, predictions, strict=True)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.text import printable
+from imaging.photographs import why_not_by_content
 from imaging.reading import UnreadableImageError, read_file
 from inspection.arrivals import Folder, KnownFile, Signature, generation, signature
 from inspection.frozen import FrozenCamera
@@ -151,7 +152,7 @@ class Station:
         return [self._finish(one.path, one.prediction) for one in done]
 
     def _content(self, path: str) -> bytes | Path | None:
-        """The bytes of a file, unless it is being changed or they have been inspected before.
+        """The bytes of a file, unless it is being changed, drawn by us or inspected before.
 
         The path itself of a file that is there and cannot be read: the predictor will say why.
         """
@@ -165,6 +166,11 @@ class Station:
                 return None
             data, sha256 = Path(path), ""
         else:
+            if reason := why_not_by_content(data):
+                name = os.path.basename(path)
+                self.folder.note_left_out(os.path.dirname(path), reason, name)
+                self._done_with(path)
+                return None
             sha256 = hashlib.sha256(data).hexdigest()
         self._waiting[path].generation = generation(path)
         if self._was_inspected(path, sha256):

@@ -74,10 +74,8 @@ def show() -> None:
             icon=":material/grid_view:",
         )
         return
-    for note in batch.collected.notes[:5]:
+    for note in batch.collected.notes:
         st.caption(f"Left out: {escape_markdown(note)}")
-    if len(batch.collected.notes) > 5:
-        st.caption(f"and {len(batch.collected.notes) - 5} more")
     if not batch.collected.parts:
         st.warning("There are no photographs in it.")
     if batch.left:

@@ -18,7 +18,8 @@ from streamlit.delta_generator import DeltaGenerator
 from common.errors import UserError
 from common.files import ROOT
 from gate.limits import NOT_JUDGED
-from imaging.reading import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
+from imaging.photographs import IMAGE_SUFFIXES
+from imaging.reading import UnreadableImageError, decode_grey
 from inspection.explanation import Explained, explain_predicted, explainer_of
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE, checked_band

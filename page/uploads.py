@@ -1,12 +1,13 @@
 """The photographs in an uploaded folder or zip file, within limits, never unpacked to disk."""
 
 import io
+import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from imaging.reading import IMAGE_SUFFIXES
+from imaging.photographs import IRREGULAR, LeftOut, why_not_by_content, why_not_by_path
 from inspection.recording import MAX_IMAGE_BYTES, plain
 
 MAX_PARTS = 2000
@@ -18,25 +19,36 @@ class Collected:
     """Photographs by their path within the upload, and what was left out."""
 
     parts: list[tuple[str, bytes]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     bytes: int = 0
+    full: bool = False
 
-    def add(self, name: str, size: int, read) -> bool:
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, by reason."""
+        more = (
+            f"all but the first {len(self.parts):,} photographs; for more use: "
+            "python predict.py FOLDER"
+        )
+        return [*self.left_out.lines(), *([more] if self.full else [])]
+
+    def add(self, name: str, size: int, read: Callable[[], bytes]) -> bool:
         """Take a file, or note why not; False when no more can be taken."""
         clean = plain(name)
-        if PurePosixPath(clean).suffix.lower() not in IMAGE_SUFFIXES:
-            self.notes.append(f"{clean} (no image by its name)")
-        elif size > MAX_IMAGE_BYTES:
-            self.notes.append(f"{clean} (over {MAX_IMAGE_BYTES >> 20} MB)")
-        elif len(self.parts) >= MAX_PARTS or self.bytes + size > MAX_TOTAL_BYTES:
-            self.notes.append(
-                f"only the first {len(self.parts):,} photographs were taken; for more use: "
-                "python predict.py FOLDER"
-            )
-            return False
-        else:
-            self.parts.append((clean, read()))
+        reason = why_not_by_path(PurePosixPath(clean))
+        if not reason and size > MAX_IMAGE_BYTES:
+            reason = f"over {MAX_IMAGE_BYTES >> 20} MB"
+        if not reason:
+            self.full = len(self.parts) >= MAX_PARTS or self.bytes + size > MAX_TOTAL_BYTES
+            if self.full:
+                return False
+            data = read()
             self.bytes += size
+            reason = why_not_by_content(data)
+        if reason:
+            self.left_out.add(reason, clean)
+        else:
+            self.parts.append((clean, data))
         return True
 
 
@@ -59,6 +71,9 @@ def collect_zip(data: bytes) -> Collected:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in _files(archive):
+                if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+                    found.left_out.add(IRREGULAR, plain(entry.filename))  # a link, perhaps
+                    continue
 
                 def read(entry=entry) -> bytes:
                     with archive.open(entry) as file:
@@ -75,7 +90,7 @@ def collect_zip(data: bytes) -> Collected:
 
 
 def _files(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    """Entries in the order of their names, without folders and what macOS adds."""
+    """Entries in the order of their names, without folders."""
     for entry in sorted(archive.infolist(), key=lambda one: one.filename):
-        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/"):
+        if not entry.is_dir():
             yield entry

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import read_csv, usable_folder, write_atomic, write_csv
+from common.marks import own_mark
 from rendering.casting import COPY, DEFECT, Casting, render_casting
 from rendering.options import DEFECT_TYPES, OVERVIEW, RenderOptions, check_options
 
@@ -194,7 +195,7 @@ def render_images(
         if options.masks:
             target = folder / mask_path(paths[i])
             target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(covered).save(target)
+            Image.fromarray(covered).save(target, pnginfo=own_mark())
 
 
 def render_dataset(out: Path, options: RenderOptions, *, progress: bool = True) -> None:
@@ -245,5 +246,5 @@ def draw_sheet(out: Path, rows: list[list[str]]) -> None:
                 tile = image.resize((size, size), Image.Resampling.LANCZOS)
             sheet.paste(tile, (column * (size + space), line * (size + space)))
     buffer = io.BytesIO()
-    sheet.save(buffer, format="png")
+    sheet.save(buffer, format="png", pnginfo=own_mark())
     write_atomic(out / OVERVIEW, buffer.getvalue())

@@ -4,16 +4,21 @@ While a batch is computed, the next collects, up to 16 parts. Only an idle servi
 milliseconds, whether a part comes alone: of four that come together the first one would be
 inspected by itself and the others wait for it. A request is never split: all its parts are
 recorded, or none.
+
+Photographs are decoded before, in threads of their own, and requests take turns, image by image:
+one of few parts does not wait for one of many large ones.
 """
 
 import itertools
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inspection.options import BATCH_SIZE
@@ -34,11 +39,12 @@ class QueueFullError(Exception):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True)
+@dataclass
 class PendingRequest:
     """The parts of a request on the queue: inspected and recorded all together, or none of them."""
 
-    parts: Sequence[Part]
+    parts: list[Part]
+    decoded: int = 0  # so many of them
     done: "Future[list[Inspected]]" = field(default_factory=Future)
 
 
@@ -63,6 +69,7 @@ class Batcher:
         self._part_s = 0.05  # how long a part takes, smoothed
         self._files: OpenedFiles | None = None  # of the log
         self._opened: Future[None] = Future()
+        self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decoding")
         self._thread = threading.Thread(target=self._run, name="inspecting", daemon=True)
 
     def start(self) -> None:
@@ -80,6 +87,7 @@ class Batcher:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
+        self._decoders.shutdown()
 
     @property
     def depth(self) -> int:
@@ -111,13 +119,27 @@ class Batcher:
         Raises:
             QueueFullError: there is no room for all.
         """
-        waiting = PendingRequest(parts)
+        request = PendingRequest(list(parts))
         with self._changed:
             self.check_room(len(parts))
-            self._waiting.append(waiting)
             self._depth += len(parts)
+        self._decoders.submit(self._decode, request)
+        return request.done
+
+    def _decode(self, request: PendingRequest) -> None:
+        """Decodes one part, then lets others have their turn; a request given up is passed on."""
+        if request.decoded < len(request.parts) and not request.done.cancelled():
+            part = request.parts[request.decoded]
+            with suppress(Exception):  # a bug shows again where the part is inspected, and is told
+                part = replace(part, prepared=self._predictor.prepare(part.data))
+            request.parts[request.decoded] = part
+            request.decoded += 1
+        if request.decoded < len(request.parts) and not request.done.cancelled():
+            self._decoders.submit(self._decode, request)
+            return
+        with self._changed:
+            self._waiting.append(request)
             self._changed.notify()
-        return waiting.done
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -140,15 +162,21 @@ class Batcher:
         """Waits for requests; empty when the service stops and none is left."""
         with self._changed:
             if not self._waiting:
-                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                # What is still being decoded is inspected too before the service ends
                 self._changed.wait_for(
-                    lambda: self._depth >= BATCH_SIZE or self._stopping, GATHERING_S
+                    lambda: self._waiting or (self._stopping and not self._depth)
+                )
+                self._changed.wait_for(
+                    lambda: self._decoded() >= BATCH_SIZE or self._stopping, GATHERING_S
                 )
             batch, size = [], 0
             while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].parts)
             return batch
+
+    def _decoded(self) -> int:
+        return sum(len(one.parts) for one in self._waiting)
 
     def _inspect(self, inspector: Inspector, batch: list[PendingRequest]) -> None:
         # What the service gives up when it ends is cancelled, and not inspected any more

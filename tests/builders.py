@@ -1,6 +1,8 @@
 """What several test files build: held-out images, checkpoints, small data sets."""
 
 import hashlib
+import io
+import struct
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -109,3 +111,60 @@ def flip_byte(path: Path, offset: int) -> None:
     data = bytearray(path.read_bytes())
     data[offset] ^= 0xFF
     path.write_bytes(data)
+
+
+def jpeg_like_photograph(size_px: int = 300, **options) -> bytes:
+    """A JPEG with texture everywhere."""
+    random = np.random.default_rng(2)
+    coarse = Image.fromarray(random.integers(40, 216, (40, 40)).astype(np.uint8))
+    texture = np.asarray(coarse.resize((size_px, size_px), Image.Resampling.BICUBIC), float)
+    texture += random.normal(0, 2, texture.shape)
+    image = Image.fromarray(texture.clip(0, 255).astype(np.uint8)).convert(options.pop("mode", "L"))
+    return encoded(image, "JPEG", **{"quality": 90} | options)
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    """An image as the bytes of a file."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def tiff_file(
+    values: np.ndarray,
+    photometric: int | None = 1,
+    order: str = "<",
+    tags: dict[int, int | list[int]] | None = None,
+    raw: bytes | None = None,
+) -> bytes:
+    """An uncompressed TIFF of one strip, with any tags; `raw` in place of the values' bytes.
+
+    Pillow writes neither all of the layouts that there are, nor big-endian ones.
+    """
+    height, width, samples = *values.shape[:2], int(np.prod(values.shape[2:]))
+    raw = values.astype(values.dtype.newbyteorder(order)).tobytes() if raw is None else raw
+    found = {256: width, 257: height, 258: [values.itemsize * 8] * samples, 259: 1, 273: 0,
+             277: samples, 278: height, 279: len(raw), 284: 1}  # fmt: skip
+    found |= {} if photometric is None else {262: photometric}
+    found = dict(sorted((found | (tags or {})).items()))
+    at = 14 + 12 * len(found)  # behind the directory
+    lists = {tag: value for tag, value in found.items() if isinstance(value, list)}
+    pixels_at = at + sum(4 * len(value) for value in lists.values())
+    found |= {} if 273 in lists else {273: pixels_at}
+    directory, behind = struct.pack(f"{order}H", len(found)), b""
+    for tag, value in found.items():
+        several = value if isinstance(value, list) else [value]
+        packed = struct.pack(f"{order}{len(several)}I", *several)
+        if len(several) > 1:
+            packed, behind = struct.pack(f"{order}I", at + len(behind)), behind + packed
+        directory += struct.pack(f"{order}HHI", tag, 4, len(several)) + packed
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return (
+        mark
+        + struct.pack(f"{order}I", 8)
+        + directory
+        + bytes(4)
+        + behind.ljust(pixels_at - at, b"\0")
+        + raw
+    )

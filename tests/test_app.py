@@ -479,7 +479,7 @@ def test_a_zip_file_is_predicted_like_a_folder(options, predictor, paths, log_pa
     at = page("batch")
     at.button_group(key="from").set_value("Zip file").run()
     at.file_uploader(key="zip").set_value(("parts.zip", zipped(files), "application/zip")).run()
-    assert "notes.txt (no image by its name)" in text_of(at)
+    assert "no image by its name (line 3/notes.txt)" in text_of(at)
     check_batch(start_batch(at), predictor, paths, log_path)
 
 

@@ -538,7 +538,7 @@ def test_what_is_unlike_training_is_for_review_in_every_engine(
 
 @pytest.mark.parametrize("name", ["edge_infer.py", "ray_batch.py"])
 def test_examples_stay_short(name):
-    assert len((ROOT / "examples" / name).read_text().splitlines()) <= 100
+    assert len((ROOT / "examples" / name).read_text().splitlines()) <= 120
 
 
 def test_the_edge_example_needs_three_packages_only():

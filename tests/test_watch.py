@@ -15,6 +15,7 @@ from PIL import Image
 import watch
 from common.errors import UserError
 from common.files import ROOT
+from imaging.overlays import png
 from imaging.reading import UnreadableImageError
 from inspection import station as stations
 from inspection.predictor import load_predictor
@@ -510,3 +511,20 @@ def test_kill_9_and_sigterm_lose_nothing_and_predict_nothing_twice(
         files = [row[0] for row in recorded(log)]
         assert len(files) == len(set(files)) == 16
         assert log.verify().problems == []
+
+
+def test_only_photographs_are_watched_and_what_is_left_out_is_said_once(
+    station, folder, parts, log, capsys
+):
+    os.mkfifo(folder / "pipe.jpeg")
+    for name in ("._a.jpeg", ".b.jpeg", ".trash/c.jpeg", f"log_pictures/{'0f' * 32}.jpeg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(parts[1], folder / name)
+    (folder / "heatmap.png").write_bytes(png(Image.new("L", (9, 9))))
+    shutil.copy(parts[0], folder / "a.jpeg")
+    assert names(predicted(station, 1)) == ["a.jpeg"]
+    ticks(station, 0.3)
+    assert len(recorded(log)) == 1
+    said = capsys.readouterr().err
+    for reason in ("hidden", "no regular file", "kept by an earlier", "drawn by this program"):
+        assert said.count(reason) == 1, reason

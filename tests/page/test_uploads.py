@@ -1,11 +1,14 @@
 """Uploaded folders and zip files give photographs, within limits, and never a path to write to."""
 
 import io
+import stat
 import zipfile
 from dataclasses import dataclass
 
 import pytest
+from PIL import Image
 
+from imaging.overlays import png
 from page import uploads
 from page.uploads import collect_files, collect_zip
 
@@ -47,7 +50,7 @@ def how(request):
 def test_photographs_are_taken_in_order_and_others_noted(how):
     found = collected(how, {"b/2.JPG": b"two", "notes.txt": b"x", "a/1.png": b"one"})
     assert found.parts == [("a/1.png", b"one"), ("b/2.JPG", b"two")]
-    assert found.notes == ["notes.txt (no image by its name)"]
+    assert found.notes == ["1 no image by its name (notes.txt)"]
 
 
 def test_names_are_only_names(how):
@@ -59,7 +62,7 @@ def test_large_files_are_left_out(how, monkeypatch):
     monkeypatch.setattr(uploads, "MAX_IMAGE_BYTES", 10)
     found = collected(how, {"a.png": b"x" * 11, "b.png": b"x" * 10})
     assert [name for name, _ in found.parts] == ["b.png"]
-    assert "a.png (over" in found.notes[0]
+    assert found.notes == ["1 over 0 MB (a.png)"]
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_PARTS", 2), ("MAX_TOTAL_BYTES", 25)])
@@ -68,7 +71,7 @@ def test_of_too_many_the_first_are_taken(how, monkeypatch, limit, value):
     found = collected(how, {f"{number}.png": b"x" * 10 for number in range(5)})
     assert [name for name, _ in found.parts] == ["0.png", "1.png"]
     assert len(found.notes) == 1
-    assert "only the first 2" in found.notes[0]
+    assert "all but the first 2" in found.notes[0]
 
 
 def test_a_zip_bomb_is_not_unpacked(monkeypatch):
@@ -94,3 +97,27 @@ def test_an_encrypted_zip_file_is_told():
         data[data.index(signature) + flags] |= 1
     with pytest.raises(ValueError, match="encrypted"):
         collect_zip(bytes(data))
+
+
+def test_hidden_files_system_folders_and_own_results_are_counted_by_reason(how):
+    drawn = png(Image.new("RGB", (9, 9)))
+    found = collected(
+        how,
+        {"a/1.png": b"one", "a/._1.png": b"x", ".b/2.png": b"x", "__MACOSX/1.png": b"x",
+         "heatmap.png": drawn},
+    )  # fmt: skip
+    assert found.parts == [("a/1.png", b"one")]
+    assert sorted(found.notes) == [
+        "1 drawn by this program (heatmap.png)",
+        "1 made by the system (__MACOSX/1.png)",
+        "2 hidden (.b/2.png first)",
+    ]
+
+
+def test_links_in_a_zip_are_left_out():
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        link = zipfile.ZipInfo("a.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    assert collect_zip(data.getvalue()).notes == ["1 no regular file (a.png)"]

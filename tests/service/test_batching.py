@@ -34,6 +34,12 @@ class Gate:
         monkeypatch.setattr(predictor, "predict", waiting)
 
 
+def wait_until_decoded(batcher: Batcher, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while batcher._decoded() < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def start(predictor, tmp_path):
     """A function that starts a batcher; all are stopped in the end."""
@@ -59,6 +65,7 @@ def test_a_crowd_is_predicted_in_batches_and_as_one_by_one(
     futures = [batcher.submit(parts[:1])]
     assert gate.reached.wait(20)
     futures += [batcher.submit([part]) for part in parts[1:]]
+    wait_until_decoded(batcher, len(parts) - 1)
     gate.open.set()
     found = [inspected for one in futures for inspected in one.result(20)]
     assert [one.name for one in found] == [part.name for part in parts]
@@ -157,6 +164,7 @@ def test_who_has_gone_is_not_predicted(start, predictor, parts, monkeypatch):
     first = batcher.submit(parts[:1])
     assert gate.reached.wait(20)
     gone, last = batcher.submit(parts[1:2]), batcher.submit(parts[2:3])
+    wait_until_decoded(batcher, 2)
     assert gone.cancel()
     gate.open.set()
     assert (first.result(20)[0].id, last.result(20)[0].id) == (1, 2)
@@ -167,7 +175,10 @@ def test_a_request_is_recorded_whole_or_not_at_all(start, predictor, parts, monk
     gate, batcher = Gate(predictor, monkeypatch), start()
     first = batcher.submit(parts[:1])
     assert gate.reached.wait(20)
-    requests = [batcher.submit(parts[:20]), batcher.submit(parts[:20]), batcher.submit(parts)]
+    requests = []
+    for size in (20, 20, len(parts)):  # in this order
+        requests.append(batcher.submit(parts[:size]))
+        wait_until_decoded(batcher, sum(len(parts[:n]) for n in (20, 20, 99)[: len(requests)]))
     original, calls = InspectionLog.append, []
 
     def second_fails(self, records):
@@ -205,3 +216,82 @@ def test_parts_that_come_together_are_predicted_together(start, parts, monkeypat
     while not sizes and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sizes == [4]
+
+
+class Slow:
+    """Decoding that holds on some bytes until they are let go."""
+
+    def __init__(self, predictor, monkeypatch, data: bytes):
+        self.let_go, self.reached, self.decoded = threading.Event(), threading.Event(), 0
+        original = predictor.prepare
+
+        def prepare(image):
+            if image == data:
+                self.reached.set()
+                assert self.let_go.wait(20)
+            self.decoded += isinstance(image, bytes)
+            return original(image)
+
+        monkeypatch.setattr(predictor, "prepare", prepare)
+
+
+def test_a_part_alone_does_not_wait_for_one_that_takes_long_to_decode(
+    start, predictor, parts, monkeypatch
+):
+    slow, batcher = Slow(predictor, monkeypatch, parts[0].data), start()
+    long = batcher.submit([parts[0], *parts[1:3]])
+    assert slow.reached.wait(20)
+    assert batcher.submit(parts[3:4]).result(20)[0].name == parts[3].name
+    assert not long.done()
+    assert batcher.depth == 3
+    slow.let_go.set()
+    assert [one.name for one in long.result(20)] == [part.name for part in parts[:3]]
+
+
+def test_requests_take_turns_image_by_image(start, predictor, parts, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    slow, batcher = Slow(predictor, monkeypatch, parts[0].data), start()
+    first, second = batcher.submit(parts[:1]), batcher.submit(parts[:1])  # both threads
+    assert slow.reached.wait(20)
+    many, one = batcher.submit(parts[1:]), batcher.submit(parts[1:2])
+    slow.let_go.set()
+    assert one.result(20)[0].id < many.result(20)[0].id
+    assert first.result(20)[0].id != second.result(20)[0].id
+
+
+def test_a_request_given_up_is_not_decoded_to_its_end(start, predictor, parts, monkeypatch):
+    slow, batcher = Slow(predictor, monkeypatch, parts[0].data), start()
+    gone = batcher.submit(parts)
+    assert slow.reached.wait(20)
+    assert gone.cancel()
+    slow.let_go.set()
+    batcher.stop()
+    assert batcher.depth == 0
+    assert slow.decoded == 1
+
+
+def test_what_is_being_decoded_is_inspected_before_the_service_ends(
+    start, predictor, parts, monkeypatch
+):
+    slow, batcher = Slow(predictor, monkeypatch, parts[0].data), start()
+    future = batcher.submit(parts[:3])
+    assert slow.reached.wait(20)
+    stopping = threading.Thread(target=batcher.stop)
+    stopping.start()
+    while batcher.is_running:
+        time.sleep(0.01)
+    slow.let_go.set()
+    stopping.join(20)
+    assert [one.id for one in future.result(0)] == [1, 2, 3]
+
+
+def test_an_error_while_decoding_reaches_those_who_wait(start, predictor, parts, monkeypatch):
+    def broken(image):
+        raise ZeroDivisionError
+
+    batcher = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor, "prepare", broken)
+        with pytest.raises(ZeroDivisionError):
+            batcher.submit(parts[:2]).result(20)
+    assert batcher.submit(parts[:1]).result(20)[0].id == 1
