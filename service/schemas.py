@@ -30,7 +30,10 @@ class Decision(Answer):
     inspection_id: int = Field(description="its number in the inspection log")
     name: str = Field(description="the file's name; a station records its path")
     sha256: str = Field(description="of the bytes that were inspected")
-    status: str = Field(description="'ok' (inspected) or 'error' (could not be read)")
+    status: str = Field(
+        description="'ok' (inspected), 'error' (could not be read) or 'not_judged' (a picture that "
+        "the model is not asked about)"
+    )
     decision: str = Field(
         description="'ok', 'defect', 'review', or empty when it was not inspected"
     )
@@ -39,7 +42,7 @@ class Decision(Answer):
     threshold: float = Field(description="defects are parts with prob_defect from here on")
     model: str = Field(description="first 12 digits of the SHA-256 of the model's file")
     latency_ms: float = Field(description="from the complete request to the recorded decision")
-    error: str = Field(description="why it could not be inspected")
+    error: str = Field(description="why there is no decision, or why a person is to decide")
 
     @classmethod
     def of(cls, inspected: Inspected, model: str, latency_ms: float) -> "Decision":
