@@ -4,6 +4,7 @@ Every part counts once, at its first inspection: records of a photograph that wa
 are repeats. Parts that could not be read or not be judged are in no rate.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -89,11 +90,15 @@ def frozen_pictures(query: Query, by: str) -> dict[str, int]:
     there is no camera, but a person who tries a photograph several times.
     """
     rows = query(
-        f"SELECT name, count(*) FROM (SELECT {SUBGROUPS[by]} AS name, error, sha256, "
-        f"{', '.join(f'lag(sha256, {n}) OVER camera AS before_{n}' for n in range(1, RUN))} "
-        "FROM inspections WHERE status <> 'error' AND station <> '' "
-        "WINDOW camera AS (PARTITION BY station ORDER BY id)) "
-        f"WHERE substr(error, 1, {len(FROZEN)}) = '{FROZEN}' OR (sha256 <> '' AND "
-        f"{' AND '.join(f'sha256 = before_{n}' for n in range(1, RUN))}) GROUP BY 1"
+        f"SELECT {SUBGROUPS[by]}, station, sha256, substr(error, 1, {len(FROZEN)}) = '{FROZEN}' "
+        "FROM inspections WHERE status <> 'error' AND station <> '' ORDER BY id"
     )
-    return {key or NAMELESS: count for key, count in rows}
+    found: Counter[str] = Counter()
+    runs: dict[str, tuple[str, int]] = {}  # the last picture of each station, how often in a row
+    for key, station, sha256, is_told in rows:
+        last, count = runs.get(station, ("", 0))
+        count = count + 1 if sha256 and sha256 == last else 1
+        runs[station] = (sha256, count)
+        if count >= RUN or is_told:
+            found[key or NAMELESS] += 1
+    return found

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from log_records import record
 
 import records
 from common.files import ROOT
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, warn_of_losses
 
 CRASHING = """
 import os, sys
@@ -73,6 +74,19 @@ def test_a_wal_file_that_went_after_a_crash_is_missed(crashed, go_on, capsys):
     assert not json.loads(output.out.splitlines()[-1])["intact"]
     note(crashed).unlink()
     assert problems(crashed) == []
+
+
+def test_a_loss_is_said_to_whoever_goes_on(crashed, capsys):
+    with InspectionLog(crashed, "append") as log:
+        warn_of_losses(log)
+        assert capsys.readouterr().err == ""
+    with sqlite3.connect(crashed) as connection:
+        connection.execute("DROP TRIGGER inspections_kept")
+        connection.execute("DELETE FROM inspections WHERE id = 65")
+    connection.close()
+    with InspectionLog(crashed, "append") as log:
+        warn_of_losses(log)
+    assert "row 65 of inspections was acknowledged and is missing" in capsys.readouterr().err
 
 
 def test_an_older_copy_in_the_logs_place_is_told_from_it(path, tmp_path):
