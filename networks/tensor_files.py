@@ -40,10 +40,10 @@ def load_tensors(path: Path) -> tuple[dict, str]:
     Raises:
         UserError: missing, damaged, without checksums, unsafe, or not a dictionary.
     """
+    if not Path(path).is_file():  # a device, which may have no end, is none
+        raise UserError(f"no such file: {path}")
     try:
         data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     sha256 = checked_sha256(Path(path), data)
