@@ -10,6 +10,7 @@ the model was trained on is for review.
 """
 
 import hashlib
+import io
 import json
 import sys
 import time
@@ -35,13 +36,13 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
 
 def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
     """A photograph as the model wants it, uint8 (1, S, S), and what the limits are about."""
-    if not path.is_file():  # a pipe would keep us waiting
-        raise ValueError("no regular file")
-    with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
+    data = path.read_bytes() if path.is_file() else b""  # a pipe would keep us waiting
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "BMP")) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are too many")
-        if image.mode not in ("L", "RGB") or image.has_transparency_data or _png_bits(path) > 8:
-            raise ValueError(f"mode {image.mode}; plain L or RGB of 8 bits expected")
+        deep = image.format == "PNG" and data[24] > 8  # bits, which Pillow cuts down silently
+        if image.mode not in ("L", "RGB") or image.has_transparency_data or deep:
+            raise ValueError(f"mode {image.mode}; 8 bits of grey or RGB expected")
         grey = ImageOps.exif_transpose(image).convert("L")
     small = np.asarray(grey.resize((side_px, side_px), Image.Resampling.BILINEAR))
     x = small.astype(np.float32)
@@ -74,13 +75,6 @@ def gated(limits: dict | None, measures: dict[str, float], distance: float) -> t
     if not distance <= limits["refuse"]:
         return "not_judged", reason
     return ("review", reason) if distance > limits["review"] else ("", "")
-
-
-def _png_bits(path: Path) -> int:
-    """Bits of a PNG's values: Pillow cuts 16-bit colours down to 8 without a word."""
-    with open(path, "rb") as file:
-        head = file.read(25)
-    return head[24] if head.startswith(b"\x89PNG") and len(head) == 25 else 8
 
 
 def main(model: str, *paths: str) -> int:

@@ -3,12 +3,11 @@
     pip install -r requirements.txt 'ray[data]'
     python examples/ray_batch.py --out decisions/ --workers 8 /archive/2026 s3://bucket/line3
 
-Sources are folders (with all below them) or object-store URLs. Each worker loads the model once,
-each file is inspected once; the Parquet files have the columns of inspections.csv.
+Sources: folders (with all below) or URLs; the Parquet files have the columns of inspections.csv.
 """
 
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import ray
@@ -17,26 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.arguments import script_parser
 from common.errors import UserError, run_script
-from imaging.photographs import IMAGE_SUFFIXES, why_not_by_content, why_not_by_path
+from imaging.photographs import IMAGE_SUFFIXES, is_photograph_below
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
-
-
-class Photographs:
-    """The rule of predict.py: nothing hidden, no previews of a system, none of our own results.
-
-    Args:
-        sources: folders or URLs; only what is below them counts.
-    """
-
-    def __init__(self, sources: list[str]):
-        self.roots = [source.split("://")[-1].rstrip("/") for source in sources]
-
-    def __call__(self, row: dict) -> bool:
-        path = row["path"].split("://")[-1]
-        below = [root for root in self.roots if path.startswith(f"{root}/")]
-        inner = PurePosixPath(path[len(max(below, key=len)) :].lstrip("/") if below else path)
-        return not (why_not_by_path(inner) or why_not_by_content(row["bytes"]))
 
 
 class Inspector:
@@ -66,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
     kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
     files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
-    files = files.filter(Photographs(args.sources))
+    files = files.filter(lambda row: is_photograph_below(args.sources, row["path"], row["bytes"]))
     model = args.checkpoint and args.checkpoint.resolve()
     half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
     workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}

@@ -69,6 +69,14 @@ def why_not_file(path: Path) -> str:
     return ""
 
 
+def is_photograph_below(sources: Iterable[str], path: str, data: bytes) -> bool:
+    """The same of a file that was found below one of these folders or URLs."""
+    path = path.split("://")[-1]
+    roots = [source.split("://")[-1].rstrip("/") + "/" for source in sources]
+    inner = min((path.removeprefix(root) for root in roots), key=len)
+    return not (why_not_by_path(PurePath(inner)) or why_not_by_content(data))
+
+
 class LeftOut:
     """What is no photograph: how many of each reason, and the first of them."""
 

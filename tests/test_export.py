@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from common.files import ROOT, sha256_of_file
 from common.packages import EXPORT_PACKAGES, require_packages
 from dataset.batches import unit_range
 from evaluation.parity import Images, Parity, compare
+from imaging.overlays import png
 from imaging.reading import read_resized
 from inspection import engines, onnx_graph
 from inspection.engines import OnnxNetwork
@@ -480,18 +482,22 @@ def test_a_missing_package_names_the_command(monkeypatch):
 
 def test_the_edge_example_decides_as_predict_does(model_file, castings, tmp_path):
     paths = sorted((castings / "unseen").rglob("*.jpeg"))
-    (tmp_path / "bad.png").write_text("<html>")
+    Image.fromarray(np.full((9, 9), 1023, np.uint16)).save(tmp_path / "deep.png")
+    os.mkfifo(tmp_path / "pipe.jpeg")
+    bad_paths = [tmp_path / name for name in ("bad.png", "deep.png", "pipe.jpeg")]
+    bad_paths[0].write_text("<html>")
     command = [sys.executable, str(ROOT / "examples" / "edge_infer.py"), str(model_file)]
     done = subprocess.run(
-        [*command, *map(str, paths), str(tmp_path / "bad.png")],
+        [*command, *map(str, [*paths, *bad_paths])],
         capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 4
-    *lines, bad = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines, bad = lines[:-3], lines[-3:]
     for line, verdict in zip(lines, load_predictor(model_file).predict(paths), strict=True):
         assert line["decision"] == verdict.decision
         assert line["prob_defect"] == pytest.approx(verdict.prob_defect, abs=1e-5)
-    assert (bad["decision"], bool(bad["error"])) == ("", True)
+    assert [(one["decision"], bool(one["error"])) for one in bad] == [("", True)] * 3
 
 
 def test_pictures_of_nothing_are_not_judged_by_any_engine(
@@ -562,11 +568,14 @@ def test_ray_predicts_every_file_once_with_two_workers(trained, castings, tmp_pa
     for number in range(150):
         (castings_out / f"{number}.jpeg").write_bytes(paths[number % len(paths)].read_bytes())
     (castings_out / "bad.jpeg").write_text("<html>")
+    expected_paths = sorted(str(path) for path in castings_out.iterdir())
+    (castings_out / "._7.jpeg").write_bytes(b"what a Mac keeps beside it")
+    (castings_out / "heatmap.png").write_bytes(png(Image.new("RGB", (9, 9))))
     command = [sys.executable, str(ROOT / "examples" / "ray_batch.py"), str(castings_out)]
     command += ["--out", str(tmp_path / "out"), "--checkpoint", str(trained / "best.pth")]
     subprocess.run([*command, "--workers", "2"], check=True, capture_output=True, timeout=200)
     table = pandas.read_parquet(tmp_path / "out")
-    assert sorted(table["path"]) == sorted(str(path) for path in castings_out.iterdir())
+    assert sorted(table["path"]) == expected_paths
     assert (table["status"] == "error").sum() == 1
     expected = load_predictor(trained / "best.pth", "cpu").predict([castings_out / "7.jpeg"])[0]
     (row,) = table[table["path"] == str(castings_out / "7.jpeg")].to_dict("records")

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.plotting import save
 from imaging.finding import find_images
 from imaging.overlays import png
-from imaging.photographs import LeftOut, why_not_by_path
+from imaging.photographs import LeftOut, is_photograph_below, why_not_by_path
 
 STRAY = {  # below a folder
     "notes.txt": "no image by its name",
@@ -108,3 +108,15 @@ def test_reasons_are_counted():
     for name in ("a", "b", "c\n"):
         left_out.add("hidden" if name < "c" else "odd", name)
     assert str(left_out) == r"2 hidden (a first), 1 odd ('c\n')"
+
+
+def test_rule_for_files_of_a_cluster():
+    sources = ["/data/.store/line 3", "s3://bucket/parts/"]
+    for path, photograph in {
+        "/data/.store/line 3/a.png": True,
+        "/data/.store/line 3/.trash/a.png": False,
+        "bucket/parts/deep/b.jpeg": True,
+        "s3://bucket/parts/._b.jpeg": False,
+    }.items():
+        assert is_photograph_below(sources, path, b"") == photograph, path
+    assert not is_photograph_below(sources, "bucket/parts/c.png", png(Image.new("L", (9, 9))))
