@@ -19,7 +19,7 @@ from pathlib import Path
 from common.arguments import probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import usable_folder
-from common.text import count_of
+from common.text import count_of, printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import HEATMAP_METHODS
 
@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         list(tiles)
     done = count_of(len(paths) - len(unreadable), "heatmap")
-    print(f"{done} in {args.out}, model {predictor.model_id}, {len(unreadable)} unreadable")
+    place = printable(args.out)
+    print(f"{done} in {place}, model {predictor.model_id}, {len(unreadable)} unreadable")
     return EXIT_UNREADABLE if unreadable else EXIT_OK
 
 

@@ -98,9 +98,10 @@ def main(argv: list[str] | None = None) -> int:
                 counts[prediction.decision or "error"] += 1
                 latencies_ms.append(prediction.latency_ms)
                 if prediction.error:
-                    tqdm.write(f"unreadable: {printable(path)}: {prediction.error}", sys.stderr)
+                    line = f"unreadable: {printable(path)}: {prediction.error}"
+                    tqdm.write(printable(line), sys.stderr)
     print_summary(counts, latencies_ms, time.perf_counter() - started)
-    print(f"-> {args.out}" + (f" and {args.log}" if args.log else ""))
+    print(printable(f"-> {args.out}" + (f" and {args.log}" if args.log else "")))
     line = {name: counts[name] for name in (*DECISIONS, "error")}
     print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
     return EXIT_UNREADABLE if counts["error"] else EXIT_OK

@@ -14,14 +14,13 @@ the log can change it. Times are UTC. Exit code 1: the log is not intact.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
-from common.text import count_of
+from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script, tell
+from common.text import count_of, printable
 from traceability.log import BEGINNING, InspectionLog, add_log_argument
 from traceability.search import export_csv
 
@@ -30,7 +29,7 @@ def run_verify(args: argparse.Namespace) -> int:
     with InspectionLog(args.log) as log:
         found = log.verify(args.head or [])
     for problem in found.problems:
-        print(f"error: {args.log}: {problem}", file=sys.stderr)
+        tell(f"error: {args.log}: {problem}")
     counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'disposition')}"
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
@@ -53,7 +52,8 @@ def run_export(args: argparse.Namespace) -> int:
 def run_disposition(args: argparse.Namespace) -> int:
     with InspectionLog(args.log, "append") as log:
         number = log.add_disposition(args.inspection, args.verdict, args.by, args.note)
-    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
+    by = printable(args.by)
+    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {by}")
     return EXIT_OK
 
 
@@ -82,7 +82,7 @@ def print_signals(process, reasons: Sequence[str]) -> None:
         print(f"... {len(found) - 20} earlier ones")
     for group, text in found[-20:]:
         share = f"{group.rejected}/{group.inspected}"
-        print(f"{group.name:16s} {share:>12s} rejected: {text}")
+        print(f"{printable(group.name):16s} {share:>12s} rejected: {text}")
     if not found:
         print("no subgroup stands out")
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.text import printable
 from inspection.options import add_inspection_arguments
@@ -64,11 +63,11 @@ def run(station: Station) -> None:
             try:
                 found = station.tick()
                 if away:
-                    print("the folder is back", file=sys.stderr)
+                    tell("the folder is back")
                 away = False
             except OSError as error:  # a network folder may go and come again
                 if not away:
-                    print(f"warning: {error}; waiting for the folder", file=sys.stderr)
+                    tell(f"warning: {error}; waiting for the folder")
                 found, away = [], True
             for one in found:
                 counts[one.prediction.decision or "error"] += 1
@@ -85,7 +84,7 @@ def line(result: StationResult) -> str:
     """'defect  0.974     31 ms  part.jpeg'."""
     p = result.prediction
     number = "     " if p.prob_defect is None else f"{p.prob_defect:.3f}"
-    reason = f": {p.error}" if p.error else ""
+    reason = f": {printable(p.error)}" if p.error else ""
     decision = p.decision or "error"
     name = printable(Path(result.file))
     waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"
@@ -115,7 +114,8 @@ def main(argv: list[str] | None = None) -> int:
 
     predictor = announced_predictor(args).warm_up()
     with InspectionLog(args.log, "create") as log, only_one(args):
-        print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
+        places = f"{printable(args.folder)}, recording in {printable(args.log)}"
+        print(f"watching {places}; end with Ctrl-C", flush=True)
         run(Station(predictor, args.folder, log, args.station, args.lot))
     return 0
 

@@ -169,7 +169,7 @@ def read_json(path: Path) -> dict:
         UserError: missing, or not a JSON object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:

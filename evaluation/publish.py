@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
         table = results_table(results)
         for part in PARTS:
             if part.needs in results:
-                text = pages.get(part.page) or (ROOT / part.page).read_text()
+                text = pages.get(part.page) or (ROOT / part.page).read_text(encoding="utf-8")
                 pages[part.page] = renewed(text, part, part.text(results))
     except (KeyError, TypeError) as error:
         raise UserError(f"{args.figures or RESULTS}: no {error}; make it anew") from error

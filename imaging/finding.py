@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from common.errors import UserError
-from common.text import count_of
+from common.errors import UserError, tell
+from common.text import count_of, printable
 from imaging.reading import IMAGE_SUFFIXES
 
 STANDARD_INPUT = "-"
@@ -55,9 +55,9 @@ def _below(paths: Iterable[Path]) -> Iterator[Path]:
         if len(images) < len(below):
             other = next(p for p in below if p.suffix.lower() not in IMAGE_SUFFIXES)
             count = count_of(len(below) - len(images), "file")
-            print(f"note: not inspected in {path}: {count}, {other.name} first", file=sys.stderr)
+            tell(f"note: not inspected in {printable(path)}: {count}, {other.name} first")
         yield from images
 
 
 def _report(error: OSError) -> None:
-    print(f"warning: not inspected: {error.filename}: {error.strerror}", file=sys.stderr)
+    tell(f"warning: not inspected: {error.filename}: {error.strerror}")

@@ -2,11 +2,11 @@
 
 import os
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from common.errors import tell
 from imaging.reading import IMAGE_SUFFIXES
 
 FRESH_S = 0.1  # folders note changes in steps of some milliseconds: look again for a while
@@ -81,4 +81,4 @@ class Folder:
             self._known.pop(folder, None)
         elif folder not in self._refused:
             self._refused.add(folder)
-            print(f"warning: not watched: {folder}: {error.strerror}", file=sys.stderr)
+            tell(f"warning: not watched: {folder}: {error.strerror}")

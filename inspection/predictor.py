@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import sha256_of_file
+from common.text import printable
 from imaging.reading import (
     UnreadableImageError,
     decode_grey,
@@ -226,7 +227,8 @@ def announced_predictor(args: argparse.Namespace) -> Predictor:
     review = checked_band(args.review)
     path = find_checkpoint(args.checkpoint)
     predictor = load_predictor(path, args.device, args.threshold, review)
-    print(f"checkpoint {path} ({predictor.model_id}), trained on {predictor.checkpoint.data}")
+    data = printable(predictor.checkpoint.data)
+    print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
     return predictor
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import tell
 from common.text import printable
 from imaging.reading import UnreadableImageError, read_file
 from inspection.arrivals import Folder, Signature, signature
@@ -124,4 +124,4 @@ class Station:
     def _drop(self, path: str, reason: str) -> None:
         del self._waiting[path]
         self._seen.pop(path, None)
-        print(f"note: not inspected: {printable(Path(path))}: {reason}", file=sys.stderr)
+        tell(f"note: not inspected: {printable(Path(path))}: {reason}")

@@ -40,7 +40,7 @@ IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 SHOWN_PX = 900  # the longer side of a photograph on the page, at most
 WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not inspected"}
 SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
-STYLE = (ROOT / "page" / "style.css").read_text()
+STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
