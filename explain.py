@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.arguments import probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
-from common.files import usable_folder
+from common.files import output_folder
 from common.text import count_of, printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import HEATMAP_METHODS
@@ -38,11 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    if args.checkpoint and args.checkpoint.suffix == ".onnx":
-        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
-    usable_folder(args.out)
+def explain(args: argparse.Namespace) -> int:
+    """Write what was asked for of each file; returns the exit code."""
     paths = find_images(args.paths)
     inside = [path for path in paths if path.resolve().parent == args.out.resolve()]
     if inside:
@@ -69,6 +66,14 @@ def main(argv: list[str] | None = None) -> int:
     place = printable(args.out)
     print(f"{done} in {place}, model {predictor.model_id}, {len(unreadable)} unreadable")
     return EXIT_UNREADABLE if unreadable else EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.checkpoint and args.checkpoint.suffix == ".onnx":
+        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
+    with output_folder(args.out):
+        return explain(args)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
-from common.files import CsvFile, usable_folder
+from common.files import CsvFile, output_file
 from common.text import printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import BATCH_SIZE, DECISIONS, add_inspection_arguments
@@ -47,14 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
-    if args.out.is_dir():
-        raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
     if args.log is None and (args.station or args.lot):
         raise UserError("--station and --lot go into the log: name one, --log inspections.db")
-    if args.log and args.log.resolve() == args.out.resolve():
-        raise UserError("--log and --out name the same file")
 
 
 def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
@@ -73,12 +69,8 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    check_arguments(args)
-    usable_folder(args.out.parent)
-    paths = find_images(args.paths)
-
+def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
+    """Write --out and --log, and say what was decided; returns the exit code."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from inspection.predictor import announced_predictor, inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
@@ -105,6 +97,15 @@ def main(argv: list[str] | None = None) -> int:
     line = {name: counts[name] for name in (*DECISIONS, "error")}
     print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
     return EXIT_UNREADABLE if counts["error"] else EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    paths = find_images(args.paths)
+    alike = (path for path in paths if path.name == args.out.name)
+    with output_file(args.out, args.log, args.checkpoint, *alike):
+        return inspect(args, paths)
 
 
 if __name__ == "__main__":

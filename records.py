@@ -19,7 +19,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script, tell
+from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
+from common.files import output_file
 from common.text import count_of, printable
 from traceability.log import BEGINNING, InspectionLog, add_log_argument
 from traceability.search import export_csv
@@ -41,9 +42,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    if args.csv.resolve() == args.log.resolve():
-        raise UserError(f"--csv {args.csv} is the log itself; name another file")
-    with InspectionLog(args.log) as log:
+    with output_file(args.csv, args.log), InspectionLog(args.log) as log:
         count = export_csv(log, args.csv)
     print(f"{count_of(count, 'record')} -> {args.csv}")
     return EXIT_OK
@@ -66,9 +65,10 @@ def run_spc(args: argparse.Namespace) -> int:
     with InspectionLog(args.log) as log:
         process = analyse_process(log.query, args.by, args.baseline, source)
     title, found = process.title(source), signals(process)
-    draw_process(args.out, process, title)
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
-    write_table(table, process, found)
+    with output_file(args.out, args.log), output_file(table, args.log):
+        draw_process(args.out, process, title)
+        write_table(table, process, found)
     print_signals(process, found)
     print(f"{title}\ncharts in {args.out}, numbers in {table}")
     print(json.dumps(figures_of(process) | {"out": str(args.out)}))

@@ -14,6 +14,7 @@ from common.text import count_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
+LOCK = ".lock"  # in an output folder, or behind the name of an output file
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -135,8 +136,43 @@ def usable_folder(path: Path) -> Path:
 
 
 @contextmanager
+def output_folder(path: Path, new: bool = False) -> Iterator[None]:
+    """A usable folder, empty if it is to be new, that no other run writes into in the block.
+
+    Raises:
+        UserError: a file stands in its place, it cannot be written to, or another run does.
+    """
+    usable_folder(path)
+    message = f"another run is writing into {path}; wait for it, or choose another --out"
+    with locked(path / LOCK, message):
+        if new and set(os.listdir(path)) - {LOCK}:
+            raise UserError(f"{path} holds files; name a new folder with --out")
+        yield
+
+
+@contextmanager
+def output_file(path: Path, *inputs: Path | None) -> Iterator[None]:
+    """A file that can be written, is none of `inputs`, and is this run's alone in the block.
+
+    Raises:
+        UserError: it is a folder, a device or an input, cannot be written, or another run does.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder or a device; name a file to write")
+    for one in filter(None, inputs):
+        if path.resolve() == one.resolve() or (
+            one.exists() and path.exists() and path.samefile(one)
+        ):
+            raise UserError(f"{path} would be replaced, but it is to be read; name another file")
+    usable_folder(path.parent)
+    message = f"another run is writing {path}; wait for it, or name another file"
+    with locked(path.with_name(f".{path.name}{LOCK}"), message):
+        yield
+
+
+@contextmanager
 def locked(path: Path, message: str) -> Iterator[None]:
-    """Hold a lock file while the block runs; the lock goes when the process does.
+    """Hold a lock file while the block runs; the lock goes when the process does, however it ends.
 
     Raises:
         UserError: another process holds it; `message` says what that means.
@@ -148,9 +184,14 @@ def locked(path: Path, message: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UserError(message) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot lock {path}: {reason}", EXIT_FAILURE) from error
     try:
         yield
     finally:
+        with suppress(OSError):  # where an open file cannot be removed, releasing removes it
+            path.unlink()
         lock.release()
 
 

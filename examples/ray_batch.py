@@ -8,6 +8,7 @@ each file is inspected once; the Parquet files have the columns of inspections.c
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ import ray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import run_script
+from common.files import output_folder
 from imaging.reading import IMAGE_SUFFIXES
+from inspection.predictor import load_predictor
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
 
@@ -26,8 +29,6 @@ class Inspector:
     """One worker: a model, and the batches that come to it."""
 
     def __init__(self, checkpoint: Path | None):
-        from inspection.predictor import load_predictor
-
         self.predictor = load_predictor(checkpoint)
 
     def __call__(self, batch: dict) -> dict:
@@ -44,15 +45,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default 2")
     args = parser.parse_args(argv)
-    if Path(args.out).is_dir() and any(Path(args.out).iterdir()):
-        raise UserError(f"--out {args.out} holds files; name a new folder")
-    ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
-    kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
-    files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
-    model = args.checkpoint and args.checkpoint.resolve()
-    half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
-    workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}
-    files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)
+    local = "://" not in args.out
+    with output_folder(Path(args.out), new=True) if local else nullcontext():
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
+        kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
+        files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
+        workers = {"concurrency": args.workers, "num_cpus": 0.5}  # reading needs cores too
+        workers["fn_constructor_args"] = (args.checkpoint and args.checkpoint.resolve(),)
+        files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)
     return 0
 
 

@@ -294,7 +294,7 @@ def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arg
 
 
 def test_the_log_and_the_table_are_two_files(trained, castings, tmp_path):
-    with pytest.raises(UserError, match="the same file"):
+    with pytest.raises(UserError, match="it is to be read"):
         run(tmp_path, trained, castings / "unseen", "--log", tmp_path / "inspections.csv")
 
 

@@ -1,5 +1,6 @@
 """Files are never half-written, and a script ends with one line and the right exit code."""
 
+import importlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from common.errors import UserError
 from common.files import (
     ROOT,
     cache_folder,
+    output_file,
+    output_folder,
     sha256_of_file,
     usable_folder,
     write_atomic,
@@ -219,3 +222,75 @@ def test_a_reader_that_leaves_at_the_end_does_not_change_the_exit_code(code):
 def test_work_cut_short_by_a_closed_pipe_is_no_success():
     body = "def main():\n    for _ in range(100000): print('line')\n    return 0\nrun_script(main)"
     assert run_without_reader(body) == (141, b"")
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from common.files import output_file, output_folder
+with output_folder(Path(sys.argv[1])), output_file(Path(sys.argv[2])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_an_output_is_one_runs_alone_until_it_ends_however_that_is(tmp_path):
+    folder, file = tmp_path / "out", tmp_path / "table.csv"
+    arguments = [sys.executable, "-c", HOLDS, str(folder), str(file)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=r"another run is writing into .*out;") as refused:
+            output_folder(folder).__enter__()
+        assert refused.value.exit_code == 2
+        with pytest.raises(UserError, match=r"another run is writing .*table\.csv;"):
+            output_file(file).__enter__()
+        with output_file(tmp_path / "other.csv"):
+            pass
+        other.kill()
+    with output_folder(folder), output_file(file):
+        write_csv(file, ["n"], [[1]])
+    assert (os.listdir(folder), sorted(os.listdir(tmp_path))) == ([], ["out", "table.csv"])
+
+
+def test_an_output_replaces_no_folder_device_or_input(tmp_path):
+    table, log = tmp_path / "table.csv", tmp_path / "log.db"
+    for place in (tmp_path, Path(os.devnull)):
+        with pytest.raises(UserError, match="is a folder or a device"):
+            output_file(place).__enter__()
+    with pytest.raises(UserError, match="it is to be read"):
+        output_file(table, None, tmp_path / "." / "table.csv").__enter__()
+    log.write_text("records")
+    table.symlink_to(log)
+    with pytest.raises(UserError, match="it is to be read"):
+        output_file(table, log).__enter__()
+    assert log.read_text() == "records"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("test", []),
+        ("probe", []),
+        ("data_split", []),
+        ("explain", ["part.jpeg"]),
+        ("synthetic", []),
+    ],
+)
+def test_every_command_that_writes_a_folder_refuses_one_that_is_in_use(
+    tmp_path, command, arguments
+):
+    with output_folder(tmp_path), pytest.raises(UserError, match="another run is writing into"):
+        importlib.import_module(command).main([*arguments, "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("predict", ["{part}", "--out"]), ("export", ["--out"]), ("records", ["export", "--csv"])],
+)
+def test_every_command_that_writes_a_file_refuses_one_that_is_in_use(tmp_path, command, arguments):
+    part, out = tmp_path / "part.jpeg", tmp_path / "out.onnx"
+    part.touch()
+    with output_file(out), pytest.raises(UserError, match="another run is writing"):
+        own = [text.format(part=part) for text in arguments]
+        importlib.import_module(command).main([*own, str(out)])
