@@ -18,7 +18,6 @@ shows castings that are also in train, and what a nearest-neighbour baseline rea
 """
 
 import argparse
-import csv
 import hashlib
 import shlex
 import sys
@@ -29,7 +28,7 @@ from pathlib import Path
 
 from common.arguments import script_parser, whole_number
 from common.errors import EXIT_GATE, UserError, run_script
-from common.files import CHECKPOINTS, output_folder, write_csv
+from common.files import CHECKPOINTS, output_folder, read_csv, write_csv
 from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
@@ -208,8 +207,7 @@ def warn_of_changed_contents(rows: Sequence[ImageRow], manifest: Path) -> None:
     """Say how many images have the same name but other bytes than when the model was trained."""
     if not manifest.is_file():
         return
-    with open(manifest, newline="") as file:
-        before = {line["path"]: line["sha256"] for line in csv.DictReader(file)}
+    before = {line["path"]: line["sha256"] for line in read_csv(manifest)}
     changed = sum(before.get(row.path, row.sha256) != row.sha256 for row in rows)
     if changed:
         print(f"warning: {count_of(changed, 'image')} changed since training", file=sys.stderr)

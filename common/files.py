@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import EXIT_FAILURE, UserError
-from common.text import count_of
+from common.text import count_of, csv_cells, unescape_formula
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
@@ -57,6 +57,8 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
 class CsvFile:
     """Rows streamed to a temporary file, which takes its name when the `with` block ends.
 
+    Texts that a spreadsheet would run as formulas are disarmed; `read_csv` gives them back.
+
     When the block is cut short, an earlier file of that name stays; what was written so far is kept
     as `partial`, if given, and removed otherwise.
 
@@ -71,14 +73,12 @@ class CsvFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._temporary, "w", newline="", encoding="utf-8")
             self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(columns)
+            self._writer.writerow(csv_cells(columns))
 
     def write(self, row: Iterable) -> None:
         """Add a row."""
-        # Python before 3.13 leaves a lone carriage return unquoted: readers see a line end
-        safe = [cell.replace("\r", "\\r") if isinstance(cell, str) else cell for cell in row]
         with self._reported():
-            self._writer.writerow(safe)
+            self._writer.writerow(csv_cells(row))
         self.rows += 1
 
     def __enter__(self) -> "CsvFile":
@@ -108,6 +108,19 @@ class CsvFile:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(f"cannot write {self.path}: {reason}", EXIT_FAILURE) from error
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by column, as they were before `CsvFile` disarmed them.
+
+    Raises:
+        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
+        return [
+            {name: unescape_formula(value) for name, value in line.items()}
+            for line in csv.DictReader(file)
+        ]
 
 
 def sha256_of_file(path: Path) -> str:

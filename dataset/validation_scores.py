@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from common.files import sha256_of_file, write_csv
+from common.files import read_csv, sha256_of_file, write_csv
 from common.labels import is_defect
 
 COLUMNS = ["label", "casting", "prob_defect", "model"]
@@ -41,14 +41,13 @@ def read_validation(checkpoint: Path) -> tuple[np.ndarray, list[str], np.ndarray
     """
     path = validation_path(checkpoint)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
         prob_defect = np.array([float(row["prob_defect"]) for row in rows])
         labels, castings = ([row[name] for row in rows] for name in ("label", "casting"))
         models = {row["model"] for row in rows}
     except FileNotFoundError:
         raise UserError(f"no {path}; train.py writes it beside its checkpoint") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{path} is no file of validation predictions: {error!r}") from error
     if models != {sha256_of_file(checkpoint)[:12]}:
         raise UserError(f"{path} belongs to another model than {checkpoint}")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.files import CsvFile
-from common.text import escape_formula
 from traceability.log import TABLES, InspectionLog
 
 MAX_ROWS = 500
@@ -129,6 +128,6 @@ def export_csv(log: InspectionLog, path: Path) -> int:
     count = 0
     with CsvFile(path, [*columns, *disposition, "verdict_time"]) as file:
         for row in rows:
-            file.write([escape_formula(value) for value in row])
+            file.write(row)
             count += 1
     return count

@@ -1,5 +1,6 @@
 """Files are never half-written, and a script ends with one line and the right exit code."""
 
+import csv
 import importlib
 import json
 import os
@@ -16,6 +17,7 @@ from common.files import (
     cache_folder,
     output_file,
     output_folder,
+    read_csv,
     sha256_of_file,
     usable_folder,
     write_atomic,
@@ -189,6 +191,17 @@ def test_csv_and_json_read_back(tmp_path):
     assert text.endswith("}\n")
 
 
+def test_a_table_holds_no_formula_and_gives_back_what_was_written(tmp_path):
+    path = tmp_path / "table.csv"
+    texts = ["=1+1.png", "+1", "-1", "@SUM(A1)", "\tx", "＝1", "'=1", "''@", "'quoted'", "plain"]  # noqa: RUF001
+    write_csv(path, ["name", "number"], [(text, -0.5) for text in texts])
+    with open(path, newline="", encoding="utf-8") as file:
+        shown = list(csv.DictReader(file))
+    assert [row["name"][0] for row in shown] == ["'"] * 9 + ["p"]
+    assert {row["number"] for row in shown} == {"-0.5"}
+    assert [row["name"] for row in read_csv(path)] == texts
+
+
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, example B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -291,6 +304,6 @@ def test_every_command_that_writes_a_folder_refuses_one_that_is_in_use(
 def test_every_command_that_writes_a_file_refuses_one_that_is_in_use(tmp_path, command, arguments):
     part, out = tmp_path / "part.jpeg", tmp_path / "out.onnx"
     part.touch()
+    own = [text.format(part=part) for text in arguments]
     with output_file(out), pytest.raises(UserError, match="another run is writing"):
-        own = [text.format(part=part) for text in arguments]
         importlib.import_module(command).main([*own, str(out)])
