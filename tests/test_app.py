@@ -4,6 +4,7 @@ import csv
 import io
 import shlex
 import sys
+import tomllib
 import zipfile
 
 import numpy as np
@@ -457,6 +458,25 @@ def test_all_pages_are_reached_from_the_top(options):
     assert at.file_uploader(key="photographs")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], app.LOCAL),
+        (["--host", "localhost"], app.LOCAL),
+        (["--allow-host", "a.example", "--allow-host", "b"], (*app.LOCAL, "a.example", "b")),
+        (["--host", "0.0.0.0"], ("*",)),
+        (["--host", "10.1.2.3", "--allow-host", "a"], (*app.LOCAL, "10.1.2.3", "a")),
+    ],
+)
+def test_the_page_answers_to_its_own_names_only(arguments, names):
+    assert app.hosts(app.build_parser().parse_args(arguments)) == list(names)
+
+
+def test_streamlit_run_answers_to_the_same_names():
+    own = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]
+    assert own["allowedHosts"] == list(app.LOCAL)
+
+
 def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(app.os, "execv", lambda program, command: started.append(command))
@@ -466,6 +486,7 @@ def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkey
     assert started[0][1:5] == ["-m", "streamlit", "run", str(ROOT / "app.py")]
     assert started[0][-2:] == ["--server.port", "8600"]
     assert shlex.split(app.os.environ[app.OPTIONS_VARIABLE])[:4] == own
+    assert started[0].count("--server.allowedHosts") == len(app.LOCAL)
     with pytest.raises(UserError, match="no such checkpoint"):
         app.main(["--checkpoint", "gone.pth"])
     monkeypatch.setitem(sys.modules, "streamlit", None)
