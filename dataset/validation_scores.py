@@ -45,10 +45,11 @@ def read_validation(checkpoint: Path) -> tuple[np.ndarray, list[str], np.ndarray
         prob_defect = np.array([float(row["prob_defect"]) for row in rows])
         labels, castings = ([row[name] for row in rows] for name in ("label", "casting"))
         models = {row["model"] for row in rows}
-    except FileNotFoundError:
-        raise UserError(f"no {path}; train.py writes it beside its checkpoint") from None
+        model = sha256_of_file(checkpoint)[:12]
+    except FileNotFoundError as error:
+        raise UserError(f"no {error.filename}; train.py writes {path} with its model") from None
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{path} is no file of validation predictions: {error!r}") from error
-    if models != {sha256_of_file(checkpoint)[:12]}:
+    if models != {model}:
         raise UserError(f"{path} belongs to another model than {checkpoint}")
     return np.array([is_defect(label) for label in labels], bool), castings, prob_defect

@@ -17,6 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
 from common.files import ROOT
+from common.text import printable
 from imaging.reading import IMAGE_SUFFIXES, UnreadableImageError, decode_grey
 from inspection.explanation import Explained, explain_predicted, explainer_of
 from inspection.heatmap import Explainer
@@ -74,7 +75,7 @@ def _icon() -> Image.Image:
 
 
 def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
-    """A page on which a UserError becomes a sentence."""
+    """A page on which what the disk or a person can cause becomes a sentence."""
 
     @functools.wraps(show)
     def told() -> None:
@@ -82,6 +83,9 @@ def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
             show()
         except UserError as error:
             st.error(escape_markdown(str(error)), icon=":material/error:")
+        except OSError as error:  # a disk, or a folder that has changed meanwhile
+            where = f"{error.filename}: " if error.filename else ""
+            st.error(escape_markdown(f"{where}{error.strerror or error}"), icon=":material/error:")
 
     return told
 
@@ -118,7 +122,7 @@ def _desk(_options, as_text: str) -> Desk:
     predictor = load_predictor(
         path, options.device, options.threshold, checked_band(options.review)
     )
-    own = (options.log, options.station, options.lot, threading.Lock())
+    own = (options.log, plain(options.station), plain(options.lot), threading.Lock())
     return Desk(predictor, explainer_of(predictor), path, *own)
 
 
@@ -163,8 +167,8 @@ def shown_image(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
 
 
 def escape_markdown(text: str) -> str:
-    """A text in Markdown that says itself: no links, images, formulas, icons."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", text)
+    """A text in Markdown that says itself: no links, images, formulas, icons, broken lines."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", printable(text))
 
 
 def too_large(name: str, size: int) -> bool:

@@ -3,13 +3,16 @@
 import csv
 import io
 import shlex
+import shutil
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+from log_records import record
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -288,6 +291,44 @@ def test_a_lost_or_damaged_log_gives_a_sentence(options, paths, log_path):
     log_path.write_text("no log")
     for name in ("inspect", "process"):
         assert "is not a database" in text_of(page(name))
+
+
+def test_a_folder_that_cannot_be_read_any_more_gives_a_sentence(options, log_path, monkeypatch):
+    exists = Path.exists
+
+    def refuses(self):
+        if self == log_path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return exists(self)
+
+    at = page("process")
+    monkeypatch.setattr("pathlib.Path.exists", refuses)
+    assert f"{log_path}: Permission denied" in text_of(at.run())
+    assert not at.exception
+
+
+def test_a_model_that_is_gone_meanwhile_gives_a_sentence(options, trained, tmp_path):
+    for name in ("best.pth", "best_validation.csv"):
+        shutil.copy(trained / name, tmp_path)
+    options("--checkpoint", str(tmp_path / "best.pth"))
+    at = page("model")
+    (tmp_path / "best.pth").unlink()
+    at.run()
+    assert not at.exception
+    assert "nothing to explore" in text_of(at)
+
+
+@pytest.mark.parametrize(
+    "odd", ["\udcff", "x" * 3000, "a\n\x1b[2J"], ids=["no text", "long", "control"]
+)
+def test_odd_stations_lots_and_logs_are_only_names(options, tmp_path, odd):
+    log = tmp_path / f"{odd[:50]}.db"
+    options("--station", odd, "--lot", odd, "--log", str(log))
+    with InspectionLog(log, "create") as records:
+        records.append([record(n, lot=f"{odd}{n}", predicted_class=odd) for n in range(8)])
+    for name in ("inspect", "process"):
+        at = page(name)
+    assert len(at.get("image")) == 1
 
 
 def test_odd_names_are_only_names(options, predictor, paths, log_path):
