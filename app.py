@@ -25,6 +25,7 @@ from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments, checked_band
 from traceability.log import InspectionLog, add_log_argument
 
+LOCAL = ("127.0.0.1", "localhost", "::1")  # as in .streamlit/config.toml
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
 
 
@@ -35,6 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_log_argument(parser)
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=port, default=8501, help="default: 8501")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="under which name a proxy, or another machine, asks for the page; may be repeated",
+    )  # fmt: skip
     return parser
 
 
@@ -75,6 +80,16 @@ def show() -> None:
     st.navigation(pages, position="top").run()
 
 
+def hosts(args: argparse.Namespace) -> list[str]:
+    """Under which names the page may be asked for; no others, unless it is open to all anyway.
+
+    Else a web page in a browser here could let its own name stand for this machine.
+    """
+    if args.host in LOCAL or args.allow_host:
+        return list(dict.fromkeys([*LOCAL, args.host, *args.allow_host]))
+    return ["*"]
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
@@ -84,10 +99,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"no such checkpoint: {args.checkpoint}")
     InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
     listening_socket(args.host, args.port).close()
-    if args.host != "127.0.0.1":
+    if args.host not in LOCAL:
         print("note: whoever reaches this machine can use the page; see docs/deploy.md")
     os.environ[OPTIONS_VARIABLE] = shlex.join(argv)
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
+    command += [word for name in hosts(args) for word in ("--server.allowedHosts", name)]
     command += ["--server.address", args.host, "--server.port", str(args.port)]
     print(f"http://{args.host}:{args.port}, recording in {args.log}; end with Ctrl-C", flush=True)
     try:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from common.arguments import script_parser, whole_number
 from common.errors import EXIT_GATE, UserError, run_script
-from common.files import CHECKPOINTS, usable_folder
+from common.files import CHECKPOINTS, output_folder
 from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
@@ -298,17 +298,8 @@ def split_options(values: dict) -> SplitOptions:
     return options
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = script_parser(__doc__)
-    add_data_arguments(parser)
-    parser.add_argument("--audit", action="store_true", help="find the copies; write audit.*")
-    parser.add_argument(
-        "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
-    )
-    args = parser.parse_args(argv)
-
-    options = split_options(vars(args))
-    usable_folder(args.out)
+def split(args: argparse.Namespace, options: SplitOptions) -> None:
+    """Write split.csv, and with --audit the audit, into --out; say what is in them."""
     root = find_data(args.data)
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
@@ -337,6 +328,19 @@ def main(argv: list[str] | None = None) -> int:
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
     print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = script_parser(__doc__)
+    add_data_arguments(parser)
+    parser.add_argument("--audit", action="store_true", help="find the copies; write audit.*")
+    parser.add_argument(
+        "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
+    )
+    args = parser.parse_args(argv)
+    options = split_options(vars(args))
+    with output_folder(args.out):
+        split(args, options)
     return 0
 
 

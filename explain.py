@@ -19,8 +19,8 @@ from pathlib import Path
 
 from common.arguments import probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
-from common.files import usable_folder
-from common.text import count_of
+from common.files import output_folder
+from common.text import count_of, printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import HEATMAP_METHODS, NO_GATE_HELP
 
@@ -40,11 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    if args.checkpoint and args.checkpoint.suffix == ".onnx":
-        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
-    usable_folder(args.out)
+def explain(args: argparse.Namespace) -> int:
+    """Write what was asked for of each file; returns the exit code."""
     paths = find_images(args.paths)
     inside = [path for path in paths if path.resolve().parent == args.out.resolve()]
     if inside:
@@ -71,8 +68,16 @@ def main(argv: list[str] | None = None) -> int:
         list(tiles)
     done = count_of(len(paths) - len(unreadable), "heatmap")
     refused = f"{len(unreadable)} unreadable, {len(not_judged)} not judged"
-    print(f"{done} in {args.out}, model {predictor.model_id}, {refused}")
+    print(f"{done} in {printable(args.out)}, model {predictor.model_id}, {refused}")
     return EXIT_UNREADABLE if unreadable or not_judged else EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.checkpoint and args.checkpoint.suffix == ".onnx":
+        raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
+    with output_folder(args.out):
+        return explain(args)
 
 
 if __name__ == "__main__":

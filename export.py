@@ -22,7 +22,7 @@ from pathlib import Path
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, run_script
-from common.files import check_suffix, usable_folder, write_atomic
+from common.files import check_suffix, output_file, write_atomic
 from common.packages import EXPORT_PACKAGES, require_packages
 from common.text import count_of
 
@@ -55,14 +55,9 @@ def print_parity(parity) -> None:
         )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def export(args: argparse.Namespace, out: Path) -> None:
+    """Write the file, if it decides as PyTorch does, and say how far it does."""
     precision = "int8" if args.int8 else "fp32"
-    out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
-    check_suffix("--out", out, ".onnx")
-    require_packages(*EXPORT_PACKAGES)
-    usable_folder(out.parent)
-
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from evaluation.parity import gated, images_for
     from inspection.onnx_graph import exported
@@ -80,6 +75,15 @@ def main(argv: list[str] | None = None) -> int:
     print_parity(parity)
     line = {"out": str(out), "precision": precision, "megabytes": round(megabytes, 2)}
     print(json.dumps(line | {"gate": images.gate} | vars(parity)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
+    check_suffix("--out", out, ".onnx")
+    require_packages(*EXPORT_PACKAGES)
+    with output_file(out, args.checkpoint):
+        export(args, out)
     return EXIT_OK
 
 

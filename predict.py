@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
-from common.files import CsvFile, check_suffix, usable_folder
+from common.files import CsvFile, check_suffix, output_file
 from common.text import printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
@@ -49,15 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
-    if args.out.is_dir():
-        raise UserError(f"--out {args.out} is a folder; name a file, such as inspections.csv")
     check_suffix("--out", args.out, ".csv")
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
     if args.log is None and (args.station or args.lot):
         raise UserError("--station and --lot go into the log: name one, --log inspections.db")
-    if args.log and args.log.resolve() == args.out.resolve():
-        raise UserError("--log and --out name the same file")
 
 
 def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
@@ -75,12 +71,8 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    check_arguments(args)
-    usable_folder(args.out.parent)
-    paths = find_images(args.paths)
-
+def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
+    """Write --out and --log, and say what was decided; returns the exit code."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from inspection.predictor import announced_predictor, inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
@@ -101,12 +93,22 @@ def main(argv: list[str] | None = None) -> int:
                 latencies_ms.append(prediction.latency_ms)
                 if not prediction.decision:
                     word = OUTCOMES[prediction.outcome]
-                    tqdm.write(f"{word}: {printable(path)}: {prediction.error}", sys.stderr)
+                    line = f"{word}: {printable(path)}: {prediction.error}"
+                    tqdm.write(printable(line), sys.stderr)
     print_summary(counts, latencies_ms, time.perf_counter() - started)
-    print(f"-> {args.out}" + (f" and {args.log}" if args.log else ""))
+    print(printable(f"-> {args.out}" + (f" and {args.log}" if args.log else "")))
     line = {name: counts[name] for name in OUTCOMES}
     print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))
     return EXIT_UNREADABLE if counts["error"] or counts["not_judged"] else EXIT_OK
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    paths = find_images(args.paths)
+    alike = (path for path in paths if path.name == args.out.name)
+    with output_file(args.out, args.log, args.checkpoint, *alike):
+        return inspect(args, paths)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import json
 
 from common.arguments import script_parser
 from common.errors import UserError, run_script
-from common.files import usable_folder, write_json
+from common.files import output_folder, write_json
 from common.text import count_of
 from evaluation.options import UNSEEN, add_model_arguments
 
@@ -68,13 +68,8 @@ def test_gate(args: argparse.Namespace) -> None:
     print(json.dumps(found["gate"]))
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
-    usable_folder(args.out)
-    if args.gate:
-        test_gate(args)
-        return 0
-
+def measure(args: argparse.Namespace) -> None:
+    """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name, find_data
     from evaluation.figures import plot_probes
@@ -105,6 +100,12 @@ def main(argv: list[str] | None = None) -> int:
     print(f"probes.json, probes.csv and probes.png are in {args.out}")
     line = {key: found[key] for key in ("data", "protocol", "images", "without_hub")}
     print(json.dumps(line | {"shortcut": found["verdict"]["shortcut"], "out": str(args.out)}))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    with output_folder(args.out):
+        (test_gate if args.gate else measure)(args)
     return 0
 
 

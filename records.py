@@ -14,15 +14,14 @@ the log can change it. Times are UTC. Exit code 1: the log is not intact.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
-from common.files import check_suffix
-from common.text import count_of
+from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
+from common.files import check_suffix, output_file
+from common.text import count_of, printable
 from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
 from traceability.verification import BEGINNING
@@ -32,7 +31,7 @@ def run_verify(args: argparse.Namespace) -> int:
     with InspectionLog(args.log) as log:
         found = log.verify(args.head or [])
     for problem in found.problems:
-        print(f"error: {args.log}: {problem}", file=sys.stderr)
+        tell(f"error: {args.log}: {problem}")
     counts = f"{count_of(found.records, 'record')}, {count_of(found.verdicts, 'disposition')}"
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
@@ -44,10 +43,8 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    if args.csv.resolve() == args.log.resolve():
-        raise UserError(f"--csv {args.csv} is the log itself; name another file")
     check_suffix("--csv", args.csv, ".csv")
-    with InspectionLog(args.log) as log:
+    with output_file(args.csv, args.log), InspectionLog(args.log) as log:
         count = export_csv(log, args.csv)
     print(f"{count_of(count, 'record')} -> {args.csv}")
     return EXIT_OK
@@ -56,7 +53,8 @@ def run_export(args: argparse.Namespace) -> int:
 def run_disposition(args: argparse.Namespace) -> int:
     with InspectionLog(args.log, "append") as log:
         number = log.add_disposition(args.inspection, args.verdict, args.by, args.note)
-    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {args.by}")
+    by = printable(args.by)
+    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {by}")
     return EXIT_OK
 
 
@@ -70,9 +68,10 @@ def run_spc(args: argparse.Namespace) -> int:
     with InspectionLog(args.log) as log:
         process = analyse_process(log.query, args.by, args.baseline, source)
     title, found = process.title(source), signals(process)
-    draw_process(args.out, process, title)
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
-    write_table(table, process, found)
+    with output_file(args.out, args.log), output_file(table, args.log):
+        draw_process(args.out, process, title)
+        write_table(table, process, found)
     print_signals(process, found)
     if process.repeats:
         print(f"{count_of(process.repeats, 'repeated photograph')} are counted once")
@@ -88,7 +87,7 @@ def print_signals(process, reasons: Sequence[str]) -> None:
         print(f"... {len(found) - 20} earlier ones")
     for group, text in found[-20:]:
         share = f"{group.rejected}/{group.inspected}"
-        print(f"{group.name:16s} {share:>12s} rejected: {text}")
+        print(f"{printable(group.name):16s} {share:>12s} rejected: {text}")
     if not found:
         print(f"no {process.by} stands out")
 

@@ -16,6 +16,7 @@ each batch.
 
 import argparse
 import os
+import re
 from contextlib import suppress
 
 from common.arguments import script_parser
@@ -40,6 +41,28 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def origin(text: str) -> str:
+    """What a browser sends as Origin, for argparse."""
+    if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text}: as a browser sends it: https://mes.example:8443")
+    return text
+
+
+def checked_key() -> str | None:
+    """The key that clients must send; None when none is set.
+
+    Raises:
+        UserError: it can be guessed, or cannot be sent in a header.
+    """
+    key = os.environ.get(KEY_VARIABLE) or None
+    if key and not re.fullmatch(r"[!-~]{16,}", key):
+        raise UserError(
+            f"{KEY_VARIABLE} needs at least 16 letters, digits or signs, without blanks; make one "
+            "with: openssl rand -hex 16"
+        )
+    return key
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The options of serve.py."""
     parser = script_parser(__doc__)
@@ -50,6 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument(
+        "--allow-origin", action="append", default=[], type=origin, metavar="ORIGIN",
+        help="let the web pages of https://mes.example call from a browser; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
         "--queue", type=int, default=128, metavar="N",
         help="parts that may wait, at least 64; default: 128",
     )  # fmt: skip
@@ -58,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    key = checked_key()
     require_packages(*PACKAGES)
 
     # PyTorch takes seconds to import: help and typing errors have been answered by now
@@ -70,7 +98,6 @@ def main(argv: list[str] | None = None) -> int:
     from service.runtime import ServiceSettings, in_own_thread
     from service.telemetry import log_as_json
 
-    key = os.environ.get(KEY_VARIABLE)
     host = args.host or (ALL_INTERFACES if key else LOCAL)
     if not key and host not in (LOCAL, "localhost"):
         raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
@@ -83,8 +110,9 @@ def main(argv: list[str] | None = None) -> int:
         with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
             warn_of_losses(log)
         settings = ServiceSettings(
-            log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue
-        )
+            log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue,
+            allow_origins=tuple(args.allow_origin),
+        )  # fmt: skip
         config = uvicorn.Config(
             create_app(settings, predictor), log_config=None, access_log=False, server_header=False,
             timeout_graceful_shutdown=DRAIN_S,

@@ -14,6 +14,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from common.arguments import script_parser
 from common.errors import run_script
 from common.text import count_of
 from rendering.options import DEFECT_SIZES, OVERVIEW, SIZE_RANGES_PX, RenderOptions
@@ -35,10 +36,7 @@ def describe(out: Path, options: RenderOptions) -> str:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Options of the command line; each one's name and default are RenderOptions'."""
     default = RenderOptions()
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    parser = script_parser(__doc__.splitlines()[0], argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--out", type=Path, default=Path("data/synthetic"), help="folder to render into: empty, "
         "new, or holding an earlier rendering, which is replaced")  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.arguments import script_parser
 from common.errors import UserError, run_script
-from common.files import usable_folder, write_json
+from common.files import output_folder, write_json
 from common.text import count_of
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
@@ -58,11 +58,8 @@ def print_review_bands(result: dict) -> None:
         )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    check_arguments(args)
-    usable_folder(args.out)
-
+def measure(args: argparse.Namespace) -> None:
+    """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name
     from evaluation.held_out import leak_line, load_models
@@ -99,6 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     tier = result["tiers"][first.name]
     line |= {key: tier[key] for key in ("images", "castings", "counts")}
     print(json.dumps(line | {"split": first.name, "roc_auc": tier["roc_auc"]["mean"]}))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    with output_folder(args.out):
+        measure(args)
     return 0
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.text import printable
 from inspection.options import add_inspection_arguments
@@ -90,9 +89,9 @@ def look(station: Station, trouble: str) -> tuple[Sequence[StationResult], str]:
     except OSError as error:
         now = f"{error}; waiting for the folder"
     if now and now != trouble:
-        print(f"warning: {now}", file=sys.stderr)
+        tell(f"warning: {now}")
     if trouble and not now:
-        print(f"the {trouble.rpartition(' ')[2]} is back", file=sys.stderr)
+        tell(f"the {trouble.rpartition(' ')[2]} is back")
     return found, now
 
 
@@ -100,7 +99,7 @@ def line(result: StationResult) -> str:
     """'defect  0.974     31 ms  part.jpeg'."""
     p = result.prediction
     number = "     " if p.prob_defect is None else f"{p.prob_defect:.3f}"
-    reason = f": {p.error}" if p.error else ""
+    reason = f": {printable(p.error)}" if p.error else ""
     name = printable(Path(result.file))
     waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"
     return f"{p.outcome:10s}  {number}  {waited}  {name}{reason}"
@@ -130,7 +129,8 @@ def main(argv: list[str] | None = None) -> int:
     predictor = announced_predictor(args).warm_up()
     with InspectionLog(args.log, "create", SHORT_BUSY_S) as log, only_one(args):
         warn_of_losses(log)
-        print(f"watching {args.folder}, recording in {args.log}; end with Ctrl-C", flush=True)
+        places = f"{printable(args.folder)}, recording in {printable(args.log)}"
+        print(f"watching {places}; end with Ctrl-C", flush=True)
         run(Station(predictor, args.folder, log, args.station, args.lot))
     return 0
 

@@ -23,7 +23,7 @@ from benchmarks.children import end_all, finished
 from benchmarks.options import RESULT, SIDE_BY_SIDE, TIMED
 from benchmarks.timing import describe_machine
 from benchmarks.training import FASTEST
-from common.files import usable_folder, write_json
+from common.files import output_folder, write_json
 from dataset.listing import data_name, find_data
 from model import load_checkpoint
 from networks.devices import choose_device
@@ -51,7 +51,12 @@ def measure_on_gpu(args: argparse.Namespace) -> dict:
     Outcomes that are there from the same machine, data and size stay until their part runs again.
     """
     device, root = choose_device(args.device), find_data(args.data).resolve()
-    out = usable_folder(args.out).resolve()
+    out = args.out.resolve()
+    with output_folder(out):
+        return _measured(args, device, root, out)
+
+
+def _measured(args: argparse.Namespace, device: torch.device, root: Path, out: Path) -> dict:
     result = {"benchmark": "gpu", "machine": describe_machine(device), "data": data_name(root)}
     result["tiny"] = args.tiny
     result["outcomes"] = earlier_outcomes(out / RESULT, result)

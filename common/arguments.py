@@ -2,17 +2,29 @@
 
 import argparse
 import math
+from typing import NoReturn
+
+from common.errors import EXIT_USAGE, tell
 
 # ResNet-18 reduces the least to one cell; more than the most fit no memory
 IMAGE_SIZES_PX = (32, 2048)
 
 
-def script_parser(description: str) -> argparse.ArgumentParser:
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, as all other errors are said."""
+
+    def error(self, message: str) -> NoReturn:
+        tell(f"error: {self.prog}: {message}; see --help")
+        self.exit(EXIT_USAGE)
+
+
+def script_parser(
+    description: str,
+    formatter_class: type[argparse.HelpFormatter] = argparse.RawDescriptionHelpFormatter,
+) -> argparse.ArgumentParser:
     """A parser that shows the description as it is written, and takes no abbreviated options."""
-    return argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    return OneLineParser(
+        description=description, formatter_class=formatter_class, allow_abbrev=False
     )
 
 

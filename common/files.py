@@ -4,13 +4,12 @@ import csv
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import EXIT_FAILURE, UserError
-from common.text import count_of
+from common.errors import EXIT_FAILURE, UserError, tell
+from common.text import count_of, csv_cells, unescape_formula
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
@@ -18,6 +17,7 @@ CHECKPOINTS = Path("checkpoints")
 SUFFIXES_OF_FILES = (".csv", ".json", ".jpeg", ".jpg", ".onnx", ".pdf", ".png", ".pth", ".svg",
                      ".txt", ".xlsx", ".zip")  # fmt: skip
 LARGEST_CSV_BYTES = 1 << 28
+LOCK = ".lock"  # in an output folder, or behind the name of an output file
 
 
 def write_atomic(path: Path, content: bytes | str, outdated: Path | None = None) -> None:
@@ -65,6 +65,8 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
 class CsvFile:
     """Rows streamed to a temporary file, which takes its name when the `with` block ends.
 
+    Texts that a spreadsheet would run as formulas are disarmed; `read_csv` gives them back.
+
     When the block is cut short, an earlier file of that name stays; what was written so far is kept
     as `partial`, if given, and removed otherwise.
 
@@ -79,14 +81,12 @@ class CsvFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._temporary, "w", newline="", encoding="utf-8")
             self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(columns)
+            self._writer.writerow(csv_cells(columns))
 
     def write(self, row: Iterable) -> None:
         """Add a row."""
-        # Python before 3.13 leaves a lone carriage return unquoted: readers see a line end
-        safe = [cell.replace("\r", "\\r") if isinstance(cell, str) else cell for cell in row]
         with self._reported():
-            self._writer.writerow(safe)
+            self._writer.writerow(csv_cells(row))
         self.rows += 1
 
     def __enter__(self) -> "CsvFile":
@@ -103,7 +103,7 @@ class CsvFile:
                     os.replace(self._temporary, target)
                     if kind is not None:
                         rows = count_of(self.rows, "line")
-                        print(f"cut short; {rows} so far are in {target}", file=sys.stderr)
+                        tell(f"cut short; {rows} so far are in {target}")
         finally:
             with suppress(OSError):  # what went wrong before is worth telling
                 self._file.close()
@@ -121,16 +121,18 @@ class CsvFile:
 def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """The lines of a CSV file, with these columns at least; what a short line lacks is ''.
 
+    Texts are as they were before `CsvFile` disarmed them.
+
     Raises:
         UserError: missing, no CSV file in UTF-8, or without one of the columns.
     """
     try:
         if path.stat().st_size > LARGEST_CSV_BYTES:
             raise UserError(f"{path} is too large for what it should be")
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
             reader = csv.DictReader(file, restval="")
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            lines = list(reader)
+            lines = [{k: unescape_formula(v) for k, v in line.items()} for line in reader]
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except (OSError, ValueError, csv.Error) as error:
@@ -175,8 +177,43 @@ def usable_folder(path: Path) -> Path:
 
 
 @contextmanager
+def output_folder(path: Path, new: bool = False) -> Iterator[None]:
+    """A usable folder, empty if it is to be new, that no other run writes into in the block.
+
+    Raises:
+        UserError: a file stands in its place, it cannot be written to, or another run does.
+    """
+    usable_folder(path)
+    message = f"another run is writing into {path}; wait for it, or choose another --out"
+    with locked(path / LOCK, message):
+        if new and set(os.listdir(path)) - {LOCK}:
+            raise UserError(f"{path} holds files; name a new folder with --out")
+        yield
+
+
+@contextmanager
+def output_file(path: Path, *inputs: Path | None) -> Iterator[None]:
+    """A file that can be written, is none of `inputs`, and is this run's alone in the block.
+
+    Raises:
+        UserError: it is a folder, a device or an input, cannot be written, or another run does.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder or a device; name a file to write")
+    for one in filter(None, inputs):
+        if path.resolve() == one.resolve() or (
+            one.exists() and path.exists() and path.samefile(one)
+        ):
+            raise UserError(f"{path} would be replaced, but it is to be read; name another file")
+    usable_folder(path.parent)
+    message = f"another run is writing {path}; wait for it, or name another file"
+    with locked(path.with_name(f".{path.name}{LOCK}"), message):
+        yield
+
+
+@contextmanager
 def locked(path: Path, message: str) -> Iterator[None]:
-    """Hold a lock file while the block runs; the lock goes when the process does.
+    """Hold a lock file while the block runs; the lock goes when the process does, however it ends.
 
     Raises:
         UserError: another process holds it; `message` says what that means.
@@ -188,9 +225,14 @@ def locked(path: Path, message: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UserError(message) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot lock {path}: {reason}", EXIT_FAILURE) from error
     try:
         yield
     finally:
+        with suppress(OSError):  # where an open file cannot be removed, releasing removes it
+            path.unlink()
         lock.release()
 
 

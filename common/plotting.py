@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from common.files import write_atomic
 from common.marks import SOFTWARE
+from common.text import printable
 
 plt.switch_backend("Agg")  # no screen needed
 
@@ -22,6 +23,12 @@ def save(figure: Figure, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def escape_mathtext(text: str) -> str:
-    """A text that matplotlib does not take for a formula."""
+def escape_mathtext(text: str, letters: int = 200) -> str:
+    """A text that matplotlib can draw and does not take for a formula, at most `letters` of it.
+
+    Longer ones leave no room for the charts.
+    """
+    text = printable(text)
+    if len(text) > letters:
+        text = f"{text[: letters - 1]}…"
     return text.replace("$", r"\$")

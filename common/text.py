@@ -1,15 +1,41 @@
 """Numbers, durations and names as text."""
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+# Control characters, what turns the direction of a line or ends it, halves of a character
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 # What a spreadsheet would take for a formula
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 
 def escape_formula(value: object) -> object:
-    """A text that a spreadsheet does not run as a formula; other values as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    """A text that a spreadsheet does not run as a formula; other values, as numbers, as they are.
+
+    `unescape_formula` gives each text back.
+    """
+    if not isinstance(value, str) or not value.lstrip("'").startswith(FORMULA_STARTS):
+        return value
+    return f"'{value}"
+
+
+def unescape_formula(value: object) -> object:
+    """What `escape_formula` was given."""
+    escaped = isinstance(value, str) and value[:1] == "'" and escape_formula(value[1:]) == value
+    return value[1:] if escaped else value
+
+
+def csv_cells(values: Iterable) -> list:
+    """The cells of a line of CSV: in a spreadsheet none is a formula, and none breaks the line."""
+    # Python before 3.13 leaves a lone carriage return unquoted: readers see a line end
+    return [
+        cell.replace("\r", "\\r") if isinstance(cell, str) else cell
+        for cell in map(escape_formula, values)
+    ]
 
 
 def count_of(number: int, noun: str) -> str:
@@ -25,6 +51,19 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def printable(path: Path) -> str:
-    """A path with slashes, in characters that any file can hold."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+def printable(value: Path | str) -> str:
+    """A path with slashes, or a text, on one line, in characters that any file can hold.
+
+    A terminal obeys none of them: what it would obey is spelt out, as in 'part\\n.png'.
+    """
+    text = value
+    if isinstance(value, Path):
+        text = os.fsencode(value.as_posix()).decode("utf-8", "surrogateescape")
+    return UNPRINTABLE.sub(_spelt_out, text)
+
+
+def _spelt_out(found: re.Match) -> str:
+    letter = found[0]
+    if "\udc80" <= letter <= "\udcff":  # a byte that is no text
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()

@@ -11,7 +11,7 @@ import numpy as np
 import PIL
 
 from common.errors import UserError
-from common.files import cache_folder, write_atomic
+from common.files import cache_folder, read_csv, write_atomic
 from common.text import count_of
 from dataset.listing import ImageRow
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
@@ -80,8 +80,7 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
         UserError: no such table, or an image is not in it, or two lines contradict each other.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
+        lines = read_csv(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the castings in {path}: {error}") from error
     if not lines or not {"path", "casting"} <= set(lines[0]):

@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
+from common.errors import tell
 from common.labels import is_defect
 from common.text import count_of
 from dataset.listing import ImageRow
@@ -49,4 +50,4 @@ def print_cautions(rows: Sequence[ImageRow]) -> None:
             file=sys.stderr,
         )
     for text in one_sided(rows):
-        print(f"warning: the {text}; photograph more parts", file=sys.stderr)
+        tell(f"warning: the {text}; photograph more parts")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.files import sha256_of_file
 from common.labels import is_defect
 from imaging.photographs import why_not_by_path, why_not_file, why_not_folder
@@ -234,6 +234,6 @@ def hashed(root: Path, rows: Sequence[ImageRow]) -> list[ImageRow]:
 def report_notes(notes: Sequence[str], shown: int = 5) -> None:
     """Say on stderr what was passed over, the first few by name."""
     for note in notes[:shown]:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     if len(notes) > shown:
-        print(f"note: and {len(notes) - shown} more", file=sys.stderr)
+        tell(f"note: and {len(notes) - shown} more")

@@ -1,6 +1,5 @@
 """Which images a model may be measured on, and its predictions on them, one each."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.text import count_of
@@ -171,7 +170,7 @@ def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageR
     except UnknownCastingsError as error:
         if options.protocol == "casting":
             raise
-        print(f"note: {error}; intervals take images for independent", file=sys.stderr)
+        tell(f"note: {error}; intervals take images for independent")
         rows, _ = load_split(root, options)
     if split_sha256(rows) != checkpoint.split_sha256:
         raise UserError(
@@ -266,7 +265,7 @@ def _castings_beside_training(
             return with_castings(root, rows)  # truth.csv tells the castings of all images
         return castings_beside(root, rows, training_root, training)
     except UnknownCastingsError as error:
-        print(f"note: {error}", file=sys.stderr)
+        tell(f"note: {error}")
         return rows
 
 

@@ -59,7 +59,7 @@ def model_card(released: dict, results: dict) -> str:
         "val_missed": f"{val['missed']} of {val['defects']}",
         "val_alarms": f"{val['false_alarms']} of {val['good']}",
     }
-    return Template(TEMPLATE.read_text()).substitute(values)
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
 def aim_text(min_recall: float | None) -> str:

@@ -1,6 +1,5 @@
 """The gate of an export: does the ONNX file decide as PyTorch does, on held-out images?"""
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from common.errors import EXIT_GATE, UserError
+from common.errors import EXIT_GATE, UserError, tell
 from common.labels import is_defect
 from common.text import count_of
 from dataset.listing import ImageRow, data_name, find_data, list_images
@@ -51,10 +50,7 @@ def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
     except UserError as error:
         if data:
             raise
-        print(
-            f"note: {error}; calibrating and gating on rendered castings instead",
-            file=sys.stderr,
-        )
+        tell(f"note: {error}; calibrating and gating on rendered castings instead")
         return rendered_images(checkpoint)
     store = open_store(root, rows, checkpoint.image_size_px)
     trained_on = [i for i, row in enumerate(rows) if row.split == "train"]

@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         table = results_table(results)
         for part in PARTS:
             if part.needs in results:
-                text = pages.get(part.page) or (ROOT / part.page).read_text()
+                text = pages.get(part.page) or (ROOT / part.page).read_text(encoding="utf-8")
                 pages[part.page] = renewed(text, part, part.text(results))
     for page, text in pages.items():
         write_atomic(ROOT / page, text)

@@ -7,6 +7,7 @@ Sources: folders (with all below) or URLs; the Parquet files have the columns of
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import ray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import run_script
+from common.files import output_folder
 from imaging.photographs import IMAGE_SUFFIXES, is_photograph_below
 
 COLUMNS = ("sha256", "status", "prob_defect", "decision", "threshold", "latency_ms", "error")
@@ -43,16 +45,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default 2")
     args = parser.parse_args(argv)
-    if Path(args.out).is_dir() and any(Path(args.out).iterdir()):
-        raise UserError(f"--out {args.out} holds files; name a new folder")
-    ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
-    kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
-    files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
-    files = files.filter(lambda row: is_photograph_below(args.sources, row["path"], row["bytes"]))
-    model = args.checkpoint and args.checkpoint.resolve()
-    half = {"num_cpus": 0.5}  # of a core, so that reading and writing find one too
-    workers = {"concurrency": args.workers, "fn_constructor_args": (model,), **half}
-    files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)
+    local = "://" not in args.out
+    with output_folder(Path(args.out), new=True) if local else nullcontext():
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}})
+        kinds = {"file_extensions": [suffix[1:] for suffix in IMAGE_SUFFIXES]}
+        files = ray.data.read_binary_files(args.sources, include_paths=True, **kinds)
+        sources = args.sources
+        files = files.filter(lambda row: is_photograph_below(sources, row["path"], row["bytes"]))
+        workers = {"concurrency": args.workers, "num_cpus": 0.5}  # reading needs cores too
+        workers["fn_constructor_args"] = (args.checkpoint and args.checkpoint.resolve(),)
+        files.map_batches(Inspector, batch_size=64, **workers).write_parquet(args.out)
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.text import printable
 from imaging.photographs import LeftOut, photographs_below, photographs_of
 
@@ -75,8 +75,8 @@ def _noted(name: str | Path, find: Callable[[LeftOut], Iterator[Path]]) -> Itera
     left_out = LeftOut()
     yield from find(left_out)
     if left_out:
-        print(f"note: not inspected in {printable(Path(name))}: {left_out}", file=sys.stderr)
+        tell(f"note: not inspected in {printable(Path(name))}: {left_out}")
 
 
 def _report(error: OSError) -> None:
-    print(f"warning: not inspected: {error.filename}: {error.strerror}", file=sys.stderr)
+    tell(f"warning: not inspected: {error.filename}: {error.strerror}")

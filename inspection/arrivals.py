@@ -3,13 +3,13 @@
 import os
 import stat
 import struct
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import tell
 from common.text import printable
 from imaging.photographs import IRREGULAR, LINK, why_not_by_path, why_not_folder
 
@@ -139,7 +139,7 @@ class Folder:
         if (folder, reason) not in self._noted:
             self._noted.add((folder, reason))
             place = f"{printable(Path(folder))}: {printable(Path(name))}"
-            print(f"note: not inspected in {place} ({reason}), nor others so", file=sys.stderr)
+            tell(f"note: not inspected in {place} ({reason}), nor others so")
 
     def _lose(self, folder: str, error: OSError) -> None:
         """Forget a folder that has gone; say once that one cannot be read."""
@@ -148,4 +148,4 @@ class Folder:
             self._departed += self._known.pop(folder, ())
         elif folder not in self._refused:
             self._refused.add(folder)
-            print(f"warning: not watched: {folder}: {error.strerror}", file=sys.stderr)
+            tell(f"warning: not watched: {folder}: {error.strerror}")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.packages import require_packages
 from dataset.batches import unit_range
 from inspection.onnx_file import read_sealed
@@ -94,10 +93,9 @@ class OnnxNetwork:
             ) from error
         if self.metadata["precision"] == "int8" and self.metadata["reduce_range"] == "0":
             if not adds_without_saturation():
-                print(
+                tell(
                     f"warning: {path} was made for another processor: sums of its 8-bit products "
-                    "may saturate on this one; export it here",
-                    file=sys.stderr,
+                    "may saturate on this one; export it here"
                 )
 
     def __call__(self, grey: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -70,7 +70,7 @@ def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Pa
             yield path, read_grey_image(path)
         except UnreadableImageError as error:
             unreadable.append(path)
-            tqdm.write(f"unreadable: {printable(path)}: {error}", sys.stderr)
+            tqdm.write(printable(f"unreadable: {printable(path)}: {error}"), sys.stderr)
 
 
 def write_explained(target: Path, one: Explained, arrays: bool) -> None:

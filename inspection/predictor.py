@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import UserError
+from common.errors import UserError, tell
+from common.text import printable
 from gate.limits import NOT_JUDGED, REVIEW
 from gate.measures import measure
 from imaging.reading import (
@@ -269,10 +269,11 @@ def announced_predictor(args: argparse.Namespace) -> Predictor:
     review = checked_band(args.review)
     path = find_checkpoint(args.checkpoint)
     predictor = load_predictor(path, args.device, args.threshold, review, not args.no_gate)
-    print(f"checkpoint {path} ({predictor.model_id}), trained on {predictor.checkpoint.data}")
+    data = printable(predictor.checkpoint.data)
+    print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
     if predictor.limits is None:
         why = "--no-gate" if args.no_gate else "the model has no gate: train it again"
-        print(f"warning: every picture is judged, whatever it shows ({why})", file=sys.stderr)
+        tell(f"warning: every picture is judged, whatever it shows ({why})")
     return predictor
 
 

@@ -7,13 +7,13 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, tell
+from common.text import UNPRINTABLE
 from imaging.reading import UnreadableImageError, read_file
 from inspection.frozen import FrozenCamera
 from inspection.predictor import Prediction, Predictor, Prepared
@@ -35,7 +35,6 @@ SUFFIXES = {
 }  # fmt: skip
 MAX_NAME = 200
 NAMELESS = "(unnamed)"
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -108,7 +107,7 @@ class KeptImages:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             if not self._complained:
-                print(f"warning: images are not kept: {self.folder}: {error}", file=sys.stderr)
+                tell(f"warning: images are not kept: {self.folder}: {error}")
             self._complained = True
 
     def find(self, sha256: str, file: str) -> bytes | None:

@@ -7,12 +7,12 @@ only touched, and, after a restart, one that the log holds under this station, n
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import tell
 from common.text import printable
 from imaging.photographs import why_not_by_content
 from imaging.reading import UnreadableImageError, read_file
@@ -137,10 +137,9 @@ class Station:
         """What is to be recorded; an alarm when the camera has frozen."""
         prediction = self.camera.judged(prediction)
         if self.camera.has_just_frozen:
-            print(
+            tell(
                 f"alarm: the same picture {RUN} times in a row, last {printable(Path(path))}: is "
-                "the camera frozen? nothing is judged until another picture comes",
-                file=sys.stderr,
+                "the camera frozen? nothing is judged until another picture comes"
             )
         own = (self.predictor.sha256, self.station, self.lot)
         return Judged(path, prediction, record_of(printable(Path(path)), prediction, *own))
@@ -204,4 +203,4 @@ class Station:
     def _drop(self, path: str, reason: str) -> None:
         del self._waiting[path]
         self._seen.pop(path, None)
-        print(f"note: not inspected: {printable(Path(path))}: {reason}", file=sys.stderr)
+        tell(f"note: not inspected: {printable(Path(path))}: {reason}")

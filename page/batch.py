@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from common.text import count_of, escape_formula
+from common.text import count_of, csv_cells
 from gate.limits import NOT_JUDGED
 from imaging.reading import in_threads
 from inspection.recording import (
@@ -215,5 +215,5 @@ def as_csv(batch: Batch, model_id: str) -> str:
     writer.writerow(INSPECTION_COLUMNS)
     for place in batch.order:
         one = batch.inspected[place]
-        writer.writerow(map(escape_formula, inspection_row(one.name, one.prediction, model_id)))
+        writer.writerow(csv_cells(inspection_row(one.name, one.prediction, model_id)))
     return text.getvalue()

@@ -17,6 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
 from common.files import ROOT
+from common.text import printable
 from gate.limits import NOT_JUDGED
 from imaging.photographs import IMAGE_SUFFIXES
 from imaging.reading import UnreadableImageError, decode_grey
@@ -42,7 +43,7 @@ IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 SHOWN_PX = 900  # the longer side of a photograph on the page, at most
 WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not inspected"}
 SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
-STYLE = (ROOT / "page" / "style.css").read_text()
+STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _icon() -> Image.Image:
 
 
 def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
-    """A page on which a UserError becomes a sentence."""
+    """A page on which what the disk or a person can cause becomes a sentence."""
 
     @functools.wraps(show)
     def told() -> None:
@@ -84,6 +85,9 @@ def tells_errors(show: Callable[[], None]) -> Callable[[], None]:
             show()
         except UserError as error:
             st.error(escape_markdown(str(error)), icon=":material/error:")
+        except OSError as error:  # a disk, or a folder that has changed meanwhile
+            where = f"{error.filename}: " if error.filename else ""
+            st.error(escape_markdown(f"{where}{error.strerror or error}"), icon=":material/error:")
 
     return told
 
@@ -120,7 +124,8 @@ def _desk(_options, as_text: str) -> Desk:
     predictor = load_predictor(
         path, options.device, options.threshold, checked_band(options.review), not options.no_gate
     )
-    own = (PageLog(options.log), options.station, options.lot, threading.Lock())
+    places = (plain(options.station), plain(options.lot))
+    own = (PageLog(options.log), *places, threading.Lock())
     return Desk(predictor, explainer_of(predictor), path, *own)
 
 
@@ -165,8 +170,8 @@ def shown_image(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
 
 
 def escape_markdown(text: str) -> str:
-    """A text in Markdown that says itself: no links, images, formulas, icons."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", text)
+    """A text in Markdown that says itself: no links, images, formulas, icons, broken lines."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|$<>~:&])", r"\\\1", printable(text))
 
 
 def too_large(name: str, size: int) -> bool:

@@ -12,6 +12,8 @@ from inspection.recording import MAX_IMAGE_BYTES, plain
 
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
+MAX_ENTRIES = 100_000  # of a zip file; its list of contents is in memory before all else
+ENTRY = b"PK\x01\x02"  # what each begins with in that list
 
 
 @dataclass
@@ -67,6 +69,8 @@ def collect_zip(data: bytes) -> Collected:
     Raises:
         ValueError: it is no zip file, or a damaged one; the message is a sentence's end.
     """
+    if data.count(ENTRY) > MAX_ENTRIES:
+        raise ValueError(f"it lists more than {MAX_ENTRIES:,} files")
     found = Collected()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.files import read_csv, usable_folder, write_atomic, write_csv
+from common.files import LOCK, output_folder, read_csv, write_atomic, write_csv
 from common.marks import own_mark
 from rendering.casting import COPY, DEFECT, Casting, render_casting
 from rendering.options import DEFECT_TYPES, OVERVIEW, RenderOptions, check_options
@@ -155,7 +155,7 @@ def name_files(copies: list[Copy], seed: int) -> list[str]:
 def check_folder(out: Path) -> None:
     """Raise UserError unless the folder is absent, empty, or holds an earlier rendering only."""
     present = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    present = {name for name in present if not name.startswith(UNFINISHED)}
+    present = {name for name in present if not name.startswith((UNFINISHED, LOCK))}
     if not present:
         return
     known: set[str] = {"truth.csv", OVERVIEW}
@@ -164,7 +164,8 @@ def check_folder(out: Path) -> None:
         known |= names | {mask_path(name) for name in names}
     for path in sorted(out.rglob("*")):
         relative = path.relative_to(out).as_posix()
-        if path.is_file() and relative not in known and not relative.startswith(UNFINISHED):
+        own = relative in known or relative.startswith((UNFINISHED, LOCK))
+        if path.is_file() and not own:
             raise UserError(f"{out} holds {relative}, not rendered here; choose another --out")
 
 
@@ -210,7 +211,11 @@ def render_dataset(out: Path, options: RenderOptions, *, progress: bool = True) 
     out = Path(out)
     check_options(options)
     check_folder(out)
-    usable_folder(out)
+    with output_folder(out):
+        _render_into(out, options, progress)
+
+
+def _render_into(out: Path, options: RenderOptions, progress: bool) -> None:
     copies = list(plan(options))
     paths = name_files(copies, options.seed)
     for old in out.glob(f"{UNFINISHED}*"):

@@ -10,16 +10,19 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import Metrics, logger
 
-BODY_TIMEOUT_S = 30.0  # to send a whole body
+BODY_TIMEOUT_S = 30.0  # to send a whole body, or the rest of one that is not wanted
 MAX_BYTES_IN_FLIGHT = 512 << 20  # of all bodies together
 OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json")  # tell nothing about parts
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # of the metrics
@@ -52,11 +55,15 @@ class Call:
     """One request on its way through."""
 
     scope: Scope
+    method: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0  # to the answer
     status: int = 0
     received: int = 0  # bytes of its body
     complete: bool = False  # whether all of it
+    left: bool = False  # whether the client hung up before that
+    early: list[Message] = field(default_factory=list)  # the answer, if its body is not complete
 
     @property
     def route(self) -> str:
@@ -70,12 +77,18 @@ class RequestMiddleware:
     Args:
         api_key: what X-API-Key must be; None: anybody on this machine may call.
         max_body_bytes: by path, and for all others under "*".
+        allow_origins: web pages that may call, besides the service's own, when there is no key.
     """
 
     def __init__(
-        self, app: ASGIApp, api_key: str | None, max_body_bytes: dict[str, int], metrics: Metrics
+        self,
+        app: ASGIApp,
+        api_key: str | None,
+        max_body_bytes: dict[str, int],
+        metrics: Metrics,
+        allow_origins: Sequence[str] = (),
     ):
-        self.app, self.metrics = app, metrics
+        self.app, self.metrics, self.allow_origins = app, metrics, allow_origins
         self.api_key = api_key.encode() if api_key else None
         self.max_body_bytes = max_body_bytes
         self._in_flight = 0  # bytes
@@ -86,8 +99,47 @@ class RequestMiddleware:
             return
         headers = Headers(scope=scope)
         has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        call = Call(scope, complete=not has_body)
-        scope.setdefault("state", {})["call"] = call
+        method = scope["method"]
+        # HEAD is answered like GET, without the body
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
+        scope.setdefault("state", {})
+        call = Call(scope, method, complete=not has_body)
+        try:
+            try:
+                await self._serve(call, receive, self._answering(call, send))
+            finally:
+                call.seconds = time.perf_counter() - call.started
+            if call.early:
+                await answer_early(call, receive, send)
+        finally:
+            self._note(call)
+
+    async def _serve(self, call: Call, receive: Receive, send: Send) -> None:
+        """Have a request answered, also when it is refused or something fails."""
+        answer = None
+        try:
+            self._check_caller(call.scope)
+            await self.app(call.scope, self._limited(call, receive), send)
+        except RefusedError as refusal:
+            if call.status:  # half answered: nothing but to break off
+                raise
+            answer = refusal.response()
+        except ClientDisconnect:
+            pass
+        except Exception:
+            details = {"details": {"request_id": call.id}}
+            logger.exception("a request failed", extra=details)
+            if call.status:
+                raise
+            refusal = RefusedError(500, "internal", "an internal error; see the service's log")
+            answer = refusal.response()
+        finally:
+            self._in_flight -= call.received
+        if answer is not None:
+            await answer(call.scope, receive, send)
+
+    def _answering(self, call: Call, send: Send) -> Send:
+        """`send` that notes the status, and keeps what comes before the body is complete."""
 
         async def answering(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -96,25 +148,14 @@ class RequestMiddleware:
                 if not call.complete:  # the rest of its body is not wanted
                     own.append((b"connection", b"close"))
                 message["headers"] = [*message["headers"], *own]
-            await send(message)
+            elif call.method == "HEAD":
+                message = {**message, "body": b""}
+            if call.early or not call.complete:
+                call.early.append(message)
+            else:
+                await send(message)
 
-        try:
-            self._check_caller(scope)
-            await self.app(scope, self._limited(call, receive), answering)
-        except RefusedError as refusal:
-            if call.status:  # half answered: nothing but to break off
-                raise
-            await refusal.response()(scope, receive, answering)
-        except Exception:
-            details = {"details": {"request_id": call.id}}
-            logger.exception("a request failed", extra=details)
-            if call.status:
-                raise
-            refusal = RefusedError(500, "internal", "an internal error; see the service's log")
-            await refusal.response()(scope, receive, answering)
-        finally:
-            self._in_flight -= call.received
-            self._note(call)
+        return answering
 
     def _check_caller(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -129,7 +170,7 @@ class RequestMiddleware:
     def _check_local(self, headers: Headers) -> None:
         """Without a key nobody but programs here: web pages in a browser here must not call."""
         host = headers.get("host", "")
-        own_page = headers.get("origin") in (None, f"http://{host}")
+        own_page = headers.get("origin") in (None, f"http://{host}", *self.allow_origins)
         if re.sub(r":\d+$", "", host) not in LOCAL_HOSTS or not own_page:
             raise RefusedError(
                 403, "local_only", "without CASTING_API_KEY only programs on this machine may call"
@@ -152,6 +193,7 @@ class RequestMiddleware:
                     message = await receive()
             except TimeoutError:
                 raise RefusedError(408, "too_slow", "the body came too slowly") from None
+            call.left = message["type"] == "http.disconnect"
             size = len(message.get("body", b""))
             call.received += size
             self._in_flight += size
@@ -168,20 +210,37 @@ class RequestMiddleware:
         return RefusedError(413, "too_large", f"the body exceeds {limit / (1 << 20):.3g} MB")
 
     def _note(self, call: Call) -> None:
-        seconds, scope = time.perf_counter() - call.started, call.scope
-        status = call.status or 499  # the client left
-        method = scope["method"] if scope["method"] in METHODS else "other"
+        scope = call.scope
+        status = 499 if call.left else call.status or 499  # the client left
+        method = call.method if call.method in METHODS else "other"
         self.metrics.requests.labels(call.route, method, status).inc()
-        self.metrics.latency.labels(call.route).observe(seconds)
+        self.metrics.latency.labels(call.route).observe(call.seconds)
         details = {
             "request_id": call.id,
             "client": (scope.get("client") or ("", 0))[0],
-            "method": scope["method"],
+            "method": call.method,
             "path": scope["path"],
             "status": status,
-            "ms": round(1000 * seconds, 1),
+            "ms": round(1000 * call.seconds, 1),
             "bytes": call.received,
             **scope["state"].get("log", {}),
         }
         level = logging.DEBUG if call.route in QUIET_ROUTES else logging.INFO
         logger.log(level, "request", extra={"details": details})
+
+
+async def answer_early(call: Call, receive: Receive, send: Send) -> None:
+    """Answer a client that is still sending, then take what it sends and drop it.
+
+    To hang up at once would reset the connection, and many clients read the answer only when they
+    have sent everything. By now nothing holds the part of the body that had come.
+    """
+    for message in call.early:
+        await send({**message, "more_body": True} if "body" in message else message)
+    waits_to_be_asked = "expect" in Headers(scope=call.scope) and not call.received
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            message = {"more_body": not waits_to_be_asked}
+            while message.get("more_body"):  # a client that leaves has none
+                message = await receive()
+    await send({"type": "http.response.body"})

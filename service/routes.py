@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from common.errors import UserError
 from inspection.predictor import Predictor
@@ -87,8 +88,15 @@ def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
         "*": 1 << 16,
     }
     app.add_middleware(
-        RequestMiddleware, api_key=settings.api_key, max_body_bytes=limits, metrics=service.metrics
-    )
+        RequestMiddleware, api_key=settings.api_key, max_body_bytes=limits,
+        metrics=service.metrics, allow_origins=settings.allow_origins,
+    )  # fmt: skip
+    if settings.allow_origins:  # around all else: refusals must be readable too
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.allow_origins, allow_methods=["GET", "POST"],
+            allow_headers=["X-API-Key", "Authorization"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )  # fmt: skip
     return app
 
 

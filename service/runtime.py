@@ -36,6 +36,7 @@ class ServiceSettings:
     lot: str = ""
     api_key: str | None = None  # without one only programs on this machine are served
     queue_limit: int = 128  # parts that wait or are being inspected
+    allow_origins: tuple[str, ...] = ()  # of web pages elsewhere that may call
 
 
 class Service:

@@ -71,6 +71,8 @@ def log_as_json() -> None:
         ("uvicorn.error", logging.WARNING),
         ("uvicorn.asgi", logging.WARNING),
         ("asyncio", logging.WARNING),
+        ("python_multipart", logging.ERROR),  # a form that is none is the client's, who is told
+        ("", logging.WARNING),
     ):
         one = logging.getLogger(name)
         one.handlers, one.propagate = [handler], False

@@ -4,13 +4,17 @@ import contextlib
 import csv
 import io
 import shlex
+import shutil
 import sqlite3
 import sys
+import tomllib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+from log_records import record
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -391,6 +395,44 @@ def test_a_lost_or_damaged_log_gives_a_sentence(options, paths, log_path):
         assert "is not a database" in text_of(page(name))
 
 
+def test_a_folder_that_cannot_be_read_any_more_gives_a_sentence(options, log_path, monkeypatch):
+    exists = Path.exists
+
+    def refuses(self):
+        if self == log_path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return exists(self)
+
+    at = page("process")
+    monkeypatch.setattr("pathlib.Path.exists", refuses)
+    assert f"{log_path}: Permission denied" in text_of(at.run())
+    assert not at.exception
+
+
+def test_a_model_that_is_gone_meanwhile_gives_a_sentence(options, trained, tmp_path):
+    for name in ("best.pth", "best_validation.csv"):
+        shutil.copy(trained / name, tmp_path)
+    options("--checkpoint", str(tmp_path / "best.pth"))
+    at = page("model")
+    (tmp_path / "best.pth").unlink()
+    at.run()
+    assert not at.exception
+    assert "nothing to explore" in text_of(at)
+
+
+@pytest.mark.parametrize(
+    "odd", ["\udcff", "x" * 3000, "a\n\x1b[2J"], ids=["no text", "long", "control"]
+)
+def test_odd_stations_lots_and_logs_are_only_names(options, tmp_path, odd):
+    log = tmp_path / f"{odd[:50]}.db"
+    options("--station", odd, "--lot", odd, "--log", str(log))
+    with InspectionLog(log, "create") as records:
+        records.append([record(n, lot=f"{odd}{n}", predicted_class=odd) for n in range(8)])
+    for name in ("inspect", "process"):
+        at = page(name)
+    assert len(at.get("image")) == 1
+
+
 def test_odd_names_are_only_names(options, predictor, paths, log_path):
     with InspectionLog(log_path, "create") as log:
         rejected = [p for p in paths if predictor.predict([p])[0].decision == "defect"][:3]
@@ -563,6 +605,25 @@ def test_all_pages_are_reached_from_the_top(options):
     assert at.file_uploader(key="photographs")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], app.LOCAL),
+        (["--host", "localhost"], app.LOCAL),
+        (["--allow-host", "a.example", "--allow-host", "b"], (*app.LOCAL, "a.example", "b")),
+        (["--host", "0.0.0.0"], ("*",)),
+        (["--host", "10.1.2.3", "--allow-host", "a"], (*app.LOCAL, "10.1.2.3", "a")),
+    ],
+)
+def test_the_page_answers_to_its_own_names_only(arguments, names):
+    assert app.hosts(app.build_parser().parse_args(arguments)) == list(names)
+
+
+def test_streamlit_run_answers_to_the_same_names():
+    own = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]
+    assert own["allowedHosts"] == list(app.LOCAL)
+
+
 def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(app.os, "execv", lambda program, command: started.append(command))
@@ -572,6 +633,7 @@ def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkey
     assert started[0][1:5] == ["-m", "streamlit", "run", str(ROOT / "app.py")]
     assert started[0][-2:] == ["--server.port", "8600"]
     assert shlex.split(app.os.environ[app.OPTIONS_VARIABLE])[:4] == own
+    assert started[0].count("--server.allowedHosts") == len(app.LOCAL)
     with pytest.raises(UserError, match="no such checkpoint"):
         app.main(["--checkpoint", "gone.pth"])
     monkeypatch.setitem(sys.modules, "streamlit", None)

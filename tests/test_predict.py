@@ -179,6 +179,19 @@ def test_the_command_writes_a_row_an_image(trained, castings, tmp_path, capsys):
     assert last["ok"] + last["defect"] == 6
 
 
+def test_a_name_is_no_formula_in_the_table_and_nothing_a_terminal_obeys(
+    trained, part, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.png", "-1.png", "a\x1b[2J.png"):
+        (tmp_path / name).write_bytes(b"")
+    options = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
+    assert predict.main(["./=1+1.png", "./-1.png", "a\x1b[2J.png", *options]) == 4
+    names = [row["path"] for row in read_csv(tmp_path / "inspections.csv")]
+    assert names == ["'=1+1.png", "'-1.png", r"a\x1b[2J.png"]
+    assert r"unreadable: a\x1b[2J.png: empty file" in capsys.readouterr().err
+
+
 def test_an_unreadable_file_is_never_ok_and_gives_exit_code_4(trained, part, tmp_path, capsys):
     folder = tmp_path / "line"
     folder.mkdir()
@@ -302,7 +315,7 @@ def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arg
 
 
 def test_the_log_and_the_table_are_two_files(trained, castings, tmp_path):
-    with pytest.raises(UserError, match="the same file"):
+    with pytest.raises(UserError, match="it is to be read"):
         run(tmp_path, trained, castings / "unseen", "--log", tmp_path / "inspections.csv")
 
 

@@ -367,7 +367,7 @@ def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, c
         log.append([record(9, prob_defect=0.0)])
     assert run("verdict", "2", "defect", "--by", "=Huber", log=path) == 0
     assert run("verdict", "2", "ok", "--by", "Meier", "--note", "seen twice", log=path) == 0
-    with pytest.raises(UserError, match="is the log itself"):
+    with pytest.raises(UserError, match="it is to be read"):
         run("export", "--csv", str(path), log=path)
     out = tmp_path / "log.csv"
     assert run("export", "--csv", str(out), log=path) == 0
@@ -397,7 +397,7 @@ def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monke
 
 def test_export_into_an_unusable_place_is_one_error(filled, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot use"):
         run("export", "--csv", str(tmp_path / "file" / "log.csv"), log=filled)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import http.client
 import io
 import json
 import re
@@ -463,6 +464,119 @@ def test_too_many_bytes_at_once_are_refused(client, monkeypatch):
     assert answer.headers["Retry-After"] == "1"
 
 
+BODY = [b"x" * 8] * 3  # as it comes
+
+
+@pytest.mark.parametrize(
+    ("headers", "limit", "in_flight", "status"),
+    [
+        ([], 100, 100, 401),
+        ([(b"x-api-key", b"key")], 10, 100, 413),
+        ([(b"x-api-key", b"key")], 100, 10, 503),
+    ],
+    ids=["no key", "too large", "too many"],
+)
+def test_a_client_that_is_still_sending_is_answered_and_heard_out(
+    monkeypatch, headers, limit, in_flight, status
+):
+    monkeypatch.setattr(middleware, "MAX_BYTES_IN_FLIGHT", in_flight)
+    events, parts = [], iter(BODY)
+
+    async def reads(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive():
+        part = next(parts)
+        events.append("heard")
+        return {"type": "http.request", "body": part, "more_body": events.count("heard") < 3}
+
+    async def send(message):
+        events.append(message.get("status") or message.get("more_body", False))
+
+    wrapped = middleware.RequestMiddleware(reads, "key", {"*": limit}, telemetry.Metrics())
+    headers = [*headers, (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
+    asyncio.run(wrapped(scope, receive, send))
+    assert events.count("heard") == 3
+    assert events[-1] is False  # the end of the answer, and with it of the connection
+    answer = events.index(status)
+    assert events[answer + 1] is True  # the whole answer, before what is left is heard
+    assert "heard" in events[answer:]
+    assert wrapped._in_flight == 0
+
+
+FORM = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nxx'
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "begun"),
+    [
+        ("/v1/predict", b"image/jpeg", b"xx"),
+        ("/v1/predict", b"multipart/form-data; boundary=B", FORM),
+        ("/v1/verdicts", b"application/json", b'{"a":'),
+    ],
+    ids=["body", "form", "json"],
+)
+def test_a_client_that_leaves_amid_its_body_is_no_failure(
+    client, monkeypatch, caplog, path, content_type, begun
+):
+    monkeypatch.setattr(telemetry.logger, "propagate", True)
+    caplog.set_level("INFO", telemetry.logger.name)
+    came = iter([{"type": "http.request", "body": begun, "more_body": True}])
+
+    async def receive():
+        return next(came, {"type": "http.disconnect"})
+
+    async def send(message):
+        pass
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", content_type), (b"content-length", b"99")]
+    scope = {
+        "type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"",
+        "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    asyncio.run(client.app(scope, receive, send))
+    (line,) = caplog.records
+    assert (line.levelname, line.exc_info, line.details["status"]) == ("INFO", None, 499)
+
+
+def test_head_is_answered_like_get_without_the_body(client):
+    for path in ("/healthz", "/readyz", "/v1/model", "/metrics"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert client.head("/v1/predict").status_code == 405
+    text = client.get("/metrics").text
+    assert 'casting_requests_total{method="HEAD",route="/healthz",status="200"} 1.0' in text
+
+
+PAGE = "https://mes.example:8443"
+
+
+def test_a_named_web_page_may_call_and_no_other(connect, paths):
+    client = connect(allow_origins=(PAGE,), api_key=KEY["X-API-Key"])
+    wants = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    asked = client.options("/v1/predict", headers={"Origin": PAGE} | wants)  # without the key
+    assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, PAGE)
+    assert "X-API-Key" in asked.headers["Access-Control-Allow-Headers"]
+    for own, status in ((KEY, 200), ({}, 401)):
+        answer = sent(client, paths[0], headers={"Origin": PAGE} | own)
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
+    other = {"Origin": "https://evil.example"}
+    assert client.options("/v1/predict", headers=other | wants).status_code == 400
+    for one in (client.get("/healthz", headers=other), connect().get("/healthz")):
+        assert "Access-Control-Allow-Origin" not in one.headers
+
+
+def test_a_named_web_page_may_call_a_service_without_a_key(connect, paths):
+    client = connect(allow_origins=(PAGE,))
+    assert sent(client, paths[0], headers={"Origin": PAGE}).status_code == 200
+    refused = sent(client, paths[0], headers={"Origin": PAGE, "Host": "evil.example"})
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (403, PAGE)
+    assert sent(client, paths[0], headers={"Origin": "https://evil.example"}).status_code == 403
+
+
 def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     client, paths, monkeypatch, caplog
 ):
@@ -551,6 +665,21 @@ def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):
         main([*own, "--port", "0"])
 
 
+@pytest.mark.parametrize("key", ["x", " " * 20, "fifteen letters", "sixteen letters, two words"])
+def test_a_key_that_can_be_guessed_or_not_be_sent_is_refused(monkeypatch, key):
+    monkeypatch.setenv("CASTING_API_KEY", key)
+    with pytest.raises(UserError, match="openssl rand -hex 16"):
+        main(["--port", "0"])
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "mes.example", "https://mes.example/", "file://x"])
+def test_an_origin_that_no_browser_sends_is_refused(capsys, origin):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--allow-origin", origin])
+    assert leaving.value.code == 2
+    assert "as a browser sends it" in capsys.readouterr().err
+
+
 def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-deploy\.txt"):
@@ -634,6 +763,25 @@ def conversation(address: tuple[str, int], pieces: list[bytes]) -> bytes:
         with contextlib.suppress(OSError):
             return connection.recv(4000)
     return b""
+
+
+@pytest.mark.slow
+def test_every_upload_that_is_too_much_gets_an_answer(served):
+    """More than the service takes at once, by clients that read when they have sent everything."""
+    address, process = served
+    data, start = b"\xff\xd8" + bytes(MAX_IMAGE_BYTES - 2), memory_kb(process)
+
+    def ask(_):
+        connection = http.client.HTTPConnection(*address, timeout=120)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/predict", data, {"Content-Type": "image/jpeg"})
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Retry-After"]
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(ask, range(24)))
+    assert set(answers) == {(422, None), (503, "1")}
+    assert memory_kb(process) - start < 300_000
 
 
 def memory_kb(process: subprocess.Popen) -> int:

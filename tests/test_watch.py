@@ -128,6 +128,16 @@ def test_a_renamed_file_is_predicted_at_once(station, folder, parts):
     assert one.waited_ms < 5000  # counted from the renaming, not from the exposure
 
 
+def test_a_name_that_a_terminal_would_obey_is_spelt_out(station, folder, log, parts):
+    shutil.copy(parts[0], folder / "a\n\x1b[2J\u202e部品.jpeg")
+    station.tick()
+    time.sleep(QUIET_S)
+    (one,) = station.tick()
+    name = r"a\n\x1b[2J\u202e部品.jpeg"
+    assert watch.line(one).endswith(f"/{name}")
+    assert recorded(log)[0][0].endswith(f"/{name}")
+
+
 def test_subfolders_are_watched_and_other_files_are_not(station, folder, parts):
     (folder / "late shift").mkdir()
     shutil.copy(parts[0], folder / "late shift" / "a.JPEG")

@@ -6,13 +6,12 @@ Times are UTC.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from traceability.access import OpenedFiles, reported, transaction
 from traceability.acknowledged import Acknowledged
 from traceability.dispositions import LATEST, AlreadyDecidedError, Disposition
@@ -198,7 +197,7 @@ class InspectionLog:
 def warn_of_losses(log: InspectionLog) -> None:
     """Say what was acknowledged once and is not there any more."""
     for problem in log.lost():
-        print(f"warning: {log.path}: {problem}", file=sys.stderr)
+        tell(f"warning: {log.path}: {problem}")
 
 
 def add_log_argument(parser: argparse.ArgumentParser) -> None:

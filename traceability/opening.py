@@ -1,10 +1,9 @@
 """Opening a log: finding it, making one if need be, and giving an old one the present tables."""
 
 import sqlite3
-import sys
 from pathlib import Path
 
-from common.errors import EXIT_FAILURE, UserError
+from common.errors import EXIT_FAILURE, UserError, tell
 from traceability.access import beside, transaction
 from traceability.acknowledged import Acknowledged
 from traceability.schema import (
@@ -61,10 +60,9 @@ def check_may_begin(path: Path, mode: str) -> None:
         )
     note = Acknowledged(path).path
     if note.exists():
-        print(
+        tell(
             f"warning: {path} begins anew, although {note.name} says that there was a log: put it "
-            "back, or remove that file",
-            file=sys.stderr,
+            "back, or remove that file"
         )
 
 

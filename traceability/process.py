@@ -15,7 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import CsvFile
-from common.text import count_of, escape_formula
+from common.text import count_of
 from metrics.control_charts import RUN_LENGTH, PChart, TrendChart, p_chart, trend_chart
 from traceability.subgroups import FROZEN, Query, Subgroup, frozen_pictures, read_subgroups
 
@@ -208,12 +208,8 @@ def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
                 group.inspected, group.rejected, group.review, group.errors, group.not_judged,
                 group.repeats,
             ]  # fmt: skip
-            values = ["" if np.isnan(column[i]) else f"{column[i]:.6g}" for column in numbers]
-            row = [
-                escape_formula(group.name),
-                group.start,
-                int(process.baseline[i]),
-                *counts,
-                *values,
+            values = [
+                "" if np.isnan(column[i]) else float(f"{column[i]:.6g}") for column in numbers
             ]
+            row = [group.name, group.start, int(process.baseline[i]), *counts, *values]
             file.write([*row, reasons[i]])

@@ -15,6 +15,7 @@ from traceability.process import Process, rejects_by_class
 
 LIMIT_COLOUR, RUN_COLOUR = "#8c8c8c", "#e08a2b"
 MOST_POINTS_WITH_MARKERS = 200
+LABEL_LETTERS = 40
 
 
 def draw_process(path: Path, process: Process, title: str) -> None:
@@ -112,7 +113,7 @@ def draw_pareto(axis: Axes, classes: dict[str, int]) -> None:
     x = np.arange(len(counts))
     bars = axis.bar(x, counts, color=LINE_COLOUR, width=0.7)
     axis.bar_label(bars, fmt="{:,.0f}")
-    axis.set_xticks(x, list(map(escape_mathtext, classes)))
+    axis.set_xticks(x, [escape_mathtext(name, LABEL_LETTERS) for name in classes])
     axis.set(ylabel="rejected parts", ylim=(0, 1.15 * counts.max()))
     axis.set_title("rejects by class", fontsize=10, loc="left")
     share = axis.twinx()
@@ -147,7 +148,7 @@ def name_subgroups(axis: Axes, names: Sequence[str], by: str) -> None:
     def name_at(place: float, _=None) -> str:
         whole = round(place)
         there = abs(place - whole) < 1e-6 and 0 <= whole < len(names)
-        return escape_mathtext(names[whole]) if there else ""
+        return escape_mathtext(names[whole], LABEL_LETTERS) if there else ""
 
     axis.xaxis.set_major_locator(MaxNLocator(nbins=24, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(name_at))

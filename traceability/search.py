@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.files import CsvFile
-from common.text import escape_formula
 from traceability.dispositions import Disposition
 from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
@@ -132,6 +131,6 @@ def export_csv(log: InspectionLog, path: Path) -> int:
     count = 0
     with CsvFile(path, [*columns, *disposition, "verdict_time"]) as file:
         for row in rows:
-            file.write([escape_formula(value) for value in row])
+            file.write(row)
             count += 1
     return count

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from common.errors import UserError
-from common.files import usable_folder
+from common.files import output_folder
 from common.text import format_duration
 from data_split import NO_TEST_PART, assign_castings, load_split, split_sha256
 from dataset.listing import find_data
@@ -33,7 +33,6 @@ from training.state import (
     finished_run,
     load_last,
     raise_out_of_memory,
-    sole_use_of,
 )
 
 
@@ -98,8 +97,7 @@ def train_fold(args: argparse.Namespace, fold: int, splits: dict[int, str]) -> N
 @contextmanager
 def folder_of_run(args: argparse.Namespace) -> Iterator[None]:
     """Make sure that the output folder is this run's, and its alone."""
-    usable_folder(args.out)
-    with sole_use_of(args.out):
+    with output_folder(args.out):
         check_folder(args.out, args.resume, args.overwrite)
         yield
 

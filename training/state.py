@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from common.errors import EXIT_FAILURE, Terminated, UserError
-from common.files import locked
 from model import checkpoint_from
 from networks.tensor_files import load_tensors
 from training.distributed import all_reduce_max
@@ -69,17 +67,6 @@ class StopSignal:
 
     def leave(self) -> None:
         raise KeyboardInterrupt if self.agreed == signal.SIGINT else Terminated
-
-
-def sole_use_of(out: Path) -> AbstractContextManager:
-    """Lock the output folder for this process; the lock goes when the process does.
-
-    Raises:
-        UserError: another run is writing there.
-    """
-    return locked(
-        out / ".lock", f"another run is writing into {out}; choose another folder with --out"
-    )
 
 
 def check_folder(out: Path, resume: bool, overwrite: bool) -> None:

@@ -1,5 +1,7 @@
 """Files are never half-written, and a script ends with one line and the right exit code."""
 
+import csv
+import importlib
 import json
 import os
 import signal
@@ -14,6 +16,8 @@ from common.files import (
     ROOT,
     cache_folder,
     check_suffix,
+    output_file,
+    output_folder,
     read_csv,
     sha256_of_file,
     usable_folder,
@@ -188,6 +192,17 @@ def test_csv_and_json_read_back(tmp_path):
     assert text.endswith("}\n")
 
 
+def test_a_table_holds_no_formula_and_gives_back_what_was_written(tmp_path):
+    path = tmp_path / "table.csv"
+    texts = ["=1+1.png", "+1", "-1", "@SUM(A1)", "\tx", "＝1", "'=1", "''@", "'quoted'", "plain"]  # noqa: RUF001
+    write_csv(path, ["name", "number"], [(text, -0.5) for text in texts])
+    with open(path, newline="", encoding="utf-8") as file:
+        shown = list(csv.DictReader(file))
+    assert [row["name"][0] for row in shown] == ["'"] * 9 + ["p"]
+    assert {row["number"] for row in shown} == {"-0.5"}
+    assert [row["name"] for row in read_csv(path)] == texts
+
+
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, example B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -252,3 +267,75 @@ def test_what_is_no_such_table_is_refused_in_one_line(tmp_path, content):
     with pytest.raises(UserError, match=r"table\.csv") as failure:
         read_csv(path, ["a", "b"])
     assert "\n" not in str(failure.value)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from common.files import output_file, output_folder
+with output_folder(Path(sys.argv[1])), output_file(Path(sys.argv[2])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_an_output_is_one_runs_alone_until_it_ends_however_that_is(tmp_path):
+    folder, file = tmp_path / "out", tmp_path / "table.csv"
+    arguments = [sys.executable, "-c", HOLDS, str(folder), str(file)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=r"another run is writing into .*out;") as refused:
+            output_folder(folder).__enter__()
+        assert refused.value.exit_code == 2
+        with pytest.raises(UserError, match=r"another run is writing .*table\.csv;"):
+            output_file(file).__enter__()
+        with output_file(tmp_path / "other.csv"):
+            pass
+        other.kill()
+    with output_folder(folder), output_file(file):
+        write_csv(file, ["n"], [[1]])
+    assert (os.listdir(folder), sorted(os.listdir(tmp_path))) == ([], ["out", "table.csv"])
+
+
+def test_an_output_replaces_no_folder_device_or_input(tmp_path):
+    table, log = tmp_path / "table.csv", tmp_path / "log.db"
+    for place in (tmp_path, Path(os.devnull)):
+        with pytest.raises(UserError, match="is a folder or a device"):
+            output_file(place).__enter__()
+    with pytest.raises(UserError, match="it is to be read"):
+        output_file(table, None, tmp_path / "." / "table.csv").__enter__()
+    log.write_text("records")
+    table.symlink_to(log)
+    with pytest.raises(UserError, match="it is to be read"):
+        output_file(table, log).__enter__()
+    assert log.read_text() == "records"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("test", []),
+        ("probe", []),
+        ("data_split", []),
+        ("explain", ["part.jpeg"]),
+        ("synthetic", []),
+    ],
+)
+def test_every_command_that_writes_a_folder_refuses_one_that_is_in_use(
+    tmp_path, command, arguments
+):
+    with output_folder(tmp_path), pytest.raises(UserError, match="another run is writing into"):
+        importlib.import_module(command).main([*arguments, "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("predict", ["{part}", "--out"]), ("export", ["--out"]), ("records", ["export", "--csv"])],
+)
+def test_every_command_that_writes_a_file_refuses_one_that_is_in_use(tmp_path, command, arguments):
+    part, out = tmp_path / "part.jpeg", tmp_path / "out.onnx"
+    part.touch()
+    own = [text.format(part=part) for text in arguments]
+    with output_file(out), pytest.raises(UserError, match="another run is writing"):
+        importlib.import_module(command).main([*own, str(out)])

@@ -57,6 +57,28 @@ def address(trained, tmp_path):
         process.wait(20)
 
 
+def answer_to_handshake(address: str, host: str, origin: str) -> int:
+    """The status with which the page's websocket is opened or refused."""
+    port = int(address.rpartition(":")[2])
+    lines = [
+        "GET /_stcore/stream HTTP/1.1", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13",
+        f"Host: {host.format(port=port)}", f"Origin: {origin.format(port=port)}", "", "",
+    ]  # fmt: skip
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return int(connection.recv(64).split()[1])
+
+
+def test_a_web_page_elsewhere_cannot_use_the_page(address):
+    own = ("127.0.0.1:{port}", "http://127.0.0.1:{port}")
+    assert answer_to_handshake(address, *own) == 101
+    assert answer_to_handshake(address, "localhost:{port}", "http://localhost:{port}") == 101
+    assert answer_to_handshake(address, "evil.example:{port}", "http://evil.example:{port}") == 403
+    assert answer_to_handshake(address, own[0], "http://evil.example") == 403
+    assert answer_to_handshake(address, own[0], "null") == 403
+
+
 @pytest.mark.parametrize("size", [(1280, 900), (820, 1180)], ids=["desktop", "tablet"])
 def test_open_upload_read_speak_and_look(browser, address, trained, castings, tmp_path, size):
     part = next((castings / "test").rglob("*.jpeg"))

@@ -85,6 +85,13 @@ def test_a_zip_bomb_is_not_unpacked(monkeypatch):
         collect_zip(data.replace(size, (1000).to_bytes(4, "little")))
 
 
+def test_a_zip_file_of_too_many_entries_is_refused_before_they_are_listed(monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_ENTRIES", 3)
+    assert len(collect_zip(zipped({f"{n}.png": b"x" for n in range(3)})).parts) == 3
+    with pytest.raises(ValueError, match="more than 3 files"):
+        collect_zip(zipped({f"{n}.png": b"x" for n in range(4)}))
+
+
 @pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-30], lambda d: d[:40] + d[60:]])
 def test_what_is_no_zip_file_is_told(damage):
     with pytest.raises(ValueError, match="damaged"):
