@@ -138,7 +138,8 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV file: {error}") from error
     if missing:
-        raise UserError(f"{path} has no column {missing[0]}: it is damaged, or another file")
+        wanted = ",".join(columns)
+        raise UserError(f"{path} has no column {missing[0]}; its header needs {wanted}")
     return lines
 
 

@@ -1,6 +1,5 @@
 """The casting of every image: from a table that the user gives, else recognised from the images."""
 
-import csv
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
@@ -79,15 +78,9 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
     Raises:
         UserError: no such table, or an image is not in it, or two lines contradict each other.
     """
-    try:
-        lines = read_csv(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the castings in {path}: {error}") from error
-    if not lines or not {"path", "casting"} <= set(lines[0]):
-        raise UserError(
-            f"{path} needs a header with the columns path and casting, separated by a comma, and "
-            "lines"
-        )
+    lines = read_csv(path, ("path", "casting"))
+    if not lines:
+        raise UserError(f"{path} holds no lines below its header path,casting")
     castings: dict[str, str] = {}
     for line in lines:
         name = (line["casting"] or "").strip()

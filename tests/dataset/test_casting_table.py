@@ -144,7 +144,7 @@ def test_unusable_table_is_one_line_with_its_name(photographs, tmp_path, content
 
 
 def test_folder_as_a_table_is_one_line_with_its_name(photographs, tmp_path):
-    with pytest.raises(UserError, match=f"cannot read the castings in {tmp_path}"):
+    with pytest.raises(UserError, match=f"{tmp_path} is not a CSV file"):
         read_table(tmp_path, *photographs)
 
 
