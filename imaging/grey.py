@@ -64,8 +64,10 @@ def to_grey(image: Image.Image) -> Image.Image:
         raise UnreadableImageError("signed or 32-bit pixels; save it with 8 or 16 bits")
     if image.mode.startswith("I;16"):
         return _scaled(np.asarray(image), None, False, False)
+    if image.mode == "P" and image.getextrema()[1] >= len(image.getpalette()) // 3:
+        raise UnreadableImageError("damaged: colours beyond its palette")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getextrema()[3][0] < 255:
             raise UnreadableImageError("transparent pixels; save it without transparency")
     return image.convert("L")

@@ -6,7 +6,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -27,6 +29,8 @@ from imaging.unreadable import UnreadableImageError
 
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # nothing else is tried
 MAX_BYTES = 1 << 29  # of a file: 64 megapixels of 16-bit colour are 384 MB
+LARGE_PIXELS = 24_000_000
+LARGE_AT_ONCE = BoundedSemaphore(2)  # in all threads: each takes up to 700 MB
 JPEG_START = b"\xff\xd8\xff"
 TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -92,11 +96,12 @@ def decode_grey(data: bytes) -> Image.Image:
         refuse_costly(data)
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
             _refuse_by_header(image)
-            image.load()
-            if jpeg:
-                refuse_damaged(data, jpeg, image)
-            refuse_costly_exif(_exif_block(image))
-            return upright(file_to_grey(image, data), image.getexif())
+            with turn_of(image):
+                image.load()
+                if jpeg:
+                    refuse_damaged(data, jpeg, image)
+                refuse_costly_exif(_exif_block(image))
+                return upright(file_to_grey(image, data), image.getexif())
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -161,6 +166,11 @@ def _refuse_by_header(image: Image.Image) -> None:
     whole = (0, 0, *image.size)
     if image.format == "GIF" and [tuple(tile.extents) for tile in image.tile] != [whole]:
         raise UnreadableImageError("an image that does not fill its frame; save it as PNG")
+
+
+def turn_of(image: Image.Image) -> AbstractContextManager:
+    """Waits until an image may be decoded: at once, unless it and others are large."""
+    return LARGE_AT_ONCE if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 def _exif_block(image: Image.Image) -> bytes:

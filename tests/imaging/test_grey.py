@@ -173,3 +173,15 @@ def test_cmyk_jpeg_without_a_word_on_its_polarity_is_refused():
     decode_grey(data)
     with pytest.raises(UnreadableImageError, match="CMYK"):
         decode_grey(without)
+
+
+def test_value_beyond_the_palette_is_refused():
+    image = Image.fromarray(GREY // 64, "L").convert("P")
+    image.putpalette([10, 10, 10, 20, 20, 20, 40, 40, 40, 80, 80, 80])
+    expected = np.array([10, 20, 40, 80])[GREY // 64]
+    for kind in ("PNG", "BMP", "GIF"):
+        assert np.array_equal(np.asarray(decode_grey(encoded(image, kind))), expected)
+    head, rest = encoded(image, "PNG").split(b"PLTE")
+    rest = rest[:6] + struct.pack(">I", zlib.crc32(b"PLTE" + rest[:6])) + rest[16:]
+    with pytest.raises(UnreadableImageError, match="palette"):
+        decode_grey(head[:-4] + struct.pack(">I", 6) + b"PLTE" + rest)

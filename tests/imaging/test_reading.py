@@ -5,7 +5,9 @@ import os
 import socket
 import stat
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
+from imaging import reading
 from imaging.reading import (
     UnreadableImageError,
     in_threads,
@@ -273,3 +276,20 @@ def test_work_in_threads_keeps_the_order_and_tells_errors():
     assert in_threads(lambda n: n * n, range(100), "squares") == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):
         in_threads(lambda n: 1 / n, range(3), "reciprocals")
+
+
+def test_of_large_images_two_at_a_time_are_decoded(monkeypatch):
+    monkeypatch.setattr(reading, "LARGE_PIXELS", 0)
+    original, running, most = reading.file_to_grey, [], []
+
+    def slow(image, data):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        return original(image, data)
+
+    monkeypatch.setattr(reading, "file_to_grey", slow)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(reading.decode_grey, [PNG] * 16))) == 16
+    assert max(most) == 2
