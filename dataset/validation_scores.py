@@ -50,6 +50,10 @@ def read_validation(checkpoint: Path) -> tuple[np.ndarray, list[str], np.ndarray
     # Written so that no number at all is none from 0 to 1
     if not (rows and all(labels) and ((prob_defect >= 0) & (prob_defect <= 1)).all()):
         raise UserError(f"{path} is no file of validation predictions: labels, or probabilities")
-    if set(models) != {sha256_of_file(checkpoint)[:12]}:
+    try:
+        model = sha256_of_file(checkpoint)[:12]
+    except OSError as error:
+        raise UserError(f"cannot read {checkpoint}: {error.strerror}") from error
+    if set(models) != {model}:
         raise UserError(f"{path} belongs to another model than {checkpoint}")
     return np.array([is_defect(label) for label in labels], bool), castings, prob_defect

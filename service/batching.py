@@ -45,6 +45,7 @@ class PendingRequest:
 
     parts: list[Part]
     decoded: int = 0  # so many of them
+    since: float = field(default_factory=time.monotonic)
     done: "Future[list[Inspected]]" = field(default_factory=Future)
 
 
@@ -63,7 +64,8 @@ class Batcher:
         self._predictor, self._log = predictor, log
         self._waiting: deque[PendingRequest] = deque()
         self._depth = 0
-        self._failed_at = -math.inf  # monotonic time
+        self._failed_at = self._refused_at = -math.inf  # monotonic time
+        self._refusal: LogUnavailableError | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._part_s = 0.05  # how long a part takes, smoothed
@@ -138,8 +140,14 @@ class Batcher:
             self._decoders.submit(self._decode, request)
             return
         with self._changed:
-            self._waiting.append(request)
-            self._changed.notify()
+            refusal = self._refusal if request.since < self._refused_at else None
+            if refusal is None:
+                self._waiting.append(request)
+                self._changed.notify()
+            else:
+                self._depth -= len(request.parts)
+        if refusal is not None and request.done.set_running_or_notify_cancel():
+            request.done.set_exception(refusal)
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -206,6 +214,7 @@ class Batcher:
     def _refuse_waiting(self, error: LogUnavailableError) -> None:
         """Those who wait would each wait for the log in turn, only to hear the same."""
         with self._changed:
+            self._refused_at, self._refusal = time.monotonic(), error  # of those being decoded too
             waiting = list(self._waiting)
             self._waiting.clear()
             self._depth -= sum(len(one.parts) for one in waiting)

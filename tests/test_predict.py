@@ -157,7 +157,8 @@ def test_files_that_are_no_images_are_named(trained, part, tmp_path, capsys):
 
 
 def test_an_output_that_is_a_folder_is_refused_before_the_work(trained, castings, tmp_path):
-    arguments = [str(castings), "--checkpoint", str(trained / "best.pth"), "--out", str(tmp_path)]
+    (out := tmp_path / "table.csv").mkdir()
+    arguments = [str(castings), "--checkpoint", str(trained / "best.pth"), "--out", str(out)]
     with pytest.raises(UserError, match="is a folder"):
         predict.main(arguments)
 

@@ -367,9 +367,11 @@ def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, c
         log.append([record(9, prob_defect=0.0)])
     assert run("verdict", "2", "defect", "--by", "=Huber", log=path) == 0
     assert run("verdict", "2", "ok", "--by", "Meier", "--note", "seen twice", log=path) == 0
-    with pytest.raises(UserError, match="it is to be read"):
-        run("export", "--csv", str(path), log=path)
     out = tmp_path / "log.csv"
+    out.symlink_to(path)
+    with pytest.raises(UserError, match="it is to be read"):
+        run("export", "--csv", str(out), log=path)
+    out.unlink()
     assert run("export", "--csv", str(out), log=path) == 0
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))

@@ -331,11 +331,16 @@ def test_every_command_that_writes_a_folder_refuses_one_that_is_in_use(
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [("predict", ["{part}", "--out"]), ("export", ["--out"]), ("records", ["export", "--csv"])],
+    [
+        ("predict", ["{part}", "--out", "{table}"]),
+        ("export", ["--out", "{model}"]),
+        ("records", ["export", "--csv", "{table}"]),
+    ],
 )
 def test_every_command_that_writes_a_file_refuses_one_that_is_in_use(tmp_path, command, arguments):
-    part, out = tmp_path / "part.jpeg", tmp_path / "out.onnx"
+    part, table, model = (tmp_path / name for name in ("part.jpeg", "out.csv", "out.onnx"))
     part.touch()
-    own = [text.format(part=part) for text in arguments]
-    with output_file(out), pytest.raises(UserError, match="another run is writing"):
-        importlib.import_module(command).main([*own, str(out)])
+    own = [text.format(part=part, table=table, model=model) for text in arguments]
+    with output_file(table), output_file(model):
+        with pytest.raises(UserError, match="another run is writing"):
+            importlib.import_module(command).main(own)

@@ -9,6 +9,7 @@ from builders import encoded, tiff_file
 from PIL import Image
 
 from imaging.reading import UnreadableImageError, decode_grey
+from inspection.predictor import load_predictor
 
 GREY = np.add.outer(np.arange(24) * 6, np.arange(40) * 2).astype(np.uint8)
 GREY[0, 0] = 255
@@ -160,7 +161,8 @@ def test_png_in_which_a_16_bit_value_means_transparent_is_refused():
         decode_grey(png(of_bits(16), transparent=b"\x12\x34"))
 
 
-def test_16_bit_image_in_memory_is_held_to_the_same(predictor):
+def test_16_bit_image_in_memory_is_held_to_the_same(trained):
+    predictor = load_predictor(trained / "best.pth", "cpu", gate=False)
     found = predictor.predict([Image.fromarray(of_bits(12)), Image.fromarray(of_bits(16))])
     assert [one.status for one in found] == ["error", "ok"]
     assert "12 bits" in found[0].error
