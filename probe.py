@@ -16,13 +16,14 @@ Writes into --out: probes.json, probes.csv (one line an image and perturbation) 
 Takes eleven times as long as test.py, and a tenth more for changing the images.
 
 --gate asks another question: of what does the model say anything at all? It counts what becomes of
-plain grey, gradients, noise, drawings and pages, and of held-out photographs (--images, default 20)
-as they are and spoiled in twenty ways: too small, too large, cut, doubled, covered, blurred, over-
-and underexposed. Writes gate.json.
+plain grey, gradients, noise, drawings and pages, of held-out photographs and those in --external as
+they are, and of some held-out ones (--images, default 20) spoiled in twenty ways: too small, too
+large, cut, doubled, covered, blurred, over- and underexposed. Writes gate.json.
 """
 
 import argparse
 import json
+from pathlib import Path
 
 from common.arguments import script_parser
 from common.errors import UserError, run_script
@@ -41,6 +42,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gate", action="store_true", help="what the gate refuses, instead of the shortcut tests"
     )
+    parser.add_argument(
+        "--external", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="with --gate: other photographs of parts",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UserError("--images must be at least 1")
@@ -48,6 +53,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--protocol casting pools the test parts of all folds; leave out --split")
     if args.protocol and args.gate:
         raise UserError("--gate tests one model; leave out --protocol")
+    if args.external and not args.gate:
+        raise UserError("--external goes with --gate; test.py measures other photographs")
     return args
 
 
@@ -59,11 +66,11 @@ def test_gate(args: argparse.Namespace) -> None:
 
     root = find_data(args.data, download=False)
     (model,) = load_models(args.checkpoint, root, args.device)
-    found = run_gate_tests(model, root, args.split, args.images or PHOTOGRAPHS)
+    found = run_gate_tests(model, root, args.split, args.images or PHOTOGRAPHS, args.external)
     write_json(args.out / "gate.json", found)
     print(f"checkpoint {model.path} ({model.predictor.model_id})")
     print(table(found["gate"]))
-    print(f"{passed(found['gate'])} of the pictures below the first line are decided")
+    print(f"{passed(found['gate'])} pictures that are no photographs of a part are decided")
     print(f"gate.json is in {args.out}")
     print(json.dumps(found["gate"]))
 

@@ -3,6 +3,7 @@
     python -m evaluation.publish --name 'ResNet-18, 112 px' results/metrics.json    a model, by name
     python -m evaluation.publish checkpoints/audit.json        replace the audit
     python -m evaluation.publish results/probes.json           replace the shortcut tests
+    python -m evaluation.publish results/gate.json             replace the gate's figures
     python -m evaluation.publish speed.json        replace a benchmark: benchmark.py's last line
     python -m evaluation.publish results/gpu/gpu.json          replace those of make gpu
     python -m evaluation.publish                               renew the documents only
@@ -21,6 +22,7 @@ from common.errors import UserError, run_script
 from common.files import ROOT, read_json, write_atomic, write_json
 from evaluation.published import (
     RESULTS,
+    gate_text,
     headline_text,
     leak_text,
     results_table,
@@ -55,6 +57,7 @@ PARTS = (
     Part("headline", "README.md", "audit", headline_text),
     Part("results", "docs/results.md", "reference", results_table),
     Part("leak", "docs/results.md", "audit", leak_text),
+    Part("gate", "docs/results.md", "gate", gate_text),
     Part("speed", "docs/speed.md", "speed", speed_table),
     Part("service", "docs/service.md", "speed", service_text),
 )
@@ -67,7 +70,7 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
         UserError: the file is none of these, or the model has no name.
     """
     figures = read_json(path)
-    if name is not None and {"benchmark", "copy_lookup", "probes"} & figures.keys():
+    if name is not None and {"benchmark", "copy_lookup", "probes", "gate"} & figures.keys():
         raise UserError(f"--name belongs to a metrics.json of test.py, not to {path}")
     if figures.get("benchmark") == "gpu":
         if figures["tiny"] or not figures["machine"]["gpu"]:
@@ -82,10 +85,12 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
         results["audit"] = {k: v for k, v in figures.items() if k not in LEFT_OUT_OF_AUDIT}
     elif "probes" in figures:
         results["probes"] = figures
+    elif "gate" in figures:
+        results["gate"] = figures
     elif "tiers" not in figures:
         raise UserError(
-            f"{path}: neither a metrics.json of test.py, nor audit.json, probes.json or the last "
-            "line of benchmark.py"
+            f"{path}: neither a metrics.json of test.py, nor audit.json, probes.json, gate.json or "
+            "the last line of benchmark.py"
         )
     elif name is None:
         raise UserError("say with --name what the table calls this model")

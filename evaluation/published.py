@@ -193,6 +193,26 @@ def leak_text(results: dict) -> str:
     )
 
 
+# --- the gate ------------------------------------------------------------------------------------
+
+
+def gate_text(results: dict) -> str:
+    """What the gate says of each kind of picture, as a table."""
+    figures = results["gate"]
+    lines = [
+        f"A model of recipe `{figures['recipe']}`; the held-out photographs show "
+        f"{figures['castings']} castings that it was not trained on.\n",
+        "| pictures | how many | not judged | for review | decided |",
+        "|---|---|---|---|---|",
+    ]
+    for name, n in figures["gate"].items():
+        decided = n["ok"] + n["defect"]
+        lines.append(
+            f"| {name} | {n['pictures']:,} | {n['not_judged']:,} | {n['review']:,} | {decided:,} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def errors(figures: dict) -> int:
     return figures["counts"]["missed"] + figures["counts"]["false_alarms"]
 

@@ -527,6 +527,21 @@ def test_pictures_of_nothing_are_not_judged_by_any_engine(
     assert "black 1.00" in lines[0]["error"]
 
 
+def test_onnx_runtime_is_given_the_bytes_that_pytorch_is(trained, model_file, paths, monkeypatch):
+    given = []
+    for model in (trained / "best.pth", model_file):
+        predictor = load_predictor(model, "cpu")
+        network = predictor.network
+
+        def noting(grey, network=network):
+            given.append(grey.numpy().copy())
+            return network(grey)
+
+        monkeypatch.setattr(predictor, "network", noting)
+        predictor.predict(paths[:5])
+    assert np.array_equal(*given)
+
+
 def test_what_is_unlike_training_is_for_review_in_every_engine(
     trained, model_file, paths, tmp_path, monkeypatch
 ):

@@ -121,10 +121,13 @@ def test_without_the_gate_everything_is_judged_and_said_so(trained_sharp, tmp_pa
 def test_probe_counts_what_the_gate_lets_pass(trained_sharp, sharp_castings, tmp_path, capsys):
     out = tmp_path / "results"
     run = ["--checkpoint", str(trained_sharp / "best.pth"), "--data", str(sharp_castings)]
-    assert probe.main([*run, "--gate", "--images", "2", "--device", "cpu", "--out", str(out)]) == 0
+    run += ["--gate", "--images", "2", "--external", str(sharp_castings / "unseen")]
+    assert probe.main([*run, "--device", "cpu", "--out", str(out)]) == 0
     found = json.loads((out / "gate.json").read_text())
     assert found["gate"] == json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["photographs"] == found["gate"][SOUND]["pictures"] == 2
+    assert found["photographs_spoiled"] == 2
+    assert found["gate"]["photographs in unseen"]["pictures"] == 4
+    assert found["gate"][SOUND]["pictures"] > 2
     assert found["gate"]["two or more parts"]["pictures"] == 8
     for counts in found["gate"].values():
         assert sum(n for name, n in counts.items() if name != "pictures") == counts["pictures"]
