@@ -4,7 +4,7 @@
     python app.py --review 0.2 0.8 --log /srv/inspections.db --station line3
     streamlit run app.py                                     the same with all defaults
 
-Inspect shows the decision on a photograph and where it comes from; parts in the review band wait
+Inspect shows the decision on a photograph and where it comes from; parts for review wait
 there for a person, wherever they were inspected. Batch sorts a folder or zip file. Process charts
 the log, Model says what the model is worth. Every decision is in the log (--log, see records.py)
 before it is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no
@@ -23,7 +23,7 @@ from common.files import ROOT
 from common.packages import require_packages
 from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments, checked_band
-from traceability.log import InspectionLog, add_log_argument
+from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # as in .streamlit/config.toml
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
@@ -97,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     checked_band(args.review)
     if args.checkpoint and not args.checkpoint.is_file():
         raise UserError(f"no such checkpoint: {args.checkpoint}")
-    InspectionLog(args.log, "create").__exit__()  # what is wrong with it is said here
+    with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
+        warn_of_losses(log)
     listening_socket(args.host, args.port).close()
     if args.host not in LOCAL:
         print("note: whoever reaches this machine can use the page; see docs/deploy.md")

@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 
 from common.arguments import probability, script_parser
-from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
+from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, tell
 from common.files import output_folder
 from common.text import count_of, printable
 from imaging.finding import PATHS_HELP, find_images
@@ -56,20 +56,22 @@ def explain(args: argparse.Namespace) -> int:
 
     gate = not args.no_gate
     predictor = load_predictor(args.checkpoint, args.device, args.threshold, gate=gate)
+    if warning := predictor.without_gate:
+        tell(f"warning: {warning}")
     explainer = Explainer(predictor.checkpoint, predictor.device)
     unreadable: list[Path] = []
-    not_judged: list[Path] = []
-    tiles = explain_files(args, predictor, explainer, paths, unreadable, not_judged)
+    refused: list[Path] = []
+    tiles = explain_files(args, predictor, explainer, paths, unreadable, refused)
     if len(paths) > 1:
         method = args.method or explainer.methods[0]
         title = f"method {method}, model {predictor.model_id}"
         write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title)
     else:
         list(tiles)
-    done = count_of(len(paths) - len(unreadable), "heatmap")
-    refused = f"{len(unreadable)} unreadable, {len(not_judged)} not judged"
-    print(f"{done} in {printable(args.out)}, model {predictor.model_id}, {refused}")
-    return EXIT_UNREADABLE if unreadable or not_judged else EXIT_OK
+    done = count_of(len(paths) - len(unreadable) - len(refused), "heatmap")
+    others = f"{len(unreadable)} unreadable, {len(refused)} not judged"
+    print(f"{done} in {printable(args.out)}, model {predictor.model_id}, {others}")
+    return EXIT_UNREADABLE if unreadable or refused else EXIT_OK
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,9 +10,10 @@ them wrong. Its metadata hold all else that a decision needs: examples/edge_infe
 INT8 is calibrated on training images, equally many of each casting.
 
 The gate: on the validation part of the checkpoint's own split, 32-bit logits differ by at most
-0.001 and decide every image alike; INT8 misses no defect that PyTorch catches, and newly rejects at
-most 1 % of the good parts. Else no file is written and the exit code is 3. Without the images that
-the checkpoint was trained on, rendered castings take their place, and the file says gate=synthetic.
+0.001 and decide every image alike, and so does the gate for photographs; INT8 misses no defect that
+PyTorch catches, newly rejects at most 1 % of the good parts, and its gate says otherwise of at most
+2 %. Else no file is written and the exit code is 3. Without the images that the checkpoint was
+trained on, rendered castings take their place, and the file says gate=synthetic.
 """
 
 import argparse

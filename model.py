@@ -286,8 +286,10 @@ def checkpoint_from(content: dict, path: Path) -> Checkpoint:
     try:
         checkpoint.check()
         checkpoint.model()
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
         reason = str(error).splitlines()[-1].strip()
+        if isinstance(error, LookupError):
+            reason = f"{reason} is missing"
         raise UserError(f"{path} does not fit its own description: {reason}") from error
     return checkpoint
 

@@ -157,10 +157,14 @@ def compare(url: str, predictor: Predictor, parts: Sequence[Path]) -> dict:
         answers = list(pool.map(ask, parts))
     direct = predictor.predict(parts)
     pairs = list(zip(answers, direct, strict=True))
+    both_decided = [(a, d) for a, d in pairs if a["decision"] and d.decision]
     return {
         "parts": len(parts),
         "other_decisions": sum(a["decision"] != d.decision for a, d in pairs),
-        "largest_difference": max(abs(a["prob_defect"] - d.prob_defect) for a, d in pairs),
+        "not_judged": sum(not d.decision for d in direct),
+        "largest_difference": max(
+            (abs(a["prob_defect"] - d.prob_defect) for a, d in both_decided), default=0.0
+        ),
     }
 
 

@@ -105,9 +105,9 @@ class CsvFile:
                         rows = count_of(self.rows, "line")
                         tell(f"cut short; {rows} so far are in {target}")
         finally:
-            with suppress(OSError):  # what went wrong before is worth telling
-                self._file.close()
-                self._temporary.unlink(missing_ok=True)
+            for end in (self._file.close, self._temporary.unlink):
+                with suppress(OSError):  # what went wrong before is worth telling
+                    end()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -164,7 +164,7 @@ def usable_folder(path: Path) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() in SUFFIXES_OF_FILES and not path.exists():
-        raise UserError(f"--out {path} is the name of a file; name a folder, which gets several")
+        raise UserError(f"{path} is the name of a file; name a folder, which gets several")
     probe = path / f"probe.{os.getpid()}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def usable_folder(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"cannot use {path} as output folder: {error.strerror}; choose another with --out"
+            f"cannot use {path} as output folder: {error.strerror}; choose another"
         ) from error
     return path
 

@@ -123,6 +123,21 @@ def find_hubs(images: np.ndarray) -> list[np.ndarray | None]:
     return hubs
 
 
+def find_hub(image: np.ndarray) -> np.ndarray | None:
+    """The same for one image uint8 (300, 300), up to rounding; in the caller's thread alone.
+
+    PyTorch would give each thread that asks threads of its own.
+    """
+    first, last = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1
+    around = image[first - 3 : last + 3, first - 3 : last + 3].astype(np.float32)
+    blurred = ndimage.gaussian_filter(around, sigma=1, radius=3)[3:-3, 3:-3]
+    side = np.arange(first, last) - (SIZE_PX - 1) / 2
+    hub = _ellipse_of_largest_blob((blurred < DARK) & (np.hypot(side[:, None], side) < REACH_PX))
+    if hub is not None:
+        hub[0] += first
+    return hub
+
+
 def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
     labels, _ = ndimage.label(dark)
     areas = np.bincount(labels.ravel())

@@ -39,7 +39,7 @@ def run_gate_tests(
     castings = [row.casting or row.path for row in rows]
     photos = [read_grey_image(root / rows[i].path) for i in equally(castings, photographs)]
     kinds: dict[str, list] = {SOUND: [root / row.path for row in rows]}
-    kinds |= {f"{OTHERS}{folder.name}": find_images([folder]) for folder in others}
+    kinds |= {f"{OTHERS}{folder}": find_images([folder]) for folder in others}
     kinds |= pictures_of_nothing()
     for photo in photos:
         for name, views in broken_views(photo).items():
@@ -50,7 +50,7 @@ def run_gate_tests(
         "photographs_spoiled": len(photos),
         "castings": len(set(castings)),
         "protocol": model.checkpoint.protocol,
-        "recipe": model.checkpoint.training["recipe"],
+        "recipe": model.checkpoint.training.get("recipe"),
         "limits": model.checkpoint.gate["limits"],
         "checkpoints": checkpoint_hashes([model]),
         "gate": {name: outcomes(model.predictor, each, name) for name, each in kinds.items()},

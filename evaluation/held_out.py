@@ -23,6 +23,7 @@ from dataset.listing import ImageRow, hashed, list_images
 from dataset.manifest import warn_of_changed_contents
 from dataset.store import open_store
 from evaluation.options import UNSEEN
+from gate.limits import Limits
 from gate.measures import measure
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction, Predictor, load_predictor
@@ -281,13 +282,13 @@ def predict_rows(
     """Predict the chosen rows once."""
     predictor, checkpoint = model.predictor, model.checkpoint
     store = open_store(root, rows, checkpoint.image_size_px, cache=cache)
-    predictions, opinions = [], []
+    predictions, opinions, limits = [], [], checkpoint.limits
     with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             indices = list(chosen[start : start + BATCH_SIZE])
             predictions += predictor.predict_batch(torch.from_numpy(store[indices]))
             opinions += [
-                gate_opinion(checkpoint, store[i], prediction.distance)
+                gate_opinion(limits, store[i], prediction.distance)
                 for i, prediction in zip(indices, predictions[start:], strict=True)
             ]
             bar.update(len(indices))
@@ -302,9 +303,8 @@ def predict_rows(
     return Evaluation(name, root, images, checkpoint.class_names)
 
 
-def gate_opinion(checkpoint: Checkpoint, grey: np.ndarray, distance: float | None) -> str | None:
+def gate_opinion(limits: Limits | None, grey: np.ndarray, distance: float | None) -> str | None:
     """What the gate says of a resized image uint8 (S, S) whose prediction has this distance."""
-    limits = checkpoint.limits
     if limits is None:
         return None
     return limits.opinion(measure(grey, None, limits.with_hub), distance)[0]

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from common.colours import WRONG_COLOUR
 from common.labels import is_defect
 from common.text import count_of
 from evaluation import figures as plots
@@ -17,7 +18,7 @@ from evaluation.held_out import (
 from evaluation.report import calibration_inputs
 from imaging.overlays import TILE_PX, write_sheets
 from imaging.reading import read_grey_image
-from inspection.explanation import explain_images
+from inspection.explanation import Explained, stacked
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE
 from metrics.calibration import calibration_errors, reliability
@@ -90,17 +91,18 @@ def draw_errors(
 
 def error_tiles(
     evaluation: Evaluation, models: Sequence[Model], wrong: Sequence[int]
-) -> Iterator[tuple[Image.Image, str, bool]]:
+) -> Iterator[tuple[Image.Image, str, str]]:
     """Overlays of the parts with these indices, each explained by the model that predicted it."""
     for model in models:
         fold = model.checkpoint.fold or 0
         own = [index for index in wrong if evaluation.images[index].fold == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
         for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
-            rows = [evaluation.images[index].row for index in own[start : start + BATCH_SIZE]]
-            images = [read_grey_image(evaluation.root / row.path) for row in rows]
-            found = explain_images(model.predictor, explainer, images)
-            for row, one in zip(rows, found, strict=True):
-                kind = "missed" if is_defect(row.label) else "false alarm"
+            found = [evaluation.images[index] for index in own[start : start + BATCH_SIZE]]
+            images = [read_grey_image(evaluation.root / one.row.path) for one in found]
+            maps = explainer.maps(stacked(images, model.checkpoint.image_size_px))
+            for one, image, heat in zip(found, images, maps, strict=True):
+                kind = "missed" if is_defect(one.row.label) else "false alarm"
                 text = f"{evaluation.name}: {kind}, {one.prediction.prob_defect:.3f}"
-                yield one.overlay(TILE_PX), f"{Path(row.path).stem}\n{text}", False
+                picture = Explained(image, one.prediction, heat).overlay(TILE_PX)
+                yield picture, f"{Path(one.row.path).stem}\n{text}", WRONG_COLOUR

@@ -16,7 +16,7 @@ import ray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.arguments import script_parser
-from common.errors import run_script
+from common.errors import run_script, tell
 from common.files import output_folder
 from imaging.photographs import IMAGE_SUFFIXES, is_photograph_below
 
@@ -30,6 +30,8 @@ class Inspector:
         from inspection.predictor import load_predictor
 
         self.predictor = load_predictor(checkpoint)
+        if warning := self.predictor.without_gate:
+            tell(f"warning: {warning}")
 
     def __call__(self, batch: dict) -> dict:
         found = self.predictor.predict(batch["bytes"].tolist())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from gate.limits import Interval, Limits
+from gate.limits import REASONS, Interval, Limits
 from gate.measures import HUB
 
 IMAGES = 500  # of training, and as many of validation: more change the limits by a few percent
@@ -43,10 +43,9 @@ def fit_limits(training: Sequence[dict[str, float]], distances: np.ndarray) -> L
     """The limits from training images' measures, and validation images' distances (M,)."""
     with_hub = np.mean([HUB[0] in one for one in training]) >= HUB_FOUND
     measures = {}
-    for name in training[0].keys() | (HUB if with_hub else ()):
-        values = [one[name] for one in training if name in one]
+    for name in REASONS:
         if with_hub or name not in HUB:
-            low, high = np.percentile(values, SPAN)
+            low, high = np.percentile([one[name] for one in training if name in one], SPAN)
             measures[name] = Interval(float(low), float(high), *_margins(name, low, high))
     known = float(np.percentile(distances, VALIDATION_SHARE))
     return Limits(measures, known, REVIEW * known, REFUSE * known)

@@ -89,9 +89,10 @@ class Limits:
             interval, value = self.measures.get(name), measured.get(name)
             if interval is None or value is None:
                 continue
-            outside = (value < interval.lowest, value > interval.highest)
+            # No number is outside on both sides
+            outside = (not value >= interval.lowest, not value <= interval.highest)
             for reason, is_outside in zip(reasons, outside, strict=True):
-                if is_outside:
+                if is_outside and reason:
                     return reason.format(value=value, low=interval.low, high=interval.high)
         return NO_PART if self.with_hub and HUB[0] not in measured else ""
 
@@ -119,11 +120,15 @@ class Limits:
         Raises:
             KeyError, TypeError, ValueError: they are not whole, or no numbers in order.
         """
-        measures = {name: Interval(**each) for name, each in values["measures"].items()}
+        measures = {
+            name: Interval(**{bound: float(value) for bound, value in each.items()})
+            for name, each in values["measures"].items()
+        }
         limits = cls(measures, *(float(values[name]) for name in ("known", "review", "refuse")))
-        if not set(measures) <= set(REASONS):
-            raise ValueError("the gate measures what is not known here")
-        if not 0 < limits.review <= limits.refuse < float("inf"):
+        hub = set(measures) & set(HUB)
+        if set(measures) - hub != set(REASONS) - set(HUB) or hub not in (set(), set(HUB)):
+            raise ValueError("the gate measures other things than are known here")
+        if not 0 < limits.known <= limits.review <= limits.refuse < float("inf"):
             raise ValueError("the gate's distances are not in order")
         for name, each in measures.items():
             if not each.lowest <= each.low <= each.high <= each.highest:

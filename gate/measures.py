@@ -42,12 +42,12 @@ def _hub(grey: np.ndarray) -> dict[str, float]:
     # SciPy takes a while to import, and models of other products never look for a hub
     from PIL import Image
 
-    from dataset.recognition import SIZE_PX, find_hubs
+    from dataset.recognition import SIZE_PX, find_hub
 
     if len(grey) != SIZE_PX:
         image = Image.fromarray(grey).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
         grey = np.asarray(image)
-    (ellipse,) = find_hubs(grey[None])
+    ellipse = find_hub(grey)
     if ellipse is None:
         return {}
     half_axes = np.abs(np.linalg.eigvalsh(ellipse[1:]))

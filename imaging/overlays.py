@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from common.colours import DEFECT_COLOUR, GOOD_COLOUR
 from common.files import write_atomic
 from common.marks import own_mark
 
@@ -62,15 +61,15 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size_px)
 
 
-def captioned(image: Image.Image, lines: Sequence[str], right: bool) -> Image.Image:
-    """An image with lines of text below it, under a bar that is green when right, red when not."""
+def captioned(image: Image.Image, lines: Sequence[str], colour: str) -> Image.Image:
+    """An image with lines of text below it, under a bar of this colour."""
     size_px = max(10, image.width // 24)
     step = round(1.35 * size_px)
     canvas = Image.new("RGB", (image.width, image.height + step * len(lines) + size_px), PAPER)
     canvas.paste(image, (0, 0))
     draw = ImageDraw.Draw(canvas)
     bar = [0, image.height, image.width, image.height + max(3, size_px // 3)]
-    draw.rectangle(bar, fill=GOOD_COLOUR if right else DEFECT_COLOUR)
+    draw.rectangle(bar, fill=colour)
     top = image.height + size_px // 2
     for number, line in enumerate(lines):
         text = "".join(letter if letter.isprintable() else " " for letter in line)
@@ -93,9 +92,9 @@ def shortened(
 
 
 def contact_sheets(
-    tiles: Iterable[tuple[Image.Image, str, bool]], tile_px: int, title: str
+    tiles: Iterable[tuple[Image.Image, str, str]], tile_px: int, title: str
 ) -> Iterator[Image.Image]:
-    """Sheets of square tiles `(image, caption, right?)`, at least one; holds one at a time."""
+    """Sheets of square tiles `(image, caption, colour)`, at least one; holds one at a time."""
     tiles = iter(tiles)
     for number in count(1):
         chosen = list(islice(tiles, COLUMNS * LINES))
@@ -104,8 +103,8 @@ def contact_sheets(
         yield _sheet(chosen, tile_px, title if number == 1 else f"{title}, sheet {number}")
 
 
-def _sheet(tiles: Sequence[tuple[Image.Image, str, bool]], tile_px: int, title: str) -> Image.Image:
-    cells = [captioned(image, caption.split("\n"), right) for image, caption, right in tiles]
+def _sheet(tiles: Sequence[tuple[Image.Image, str, str]], tile_px: int, title: str) -> Image.Image:
+    cells = [captioned(image, caption.split("\n"), colour) for image, caption, colour in tiles]
     head, gap = font(18), 6
     columns = min(COLUMNS, max(len(cells), 3))
     height = max((cell.height for cell in cells), default=0) + gap
@@ -126,8 +125,8 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, bool]], title: str) -> int:
-    """Contact sheets of `(image, caption, right?)`: name.png, name_2.png, ...; how many.
+def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, str]], title: str) -> int:
+    """Contact sheets of `(image, caption, colour)`: name.png, name_2.png, ...; how many.
 
     Those of an earlier run that has had more are removed.
     """

@@ -41,6 +41,8 @@ TURNS = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+NO_MEMORY = "too large for this machine's memory"
+SIDEWAYS = (5, 6, 7, 8)  # of these: width and height change places
 
 
 def read_grey_image(path: Path) -> Image.Image:
@@ -106,6 +108,8 @@ def decode_grey(data: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(_unknown(data)) from None
+    except MemoryError:
+        raise UnreadableImageError(NO_MEMORY) from None
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from error
     except Exception as error:  # Pillow's plugins raise many types on damaged files
@@ -149,8 +153,17 @@ def upright_image(image: object) -> Image.Image:
         return upright(grey, image.getexif())
     except UnreadableImageError:
         raise
+    except MemoryError:
+        raise UnreadableImageError(NO_MEMORY) from None
     except Exception as error:  # a damaged image that Pillow has not decoded yet
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def upright_size_px(path: Path) -> tuple[int, int]:
+    """Width and height of a photograph as it is looked at; reads its header only."""
+    with Image.open(path, formats=PILLOW_FORMATS) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+        return image.size[::-1] if turned else image.size
 
 
 def upright(image: Image.Image, exif: Image.Exif) -> Image.Image:

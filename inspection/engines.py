@@ -115,6 +115,8 @@ def check_metadata(metadata: dict[str, str], checkpoint: Checkpoint) -> None:
     for name in ("class_names", "image_size_px", "threshold", "temperature"):
         if json.loads(metadata[name]) != getattr(checkpoint, name):
             raise ValueError(f"its {name} is {metadata[name]}, the checkpoint's another")
+    if json.loads(metadata["limits"]) != (checkpoint.gate or {}).get("limits"):
+        raise ValueError("its limits are not the checkpoint's")
     for name, values in (("precision", ("fp32", "int8")), ("reduce_range", ("0", "1"))):
         if metadata[name] not in values:
             raise ValueError(f"its {name} is {metadata[name]}, not {' or '.join(values)}")

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from common.colours import outcome_colour
 from common.files import write_atomic
 from common.text import printable
-from gate.limits import NOT_JUDGED
 from imaging.overlays import TILE_PX, captioned, png
 from imaging.reading import UnreadableImageError, read_grey_image
 from inspection.explanation import CONTACT_SHEET, Explained, decision_text, explain_images
@@ -43,9 +43,9 @@ def explain_files(
     explainer: Explainer,
     paths: Sequence[Path],
     unreadable: list[Path],
-    not_judged: list[Path],
-) -> Iterator[tuple[Image.Image, str, bool]]:
-    """Write what was asked for of each file; yields tiles, adds to `unreadable`, `not_judged`."""
+    refused: list[Path],
+) -> Iterator[tuple[Image.Image, str, str]]:
+    """Write what was asked for of each file; yields tiles, adds to `unreadable`, `refused`."""
     names = dict(zip(paths, output_names(paths), strict=True))
     with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
         for start in range(0, len(paths), BATCH_SIZE):
@@ -55,11 +55,11 @@ def explain_files(
             for path, one in zip(images, found, strict=True):
                 write_explained(args.out / names[path], one, args.arrays)
                 p = one.prediction
-                if p.status == NOT_JUDGED:
-                    not_judged.append(path)
-                    tqdm.write(f"not judged: {printable(path)}: {p.error}", sys.stderr)
+                if not p.decision:
+                    refused.append(path)
+                    tqdm.write(f"{OUTCOMES[p.outcome]}: {printable(path)}: {p.error}", sys.stderr)
                 text = f"{p.decision} {p.prob_defect:.3f}" if p.decision else OUTCOMES[p.outcome]
-                yield one.overlay(TILE_PX), f"{names[path]}\n{text}", p.decision != "defect"
+                yield one.overlay(TILE_PX), f"{names[path]}\n{text}", outcome_colour(p.outcome)
             bar.update(len(batch))
 
 
@@ -76,9 +76,9 @@ def readable(paths: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Pa
 def write_explained(target: Path, one: Explained, arrays: bool) -> None:
     """The overlay with its decision as target.png and, if wanted, the map as target.npy."""
     lines = [target.name, decision_text(one.prediction)]
-    image = captioned(one.overlay(), lines, one.prediction.decision != "defect")
+    image = captioned(one.overlay(), lines, outcome_colour(one.prediction.outcome))
     write_atomic(target.with_name(f"{target.name}.png"), png(image))
-    if arrays:
+    if arrays and one.prediction.decision:
         data = io.BytesIO()
         np.save(data, one.heat)
         write_atomic(target.with_name(f"{target.name}.npy"), data.getvalue())

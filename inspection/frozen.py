@@ -5,7 +5,7 @@ decision of the first. Two photographs of parts never have the same pixels, not 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from inspection.predictor import Prediction
 from traceability.subgroups import FROZEN, RUN
@@ -58,10 +58,7 @@ class FrozenCamera:
             return prediction
         self.has_just_frozen, self._told = not self._told, True
         reason = f"{REASON}; {prediction.error}" if prediction.error else REASON
-        return replace(
-            prediction, status="not_judged", decision="", prob_defect=None, predicted_class="",
-            probabilities=(), error=reason,
-        )  # fmt: skip
+        return prediction.not_judged(reason)
 
     def _add(self, picture: Picture) -> None:
         same = self._last is not None and picture.equals(self._last)

@@ -18,6 +18,7 @@ from common.text import printable
 from gate.limits import NOT_JUDGED, REVIEW
 from gate.measures import measure
 from imaging.reading import (
+    NO_MEMORY,
     UnreadableImageError,
     decode_grey,
     in_threads,
@@ -59,13 +60,18 @@ class Prediction:
         """The decision, else the status: a key of OUTCOMES."""
         return self.decision or self.status
 
+    def not_judged(self, reason: str) -> "Prediction":
+        """This one without a decision: what the network says of something else tells nothing."""
+        nothing = {"prob_defect": None, "predicted_class": "", "probabilities": ()}
+        return replace(self, status=NOT_JUDGED, decision="", error=reason, **nothing)
+
 
 class Predictor:
     """A model ready to inspect images.
 
     Args:
         checkpoint: what the model is; its weights are not looked at.
-        network: resized grey images uint8 (B, S, S) to logits (B, C).
+        network: resized grey images uint8 (B, S, S) to logits (B, C) and distances (B,), or None.
         sha256: of the model's file.
         threshold: other than the checkpoint's.
         review: `(low, high)`: parts with low <= P(defect) < high are for a person to decide.
@@ -89,12 +95,21 @@ class Predictor:
         self.threshold = checkpoint.threshold if threshold is None else threshold
         self.review = review
         self.limits = checkpoint.limits if gate else None
+        self._gate_wanted = gate
         self._is_defect = defect_flags(checkpoint.class_names)
 
     @property
     def model_id(self) -> str:
         """The first 12 digits of the file's SHA-256."""
         return self.sha256[:12]
+
+    @property
+    def without_gate(self) -> str:
+        """What a person must hear where no gate stands before this model; else empty."""
+        if self.limits is not None:
+            return ""
+        why = "the model has no gate: train it again" if self._gate_wanted else "--no-gate"
+        return f"every picture is judged, whatever it shows ({why})"
 
     def warm_up(self) -> "Predictor":
         """Inspect a black image and return itself: the first is slow, and damaged weights show.
@@ -103,7 +118,7 @@ class Predictor:
             UserError: the network's output is not finite.
         """
         size = self.checkpoint.image_size_px
-        self.predict_batch(torch.zeros((1, size, size), dtype=torch.uint8))
+        self.predict([np.zeros((size, size), np.uint8)])
         return self
 
     @torch.inference_mode()
@@ -198,7 +213,7 @@ class Predictor:
         except UnreadableImageError as problem:
             error = str(problem)
         except MemoryError:  # this part's problem, not that of all in its batch
-            error = "too large for this machine's memory"
+            error = NO_MEMORY
         return Prepared(grey, sha256, (time.perf_counter() - started) * 1000, error, measures)
 
     def _gated(self, prediction: Prediction, prepared: "Prepared") -> Prediction:
@@ -210,9 +225,7 @@ class Predictor:
         if opinion == REVIEW:
             return replace(prediction, decision=REVIEW, error=reason)
         if opinion == NOT_JUDGED:
-            # What the network says of something else is no information
-            nothing = {"prob_defect": None, "predicted_class": "", "probabilities": ()}
-            return replace(prediction, status=NOT_JUDGED, decision="", error=reason, **nothing)
+            return prediction.not_judged(reason)
         return prediction
 
     def _failure(self, prepared: "Prepared") -> Prediction:
@@ -271,9 +284,8 @@ def announced_predictor(args: argparse.Namespace) -> Predictor:
     predictor = load_predictor(path, args.device, args.threshold, review, not args.no_gate)
     data = printable(predictor.checkpoint.data)
     print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
-    if predictor.limits is None:
-        why = "--no-gate" if args.no_gate else "the model has no gate: train it again"
-        tell(f"warning: every picture is judged, whatever it shows ({why})")
+    if warning := predictor.without_gate:
+        tell(f"warning: {warning}")
     return predictor
 
 

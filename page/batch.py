@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from common.text import count_of, csv_cells
-from gate.limits import NOT_JUDGED
 from imaging.reading import in_threads
 from inspection.recording import (
     INSPECTION_COLUMNS,
@@ -127,7 +126,7 @@ def inspect_batch(desk: Desk, batch: Batch, station: str, lot: str) -> None:
 
 
 def likelihood(one: Inspected) -> float:
-    """For sorting: what could not be read comes first, for somebody must look at it."""
+    """For sorting: what has no decision comes first, for somebody must look at it."""
     return 2.0 if one.prediction.prob_defect is None else one.prediction.prob_defect
 
 
@@ -169,12 +168,11 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
         show_decision(one.name, one.prediction, desk.predictor.review)
         st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
     with image:
-        if one.prediction.status != "error" and one.prediction.decision:
-            explained = heatmap(desk, data, one.prediction)
-            if explained is not None:
-                st.image(explained.overlay(), width="stretch")
-        elif one.prediction.status == NOT_JUDGED:
-            st.image(shown_image(data), width="stretch")
+        explained = heatmap(desk, data, one.prediction) if one.prediction.decision else None
+        if explained is not None:
+            st.image(explained.overlay(), width="stretch")
+        elif (image := shown_image(data)) is not None:
+            st.image(image, width="stretch")
 
 
 def rows(batch: Batch) -> dict[str, list]:
@@ -194,7 +192,7 @@ def rows(batch: Batch) -> dict[str, list]:
         "inspection": [one.id for one in found],
     }
     if any(p.error for p in predictions):
-        table["error"] = [p.error for p in predictions]
+        table["why"] = [p.error for p in predictions]
     return table
 
 

@@ -70,11 +70,13 @@ def tell_conflict(desk: Desk) -> None:
     )
     left, right, _ = st.columns([1, 1, 3])
     left.button("Store mine too", on_click=store_too, args=(desk,), width="stretch")
-    right.button("Leave it", on_click=st.session_state.pop, args=(CONFLICT,), width="stretch")
+    right.button("Leave it", on_click=st.session_state.pop, args=(CONFLICT, None), width="stretch")
 
 
 def store_too(desk: Desk) -> None:
     """Store the decision beside the other one, which the person has seen now."""
-    one: Conflict = st.session_state.pop(CONFLICT)
+    one: Conflict | None = st.session_state.pop(CONFLICT, None)
+    if one is None:  # a second click
+        return
     own = (one.inspection_id, one.disposition, one.person, one.note)
     record_disposition(desk, *own, one.last.id)

@@ -138,11 +138,16 @@ def shown(part: Part, prediction: Prediction, inspection_id: int | None) -> Show
     return Shown(part, prediction, inspection_id, shown_image(part.data, 2 * THUMBNAIL_PX))
 
 
+def probability(one: Shown) -> float:
+    """For sorting: what has no decision comes last; a warning names it."""
+    return -1.0 if one.prediction.prob_defect is None else one.prediction.prob_defect
+
+
 def choose(parts: list[Shown]) -> Shown:
     """One of several parts: thumbnails, and a list to choose from, the likeliest defects first."""
     if len(parts) == 1:
         return parts[0]
-    order = sorted(parts, key=lambda one: one.prediction.prob_defect or -1.0, reverse=True)
+    order = sorted(parts, key=probability, reverse=True)
     undecided = [one for one in order if not one.prediction.decision]
     if undecided:
         names = ", ".join(
@@ -301,6 +306,7 @@ def show_one_waiting(desk: Desk, one: Found) -> None:
     st.caption(
         f"{one.prob_defect:.3f} · {escape_markdown(one.file)} · "
         f"{one.time[:16].replace('T', ' ')} UTC"
+        + (f" · {escape_markdown(one.error)}" if one.error else "")
     )
     for column, word in zip(st.columns(2), DISPOSITIONS, strict=True):
         column.button(

@@ -54,8 +54,8 @@ def show_model(desk: Desk) -> None:
     weights = str(checkpoint.training.get("weights"))
     weights = "random weights" if weights == "none" else escape_markdown(weights)
     st.caption(
-        f"{escape_markdown(str(desk.path))} · protocol {checkpoint.protocol} · started from "
-        f"{weights}{limits} · temperature {checkpoint.temperature:.2f}"
+        f"{escape_markdown(str(desk.path))} · protocol {escape_markdown(checkpoint.protocol)} · "
+        f"started from {weights}{limits} · temperature {checkpoint.temperature:.2f}"
     )
 
 

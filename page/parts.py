@@ -111,7 +111,7 @@ def open_desk() -> Desk:
         st.stop()
     if stored := st.session_state.pop("stored", None):
         st.toast(stored, icon=":material/check:")
-    if doubt := doubts(desk.predictor.checkpoint):
+    for doubt in filter(None, (doubts(desk.predictor.checkpoint), desk.predictor.without_gate)):
         st.warning(f"{doubt[0].upper()}{doubt[1:]}.", icon=":material/warning:")
     return desk
 

@@ -37,12 +37,12 @@ def show() -> None:
         show_counts(log)
         show_process(desk, log, by)
         st.subheader("Last rejects", divider="gray")
-        newest = {one.sha256: one for one in reversed(search(log, decisions=["defect"], limit=200))}
+        newest = {one.sha256: one for one in reversed(search(log, outcomes=["defect"], limit=200))}
         show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1])
 
 
 def show_counts(log: InspectionLog) -> None:
-    """The log in five numbers; a part inspected twice counts once, as in the charts."""
+    """The log in six numbers; a part inspected twice counts once, as in the charts."""
     groups = read_subgroups(log.query, "day")
     parts = sum(group.inspected for group in groups)
     errors = sum(group.errors for group in groups)
@@ -56,12 +56,14 @@ def show_counts(log: InspectionLog) -> None:
             "AND v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
         )
     )
-    columns = st.columns(5)
+    not_judged = sum(group.not_judged for group in groups)
+    columns = st.columns(6)
     columns[0].metric("Parts", f"{parts:,}")
     columns[1].metric("Rejected", f"{rejected / max(parts, 1):.1%}")
     columns[2].metric("Waiting for a person", f"{waiting:,}")
-    columns[3].metric("Unreadable", f"{errors:,}")
-    columns[4].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
+    columns[3].metric("Not judged", f"{not_judged:,}")
+    columns[4].metric("Unreadable", f"{errors:,}")
+    columns[5].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
 
 
 def show_process(desk: Desk, log: InspectionLog, by: str) -> None:

@@ -146,6 +146,7 @@ class Batcher:
                 self._changed.notify()
             else:
                 self._depth -= len(request.parts)
+                self._changed.notify()  # perhaps the last one, and we are to stop
         if refusal is not None and request.done.set_running_or_notify_cancel():
             request.done.set_exception(refusal)
 

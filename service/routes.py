@@ -205,6 +205,7 @@ async def model(request: Request) -> schemas.ModelCard:
         threshold=predictor.threshold,
         review=list(predictor.review) if predictor.review else None,
         engine="torch" if checkpoint.weights else "onnx",
+        gate=predictor.limits is not None,
         recipe=str(checkpoint.training.get("recipe") or ""),
         weights=str(checkpoint.training.get("weights") or ""),
         **{name: getattr(checkpoint, name) for name in same},
@@ -244,7 +245,7 @@ async def predict_batch(
 ) -> schemas.Decisions:
     """Inspect the photographs in the fields `files` of a form, at most 64.
 
-    One that cannot be read is in its place, with status 'error' and no decision.
+    One that cannot be read or is not judged is in its place, with its status and no decision.
     """
     service: Service = request.app.state.service
     service.check_room()
@@ -286,7 +287,7 @@ def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.Reco
 @inspecting.get("/inspections")
 def inspections(
     request: Request,
-    decision: Literal["ok", "defect", "review", "error"] | None = None,
+    decision: Literal["ok", "defect", "review", "not_judged", "error"] | None = None,
     station: Text = None,
     lot: Text = None,
     sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
@@ -304,7 +305,7 @@ def inspections(
     with request.app.state.service.open_log() as log:
         found = search(
             log,
-            decisions=[] if decision is None else ["" if decision == "error" else decision],
+            outcomes=[] if decision is None else [decision],
             station=station, lot=lot, sha256=sha256, since=utc(since), until=utc(until),
             awaiting=awaiting,
             before=before, limit=limit + 1,

@@ -159,6 +159,7 @@ class ModelCard(Answer):
     review: list[float] | None = Field(description="low, high: in between a person decides")
     temperature: float
     engine: str = Field(description="'torch' or 'onnx'")
+    gate: bool = Field(description="whether what is no sound photograph of a part is not judged")
     data: str = Field(description="what it was trained on")
     protocol: str
     recipe: str

@@ -1,7 +1,7 @@
 """Statistical process control of the reject rate: subgroups of the inspection log, their charts.
 
 Every part counts once, at its first inspection. Parts that could not be read or not be judged are
-in no rate. A part in the review band was inspected and not rejected. The shares of such parts and
+in no rate. A part for review was inspected and not rejected. The shares of such parts and
 of those not judged have charts of their own.
 """
 
@@ -71,7 +71,7 @@ class Process:
     groups: list[Subgroup]
     baseline: np.ndarray  # bool (G,)
     rejects: PChart
-    reviews: PChart | None  # None: no part was in the review band
+    reviews: PChart | None  # None: no part was for review
     not_judged: PChart | None  # share of all readable photographs; None: all were judged
     probability: TrendChart
     brightness: TrendChart

@@ -45,7 +45,7 @@ def search(
     log: InspectionLog,
     *,
     number: int | None = None,
-    decisions: Sequence[str] = (),
+    outcomes: Sequence[str] = (),
     station: str | None = None,
     lot: str | None = None,
     sha256: str | None = None,
@@ -59,7 +59,7 @@ def search(
 
     Args:
         number: the id.
-        decisions: one of these ('' for parts that could not be read).
+        outcomes: one of these decisions, or of the statuses of what has none.
         since, until: times in UTC, ISO 8601 or its beginning; `until` is not included.
         awaiting: only parts for review on which no person has spoken, each photograph once.
         before: only records with a smaller id: the last one of the page before.
@@ -77,9 +77,9 @@ def search(
         if value is not None:
             conditions.append(condition)
             values.append(value)
-    if decisions:
-        conditions.append(f"decision IN ({places(decisions)})")
-        values += decisions
+    if outcomes:
+        conditions.append(f"coalesce(nullif(decision, ''), status) IN ({places(outcomes)})")
+        values += outcomes
     if awaiting:
         conditions.append(AWAITING)
     rows = list(

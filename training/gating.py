@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from dataset.batches import Batches, unit_range
 from dataset.listing import ImageRow
 from gate.fitting import IMAGES, fit_distance, fit_limits
 from gate.measures import measure
+from imaging.reading import upright_size_px
 from metrics.castings import equally
 from model import Checkpoint
 from networks.devices import tf32
@@ -58,8 +58,7 @@ def measures_of(
     """Measures of the chosen images, hubs included where they are found."""
     found = []
     for index in chosen:
-        with Image.open(run.root / rows[index].path) as photograph:  # its header is enough
-            size_px = photograph.size
+        size_px = upright_size_px(run.root / rows[index].path)
         pixels = batches.pixels[torch.tensor([index], device=batches.pixels.device)]
         found.append(measure(pixels[0].cpu().numpy(), size_px, hub=True))
     return found

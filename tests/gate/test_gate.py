@@ -126,7 +126,7 @@ def test_probe_counts_what_the_gate_lets_pass(trained_sharp, sharp_castings, tmp
     found = json.loads((out / "gate.json").read_text())
     assert found["gate"] == json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["photographs_spoiled"] == 2
-    assert found["gate"]["photographs in unseen"]["pictures"] == 4
+    assert found["gate"][f"photographs in {sharp_castings / 'unseen'}"]["pictures"] == 4
     assert found["gate"][SOUND]["pictures"] > 2
     assert found["gate"]["two or more parts"]["pictures"] == 8
     for counts in found["gate"].values():
