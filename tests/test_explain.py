@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import explain
+from common.colours import UNDECIDED_COLOUR
 from common.errors import EXIT_UNREADABLE, UserError
 from imaging.overlays import OUTLINE, contact_sheets, outline, overlay, write_sheets
 from inspection.explained_files import output_names
@@ -38,6 +39,19 @@ def test_the_map_is_written_whatever_the_decision(trained, castings, tmp_path, t
     with Image.open(tmp_path / f"{part.stem}.png") as image:
         outlined = (np.asarray(image) == OUTLINE).all(axis=2).any()
     assert outlined == (threshold == "0")  # the hottest region of a defect only
+
+
+def test_what_is_not_judged_gets_no_map_and_no_green_bar(trained, tmp_path, capsys):
+    Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
+    assert run(trained, tmp_path / "out", tmp_path / "black.png", "--arrays") == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["black.png"]
+    with Image.open(tmp_path / "out" / "black.png") as image:
+        assert image.getpixel((5, 65)) == ImageColor.getrgb(UNDECIDED_COLOUR)
+        assert not np.asarray(image)[:64].any()
+    out, err = capsys.readouterr()
+    assert "0 heatmaps" in out
+    assert "1 not judged" in out
+    assert "not judged: " in err
 
 
 def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(

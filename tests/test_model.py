@@ -248,6 +248,14 @@ def break_a_value(name, value):
     return damage
 
 
+def break_the_gate(name, value):
+    def damage(path):
+        rewrite(path, lambda content: content | {"gate": content["gate"] | {name: value}})
+
+    damage.__name__ = f"set_{name}_of_the_gate"
+    return damage
+
+
 WRONG_VALUES = [
     break_a_value("class_names", 5),
     break_a_value("class_names", ["ok_a", "ok_b"]),
@@ -262,6 +270,11 @@ WRONG_VALUES = [
     break_a_value("threshold", 2.0),
     break_a_value("temperature", -1.0),
     break_a_value("image_size_px", 100_000),
+    break_a_value("gate", {}),
+    break_a_value("gate", {"limits": {"measures": {}}}),
+    break_a_value("gate", 7),
+    break_the_gate("mean", torch.zeros(5)),
+    break_the_gate("whitening", torch.full((192, 192), float("nan"))),
     spoil_a_tensor,
 ]
 

@@ -15,8 +15,9 @@ import probe
 from evaluation.gate_tests import SOUND
 from evaluation.gate_views import brighter, broken_views, pasted, pictures_of_nothing
 from gate.fitting import fit_distance, fit_limits
-from gate.limits import NOT_JUDGED, REVIEW, Interval, Limits
+from gate.limits import NOT_JUDGED, REASONS, REVIEW, Interval, Limits
 from gate.measures import HUB, measure
+from imaging.reading import read_grey_image, upright_size_px
 from inspection.predictor import load_predictor
 from networks.features import Distance
 
@@ -161,15 +162,23 @@ def test_a_measure_that_is_missing_is_no_objection_but_a_missing_hub_is():
 
 
 def test_limits_survive_json_and_refuse_nonsense():
-    some = limits(white=(0, 0.1, 0, 0.3))
+    span = (0, 0.1, 0, 0.3)
+    some = limits(**{name: span for name in REASONS if name not in HUB})
     assert Limits.from_dict(json.loads(json.dumps(some.as_dict()))) == some
-    for name, value in (("review", 5), ("refuse", float("nan")), ("known", "x")):
+    wrong = {
+        "review": 5, "refuse": float("nan"), "known": "x", "measures": {},
+    }  # fmt: skip
+    for name, value in wrong.items():
         with pytest.raises((TypeError, ValueError)):
             Limits.from_dict(some.as_dict() | {name: value})
-    with pytest.raises(ValueError, match="of white are not in order"):
-        Limits.from_dict(limits(white=(0.5, 0.1, 0, 0.3)).as_dict())
-    with pytest.raises(ValueError, match="not known here"):
-        Limits.from_dict(limits(colour=(0, 1, 0, 1)).as_dict())
+    for bounds in ((0.5, 0.1, 0, 0.3), ("a", "b", "c", "d"), (0, float("nan"), 0, 1)):
+        measures = some.measures | {"white": Interval(*bounds)}
+        with pytest.raises(ValueError, match=r"white|float"):
+            Limits.from_dict(Limits(measures, 1, 1.3, 4).as_dict())
+    for names in ("colour", HUB[0]):
+        measures = some.measures | {names: Interval(*span)}
+        with pytest.raises(ValueError, match="known here"):
+            Limits.from_dict(Limits(measures, 1, 1.3, 4).as_dict())
 
 
 def test_the_distance_is_mahalanobis_and_one_on_average():
@@ -197,6 +206,19 @@ def test_a_dozen_images_and_a_channel_that_never_varies_are_enough():
     odd[:, 7] = 50.0
     assert usual.isfinite().all()
     assert (Distance(mean, whitening)(odd) > 10 * usual.max()).all()
+
+
+def test_no_number_is_outside_of_all_limits():
+    assert limits(detail=(1, 2, 0.5, 3)).refusal({"detail": float("nan")})
+
+
+def test_photographs_of_a_turned_camera_are_measured_as_they_are_looked_at(tmp_path):
+    exif = Image.Exif()
+    for orientation, size in ((1, (120, 90)), (3, (120, 90)), (6, (90, 120))):
+        exif[0x0112] = orientation
+        Image.new("L", (120, 90)).save(tmp_path / "part.jpeg", exif=exif)
+        assert upright_size_px(tmp_path / "part.jpeg") == size
+        assert read_grey_image(tmp_path / "part.jpeg").size == size
 
 
 def test_limits_know_a_hub_only_where_parts_have_one():

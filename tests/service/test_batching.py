@@ -285,6 +285,30 @@ def test_what_is_being_decoded_is_inspected_before_the_service_ends(
     assert [one.id for one in future.result(0)] == [1, 2, 3]
 
 
+def test_a_lost_log_refuses_what_is_being_decoded_and_does_not_hinder_the_end(
+    start, predictor, parts, monkeypatch
+):
+    slow, batcher = Slow(predictor, monkeypatch, parts[0].data), start()
+    waiting = batcher.submit(parts[:1])
+    assert slow.reached.wait(20)
+
+    def lost(self, records):
+        raise LogUnavailableError("gone")
+
+    monkeypatch.setattr(InspectionLog, "append", lost)
+    with pytest.raises(LogUnavailableError):
+        batcher.submit(parts[1:2]).result(20)
+    stopping = threading.Thread(target=batcher.stop)
+    stopping.start()
+    while batcher.is_running:
+        time.sleep(0.01)
+    slow.let_go.set()
+    with pytest.raises(LogUnavailableError):
+        waiting.result(20)
+    stopping.join(20)
+    assert not stopping.is_alive()
+
+
 def test_an_error_while_decoding_reaches_those_who_wait(start, predictor, parts, monkeypatch):
     def broken(image):
         raise ZeroDivisionError

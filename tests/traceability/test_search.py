@@ -47,15 +47,15 @@ def test_the_newest_come_first_and_pages_do_not_overlap(log):
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        ({"decisions": ["defect"]}, [2]),
-        ({"decisions": ["defect", "review"]}, [5, 3, 2]),
-        ({"decisions": [""]}, [4]),
+        ({"outcomes": ["defect"]}, [2]),
+        ({"outcomes": ["defect", "review"]}, [5, 3, 2]),
+        ({"outcomes": ["error"]}, [4]),
         ({"station": "line 4"}, [5]),
         ({"lot": "A18"}, [2]),
         ({"number": 4}, [4]),
         ({"sha256": f"{3:064x}"}, [3]),
         ({"since": "2026-11-04", "until": "2026-11-06"}, [4, 3]),
-        ({"lot": "A17", "decisions": ["ok"], "since": "2026-11-03"}, []),
+        ({"lot": "A17", "outcomes": ["ok"], "since": "2026-11-03"}, []),
     ],
 )
 def test_filters_hold_together(log, wanted, expected):
