@@ -154,15 +154,8 @@ def parts_of(
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=1"]
     same = {"fast": [*recipe_fast, *one, *fast], "robust": [*robust, "1", *one]}
     # Without a gate: the released model maps whatever the data shows
-    heatmaps = [
-        "--no-gate",
-        "--method",
-        "layercam",
-        "--device",
-        str(device),
-        "--out",
-        str(out / "heatmaps"),
-    ]
+    heatmaps = ["--no-gate", "--method", "layercam", "--device", str(device)]
+    heatmaps += ["--out", str(out / "heatmaps")]
     return {
         "tests": Part([["-m", "pytest", "-m", "cuda", "tests/test_cuda.py"]], last_line),
         "eager": Part([train("eager", *scratch, *six)], epochs("eager")),
