@@ -14,8 +14,14 @@ NOT_JUDGED, REVIEW = "not_judged", "review"
 # Of each measure, in the order in which they are asked: what is wrong when it is too low, too high.
 # {value}, {low}, {high}: of the photograph, and what the training images span.
 REASONS = {
-    "white": ("", "overexposed: {value:.0%} of the pixels are white; the model knows {high:.0%}"),
-    "black": ("", "underexposed: {value:.0%} of the pixels are black; the model knows {high:.0%}"),
+    "white": (
+        "",
+        "overexposed: {value:.0%} of the pixels are white; the model knows up to {high:.0%}",
+    ),
+    "black": (
+        "",
+        "underexposed: {value:.0%} of the pixels are black; the model knows up to {high:.0%}",
+    ),
     "side_px": ("only {value:.0f} pixels on its shorter side; the model knows from {low:.0f}", ""),
     "aspect": (
         "too narrow: {value:.2f} times as wide as high; the model knows {low:.2f} to {high:.2f}",

@@ -8,7 +8,13 @@ from torch import Tensor
 from dataset.validation_scores import write_validation
 from metrics.decisions import count_decisions
 from metrics.operating_point import fit_operating_point
-from model import Checkpoint, load_checkpoint, save_checkpoint, with_logit_bias
+from model import (
+    CHECKPOINT_FORMAT,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    with_logit_bias,
+)
 from networks.classes import class_probabilities, defect_flags, defect_probability
 from networks.devices import tf32
 from training.distributed import barrier, is_main_process
@@ -98,7 +104,7 @@ def save(run: Run, checkpoint: Checkpoint, logits: Tensor) -> None:
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     checkpoint.validation["accuracy"] = float(found.right.mean())
     if is_main_process():
-        checkpoint.gate = fit_gate(run, checkpoint)
+        checkpoint.gate, checkpoint.format = fit_gate(run, checkpoint), CHECKPOINT_FORMAT
         path, count = run.out / "best.pth", len(found.labels)
         save_checkpoint(path, checkpoint)
         castings = run.val_batches.castings or [""] * count

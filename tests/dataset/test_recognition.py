@@ -43,7 +43,7 @@ def harsh_copy(photo, random):
     grey *= 1 + np.cos(side) * ramp[:, None] + np.sin(side) * ramp
     grey += random.normal(0, 1.5, grey.shape)
     file = io.BytesIO()
-    Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(file, "jpeg", quality=70)
+    Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(file, "jpeg", quality=60)
     return np.asarray(Image.open(file))
 
 
