@@ -530,7 +530,7 @@ def test_an_unreadable_part_comes_first_and_is_never_good(options, paths):
     found = table(start_batch(at))
     assert list(found["file"]) == ["b.png", "a.jpeg"]
     assert found["decision"][0].endswith("Not inspected")
-    assert found["error"][0] == "empty file"
+    assert found["why"][0] == "empty file"
     assert metrics(at)["Not inspected"] == "1"
 
 

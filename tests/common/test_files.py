@@ -147,7 +147,7 @@ def test_usable_folder_is_created_and_left_empty(tmp_path):
 def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("in the way")
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):
-        with pytest.raises(UserError, match=f"cannot use {folder} .*--out") as caught:
+        with pytest.raises(UserError, match=f"cannot use {folder} .*; choose another") as caught:
             usable_folder(folder)
         assert caught.value.exit_code == 2
     assert (tmp_path / "out").read_text() == "in the way"
