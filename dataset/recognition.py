@@ -10,6 +10,7 @@ humps, 0.05 to 0.5 for different castings and 0.65 to 1 for the same one, with a
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch.nn.functional import avg_pool2d, conv2d, grid_sample, pad
 
 SIZE_PX = 300  # images come in this size; all lengths below are pixels at it
 DARK, REACH_PX = 60, 90  # the hub is the largest blob darker than this, this near to the centre
+FIRST, LAST = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1  # what is looked at
+BLUR_PX = 3  # as far as the blur reaches, so much more is read
 LEAST_HUB_PX = 400  # area; a smaller blob is no hub
 RING = (1.05, 1.9)  # of the hub's half axes: its rim, the groove, the face, the outer edge
 RADII, ANGLES = 64, 512
@@ -105,22 +108,12 @@ def find_hubs(images: np.ndarray) -> list[np.ndarray | None]:
     Row 0 is the centre (x, y); rows 1 and 2 are the columns of the symmetric matrix that makes
     the unit circle the ellipse. None where no blob is dark and large enough.
     """
-    taps = torch.exp(-0.5 * torch.arange(-3.0, 4.0) ** 2)
+    taps = torch.exp(-0.5 * torch.arange(-float(BLUR_PX), BLUR_PX + 1) ** 2)
     taps = (taps / taps.sum()).view(1, 1, 1, -1)
-    # Only what lies near the centre is looked at, and as far around it as the blur reaches.
-    first, last = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1
-    around = np.ascontiguousarray(images[:, first - 3 : last + 3, first - 3 : last + 3])
-    grey = torch.from_numpy(around).float().unsqueeze(1)
+    grey = torch.from_numpy(np.ascontiguousarray(_around_the_centre(images))).float().unsqueeze(1)
     blurred = conv2d(conv2d(grey, taps), taps.mT)
-    side = torch.arange(first, last) - (SIZE_PX - 1) / 2
-    near = torch.hypot(side[:, None], side) < REACH_PX
-    dark = ((blurred[:, 0] < DARK) & near).numpy()
     with ThreadPoolExecutor() as pool:
-        hubs = list(pool.map(_ellipse_of_largest_blob, dark))
-    for hub in hubs:
-        if hub is not None:
-            hub[0] += first
-    return hubs
+        return list(pool.map(_hub_in, blurred[:, 0].numpy()))
 
 
 def find_hub(image: np.ndarray) -> np.ndarray | None:
@@ -128,13 +121,27 @@ def find_hub(image: np.ndarray) -> np.ndarray | None:
 
     PyTorch would give each thread that asks threads of its own.
     """
-    first, last = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1
-    around = image[first - 3 : last + 3, first - 3 : last + 3].astype(np.float32)
-    blurred = ndimage.gaussian_filter(around, sigma=1, radius=3)[3:-3, 3:-3]
-    side = np.arange(first, last) - (SIZE_PX - 1) / 2
-    hub = _ellipse_of_largest_blob((blurred < DARK) & (np.hypot(side[:, None], side) < REACH_PX))
+    around = _around_the_centre(image).astype(np.float32)
+    blurred = ndimage.gaussian_filter(around, sigma=1, radius=BLUR_PX)
+    return _hub_in(blurred[BLUR_PX:-BLUR_PX, BLUR_PX:-BLUR_PX])
+
+
+def _around_the_centre(images: np.ndarray) -> np.ndarray:
+    read = slice(FIRST - BLUR_PX, LAST + BLUR_PX)
+    return images[..., read, read]
+
+
+@cache
+def _near_the_centre() -> np.ndarray:
+    side = np.arange(FIRST, LAST) - (SIZE_PX - 1) / 2
+    return np.hypot(side[:, None], side) < REACH_PX
+
+
+def _hub_in(blurred: np.ndarray) -> np.ndarray | None:
+    """The hub in the blurred middle of an image."""
+    hub = _ellipse_of_largest_blob((blurred < DARK) & _near_the_centre())
     if hub is not None:
-        hub[0] += first
+        hub[0] += FIRST
     return hub
 
 

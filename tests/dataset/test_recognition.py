@@ -15,6 +15,7 @@ from dataset.recognition import (
     Castings,
     NoHubError,
     correlation,
+    find_hub,
     find_hubs,
     fingerprint,
     match,
@@ -189,6 +190,13 @@ def test_hub_is_the_filled_dark_ellipse(x, y, half_axes, angle):
 @pytest.mark.parametrize("hub", [(150, 150, (9, 9), 0), (20, 20, (14, 14), 0)])
 def test_small_or_far_dark_spots_are_no_hub(hub):
     assert find_hubs(hub_image(*hub)[None]) == [None]
+
+
+def test_a_hub_is_the_same_alone_as_among_others(copies):
+    images = copies[0][:6]
+    for image, among in zip(images, find_hubs(images), strict=True):
+        np.testing.assert_allclose(find_hub(image), among, rtol=0, atol=1e-3 * abs(among).max())
+    assert find_hub(np.full((SIZE_PX, SIZE_PX), 180, np.uint8)) is None
 
 
 def test_all_images_without_a_hub_are_named(copies):
