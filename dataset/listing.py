@@ -33,6 +33,7 @@ class ImageRow:
     split: str
     casting: str = ""
     sha256: str = ""
+    session: str = ""  # in which the photograph was taken; empty where nobody knows
 
 
 def find_data(argument: str | None = None, download: bool = True) -> Path:

@@ -16,7 +16,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
-    """Write split.csv: `path,label,split,casting,sha256`, sorted by path, atomically."""
+    """Write split.csv: `path,label,split,casting,sha256,session`, sorted by path, atomically."""
     columns = [field.name for field in fields(ImageRow)]
     write_csv(path, columns, (astuple(row) for row in sorted(rows, key=lambda row: row.path)))
 
@@ -28,7 +28,8 @@ def read_split(path: Path) -> list[ImageRow]:
         UserError: missing, or changed beyond recognition.
     """
     names = [field.name for field in fields(ImageRow)]
-    rows = [ImageRow(*(line[name] for name in names)) for line in read_csv(path, names)]
+    needed = [name for name in names if name != "session"]  # earlier versions wrote none
+    rows = [ImageRow(*(line.get(name, "") for name in names)) for line in read_csv(path, needed)]
     for number, row in enumerate(rows, 2):
         right = row.path.split("/")[1:2] == [row.label] and row.split in SPLITS
         if not (right and row.path.isprintable() and SHA256.fullmatch(row.sha256)):
