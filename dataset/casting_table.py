@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from common.text import count_of
 from dataset.listing import ImageRow
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-RECOGNITION_FORMAT = 1  # part of the cache key: raise it when recognition.py changes
+ARRAYS = ("partners", "scores", "elsewhere")  # of Castings, as the cache names them
+RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py changes
 BATCH = 256
 
 
@@ -110,14 +111,14 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
     path = cache_folder() / f"castings_{_key(rows)}.npz"
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            castings = Castings(kept["partners"], kept["scores"])
-        if len(castings.partners) == len(castings.scores) == len(rows):
+            castings = Castings(**{name: kept[name] for name in ARRAYS})
+        if all(len(getattr(castings, name)) == len(rows) for name in ARRAYS):
             return castings
     except Exception:  # none yet, or a damaged one: zipfile, zlib and NumPy raise many types
         pass
     castings = _fingerprinted(root, rows)
     content = io.BytesIO()
-    np.savez_compressed(content, partners=castings.partners, scores=castings.scores)
+    np.savez_compressed(content, **asdict(castings))
     write_atomic(path, content.getvalue())
     return castings
 

@@ -5,6 +5,12 @@ to polar coordinates, where shear and zoom vanish, a rotation is a shift and a m
 light is removed; two photographs match by the largest normalised cross-correlation of their rings
 over all rotations, both mirrorings and small radial shifts. On the real set that score has two
 humps, 0.05 to 0.5 for different castings and 0.65 to 1 for the same one, with a valley between.
+
+Turning marks repeat themselves around the ring, and are alike on castings of one lathe. Hence two
+more rules. Harmonics of the angle that tower above their neighbours are cut down. And the score has
+to stand out from that of the best other position (as in D. Lowe, Distinctive Image Features from
+Scale-Invariant Keypoints, 2004, section 7.1): rings with marks alike match nearly as well when
+turned on to the next mark, photographs of one casting in one position alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,10 +33,13 @@ RING = (1.05, 1.9)  # of the hub's half axes: its rim, the groove, the face, the
 RADII, ANGLES = 64, 512
 LIGHT_WINDOW = (9, 25)  # radii x angles over which light is taken to be even
 LOWEST_HARMONIC, HARMONICS = 6, 128  # of the angle: below is light, above is noise
+NEIGHBOURING, TOWERING = 10, 1.5  # harmonics either way, and times their median energy
 RADIAL_SHIFTS = 2  # either way, in steps of two radii: the hub's ellipse is that uncertain
 CANDIDATES = 100
 AT_ONCE = 16  # images: more leave the cache of a core, and reading rings takes twice as long
 SAME_CASTING = 0.65  # score from which two photographs show the same casting
+STANDS_OUT = 0.4  # if it is larger by this than that of the best other position
+PEAK = 12  # angles either way that belong to one position
 
 
 @dataclass(frozen=True)
@@ -39,17 +48,19 @@ class Castings:
 
     partners: np.ndarray  # int32 (N, C), indices of images
     scores: np.ndarray  # float32 (N, C), correlation of the rings
+    elsewhere: np.ndarray  # float32 (N, C), their correlation in the best other position
 
     def groups(self, threshold: float = SAME_CASTING) -> np.ndarray:
         """The casting of each image, int (N,), numbered in order of first appearance.
 
-        Castings are the connected components of 'matches at least at the threshold'.
+        Castings are the connected components of 'matches at the threshold, and stands out'.
         """
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
         count = len(self.partners)
-        image, column = np.nonzero(self.scores >= threshold)
+        same = (self.scores >= threshold) & (self.scores - self.elsewhere >= STANDS_OUT)
+        image, column = np.nonzero(same)
         links = (np.ones(len(image), bool), (image, self.partners[image, column]))
         _, labels = connected_components(coo_matrix(links, shape=(count, count)), directed=False)
         _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
@@ -182,9 +193,18 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
     skin = avg_pool2d(skin * window, (2, 1))[:, 0]  # two radii in one
     spectrum = torch.fft.rfft(skin)[..., :HARMONICS].mT.contiguous()
     spectrum[:, :LOWEST_HARMONIC] = 0
+    spectrum[:, LOWEST_HARMONIC:] *= _without_towers(spectrum[:, LOWEST_HARMONIC:])
     # An image without any skin, all black say, is like none; NaN would spoil all others.
     norm = torch.linalg.vector_norm(spectrum, dim=(1, 2), keepdim=True)
     return spectrum / norm.clamp_min(1e-12)
+
+
+def _without_towers(spectrum: Tensor) -> Tensor:
+    """Factors (B, K, 1), 1 at most, for harmonics complex64 (B, K, R) that marks have raised."""
+    energy = spectrum.abs().square().sum(2)  # (B, K)
+    wide = pad(energy.unsqueeze(1), (NEIGHBOURING, NEIGHBOURING), mode="replicate")
+    usual = wide[:, 0].unfold(1, 2 * NEIGHBOURING + 1, 1).median(dim=2).values
+    return (TOWERING * usual / energy.clamp_min(1e-12)).clamp(max=1).sqrt().unsqueeze(2)
 
 
 def _local_mean(ring: Tensor) -> Tensor:
@@ -201,11 +221,12 @@ def match(
 ) -> Castings:
     """Score each image against its likeliest partners; spectra complex64 (N, K, R) of unit norm."""
     partners = candidates(spectra)
-    scores = torch.empty(partners.shape)
+    scores, elsewhere = torch.empty(2, *partners.shape)
     for index, chosen in enumerate(partners):
-        scores[index] = correlation(spectra[index], spectra[chosen])
+        found = correlations(spectra[index], spectra[chosen])
+        scores[index], elsewhere[index] = best_positions(found)
         progress(1, "comparing")
-    return Castings(partners.int().numpy(), scores.numpy())
+    return Castings(partners.int().numpy(), scores.numpy(), elsewhere.numpy())
 
 
 def candidates(spectra: Tensor) -> Tensor:
@@ -222,9 +243,17 @@ def candidates(spectra: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def correlation(ring: Tensor, others: Tensor) -> Tensor:
-    """Largest correlation (C,) of one ring (K, R) with others (C, K, R), over all movements."""
-    return correlations(ring, others).amax(dim=(1, 2))
+def best_positions(correlations: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest correlation (C,) over all movements (C, moves, A), and that in any other position.
+
+    A position is an angle and a mirroring; PEAK angles beside it are the same, whatever the shift.
+    """
+    by_position = torch.stack([half.amax(1) for half in correlations.chunk(2, dim=1)], dim=1)
+    best, where = by_position.flatten(1).max(dim=1)
+    mirroring, angle = where // ANGLES, where % ANGLES
+    near = (angle.view(-1, 1) + torch.arange(-PEAK + 1, PEAK)) % ANGLES  # (C, 2 PEAK - 1)
+    same = (mirroring * ANGLES).view(-1, 1) + near
+    return best, by_position.flatten(1).scatter(1, same, -torch.inf).amax(1)
 
 
 def correlations(ring: Tensor, others: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def alike(count, pairs):
         scores[one, other] = scores[other, one] = score
     partners = np.stack([np.delete(np.arange(count), i) for i in range(count)])
     own = np.take_along_axis(scores, partners, axis=1)
-    return Castings(partners.astype(np.int32), own.astype(np.float32))
+    return Castings(partners.astype(np.int32), own.astype(np.float32), np.zeros_like(own))
 
 
 ROWS = [
@@ -121,9 +121,8 @@ def test_baseline_copies_the_label_of_the_most_alike_training_image(audited):
 
 def test_an_image_without_a_candidate_in_train_counts_as_a_defect(tmp_path):
     rows = [row_of(text) for text in ("train ok a 0", "test ok b 1", "test ok b 2", "test def c 3")]
-    castings = Castings(
-        np.array([[1], [2], [1], [2]], np.int32), np.array([[0.1], [0.9], [0.9], [0.2]], np.float32)
-    )
+    scores = np.array([[0.1], [0.9], [0.9], [0.2]], np.float32)
+    castings = Castings(np.array([[1], [2], [1], [2]], np.int32), scores, np.zeros_like(scores))
     result, lines = audit(tmp_path, rows, castings)
     assert result["copy_lookup"]["test"]["counts"] == {
         "defects": 1, "missed": 0, "good": 2, "false_alarms": 2,
