@@ -25,14 +25,17 @@ def refuse_seen_castings(models: Sequence[Model], split: str) -> None:
     for model in models:
         judged = [row for row in model.rows if row.split == split]
         known = model.castings_in_training
-        seen = sum(row.casting in known or not row.casting for row in judged)
-        if seen:
-            raise UserError(
-                f"{model.path} has seen the castings of {seen:,} of "
-                f"{count_of(len(judged), 'image')}, or nobody knows: it has learned their labels, "
-                "right or wrong; train with --protocol casting --fold all, and give the folder of "
-                "the folds with --protocol casting"
-            )
+        what = f"of {count_of(len(judged), 'image')} in its {split} part"
+        if unknown := sum(not row.casting for row in judged):
+            problem = f"may have seen the castings, which are unknown of {unknown:,} {what}"
+        elif seen := sum(row.casting in known for row in judged):
+            problem = f"has seen the castings of {seen:,} {what}, and learned their labels"
+        else:
+            continue
+        raise UserError(
+            f"{model.path} {problem}; train with --protocol casting --fold all, and give the "
+            "folder of the folds with --protocol casting"
+        )
 
 
 def judged_images(models: Sequence[Model], root: Path, split: str) -> Evaluation:
