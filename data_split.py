@@ -13,6 +13,7 @@ folds over the table of castings, whatever number of images each has; the castin
 on the images (about a minute, then cached) or read from --castings FILE.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
+--corrected-labels FILE replaces labels of the folders, which changes that identity.
 --audit adds audit.json, .csv, .png and copies.png: the castings, how much of the held-out part
 shows castings that are also in train, and what a nearest-neighbour baseline reaches.
 """
@@ -32,6 +33,7 @@ from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
 from dataset.cautions import print_cautions
+from dataset.corrections import read_corrections, with_corrected_labels
 from dataset.listing import (
     ImageRow,
     check_images,
@@ -60,6 +62,7 @@ class SplitOptions:
     fold: int = 1
     castings: str | None = None  # the user's table, else castings are recognised
     fold_seed: int = FOLD_SEED
+    corrected_labels: str | None = None  # the user's, as read_corrections gives them
 
 
 # --- the protocols -------------------------------------------------------------------------------
@@ -70,13 +73,17 @@ def load_split(
 ) -> tuple[list[ImageRow], list[str]]:
     """List, hash and assign the images of a data folder: rows sorted by path, and notes.
 
-    The castings are filled in when the protocol or `need_castings` asks for them.
+    The castings are filled in when the protocol or `need_castings` asks for them. Where labels are
+    corrected, the first note says which.
     """
     options = options or SplitOptions()
     rows, notes = list_images(root)
     rows = hashed(root, rows)
     if options.protocol == "casting" or need_castings or options.castings:
         rows = with_castings(root, rows, options.castings and Path(options.castings))
+    if options.corrected_labels:
+        rows, changed = with_corrected_labels(rows, options.corrected_labels)
+        notes = [changed, *notes]
     if options.protocol == "casting":
         return assign_castings(rows, options), notes
     return assign_kaggle(rows), notes
@@ -260,6 +267,13 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         help="table with the columns path,casting, paths as in split.csv (serial numbers, say); "
         "default: castings are recognised on the images",
     )
+    parser.add_argument(
+        "--corrected-labels",
+        type=Path,
+        dest="corrections_file",
+        metavar="FILE",
+        help="table with the columns path,label: labels in the place of those of the folders",
+    )
 
 
 def _fold_number(text: str) -> int:
@@ -326,6 +340,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         name: getattr(args, name) for name in ("data", "protocol", "folds", "fold", "castings")
     }
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
+    given["corrected-labels"] = args.corrections_file
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
     print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
 
@@ -338,6 +353,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
     )
     args = parser.parse_args(argv)
+    args.corrected_labels = read_corrections(args.corrections_file)
     options = split_options(vars(args))
     with output_folder(args.out):
         split(args, options)

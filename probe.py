@@ -4,6 +4,7 @@
     python probe.py                             the checkpoint's own test part, all of it
     python probe.py --protocol casting          all folds: unseen castings only
     python probe.py --gate                      pictures of nothing: what the gate lets pass
+    python probe.py --labels --protocol casting     labels that are likely wrong
 
 Every image is predicted as it is and under ten perturbations: brightness, contrast and histogram
 changed; the ring blurred (fine defects gone, light and shape kept); the ring gone (the whole part
@@ -19,6 +20,11 @@ Takes eleven times as long as test.py, and a tenth more for changing the images.
 plain grey, gradients, noise, drawings and pages, of held-out photographs and those in --external as
 they are, and of some held-out ones (--images, default 20) spoiled in twenty ways: too small, too
 large, cut, doubled, covered, blurred, over- and underexposed. Writes gate.json.
+
+--labels lists the images whose label the predictions of models that never saw the casting
+contradict, suspicious castings first. Writes label_issues.csv and label_issues.png, the first of
+them with heatmaps. Nothing is dropped: a person corrects the table's column label and gives it to
+train.py --corrected-labels.
 """
 
 import argparse
@@ -46,6 +52,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--external", type=Path, nargs="+", default=[], metavar="FOLDER",
         help="with --gate: other photographs of parts",
     )  # fmt: skip
+    parser.add_argument(
+        "--labels", action="store_true", help="labels that are likely wrong, instead"
+    )
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UserError("--images must be at least 1")
@@ -55,7 +64,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--gate tests one model; leave out --protocol")
     if args.external and not args.gate:
         raise UserError("--external goes with --gate; test.py measures other photographs")
+    if args.labels and (args.gate or args.images):
+        raise UserError("--labels looks at the labels of all images; leave out --gate and --images")
     return args
+
+
+def find_wrong_labels(args: argparse.Namespace) -> None:
+    """What a person should look at before the next training."""
+    from dataset.listing import data_name, find_data
+    from evaluation import label_issues
+    from evaluation.held_out import load_models
+
+    root = find_data(args.data, download=False)
+    models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
+    judged = label_issues.judged_images(models, root, args.split)
+    found = label_issues.label_issues(judged)
+    title = f"{data_name(root)}, {judged.name}: {count_of(len(found.order), 'label')} likely wrong"
+    title = f"{title} of {count_of(len(judged.rows), 'image')}"
+    label_issues.write_label_issues(args.out / "label_issues.csv", judged, found.order)
+    label_issues.draw_label_issues(
+        args.out / "label_issues.png", judged, models, found.order, title
+    )
+    for model in models:
+        print(f"checkpoint {model.path} ({model.predictor.model_id})")
+    print(title)
+    for casting in found.castings:
+        print(label_issues.casting_line(casting))
+    print(f"label_issues.csv and label_issues.png are in {args.out}")
+    line = {"images": len(judged.rows), "issues": len(found.order)}
+    print(json.dumps(line | {"castings": len(found.castings), "out": str(args.out)}))
 
 
 def test_gate(args: argparse.Namespace) -> None:
@@ -112,7 +149,10 @@ def measure(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     with output_folder(args.out):
-        (test_gate if args.gate else measure)(args)
+        if args.labels:
+            find_wrong_labels(args)
+        else:
+            (test_gate if args.gate else measure)(args)
     return 0
 
 

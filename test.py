@@ -10,6 +10,9 @@ of its images show a casting that is also in training. Data that has a folder `u
 synthetic default has) is measured on that too. Writes into --out: predictions.csv, metrics.json,
 classification_report.txt, confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png,
 reliability.png, predictions.png, and errors.png: all errors, with what spoke for a defect.
+
+The labels are those of the folders. --corrected-labels FILE adds the figures with labels that a
+person has corrected.
 """
 
 import argparse
@@ -34,6 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="also report what it changes when a person decides all parts with a defect "
         "probability in between; default: nobody does",
+    )  # fmt: skip
+    add(
+        "--corrected-labels", type=Path, dest="corrections_file", metavar="FILE",
+        help="table with the columns path,label: also report the figures with these labels",
     )  # fmt: skip
     add("--no-cache", action="store_true", help="do not keep decoded images")
     return parser
@@ -62,6 +69,12 @@ def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name
+    from evaluation.corrected import (
+        corrected_lines,
+        corrected_report,
+        corrected_tiers,
+        corrections_for,
+    )
     from evaluation.held_out import leak_line, load_models
     from evaluation.report import (
         metrics_report,
@@ -74,12 +87,15 @@ def measure(args: argparse.Namespace) -> None:
 
     root = training_data(args)
     models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
+    labels = corrections_for(models, args.corrections_file)
     tiers = predict_tiers(args, models, root)
+    corrected = corrected_tiers(tiers, labels, args.split)
     result = metrics_report(tiers, models, args.review)
+    result |= corrected_report(tiers, corrected, args.corrections_file)
     first = tiers[0]
     title = f"{data_name(first.root)}, protocol {result['protocol']}, {first.name}"
     title = f"{title}, {count_of(len(first.rows), 'image')}"
-    write_predictions(args.out / "predictions.csv", tiers)
+    write_predictions(args.out / "predictions.csv", tiers, corrected)
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
     draw_figures(first, args.out, title)
@@ -88,6 +104,8 @@ def measure(args: argparse.Namespace) -> None:
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
     print(tier_table(result))
+    for line in corrected_lines(result, models):
+        print(line)
     for tier in tiers:
         print(f"{tier.name}: {leak_line(tier)}")
     print_review_bands(result)

@@ -15,12 +15,14 @@ two CPU cores need about 12 minutes an epoch; with --recipe robust five folds ta
 """
 
 from common.errors import run_script
+from dataset.corrections import read_corrections
 from training.options import build_parser, check_arguments
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
     check_arguments(args)
+    args.corrected_labels = read_corrections(args.corrections_file)  # once for all folds
     from training.runs import train_in_processes  # PyTorch takes seconds to import
 
     return train_in_processes(args)

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_csv, write_csv
 from common.text import count_of
+from dataset.corrections import published_label
 from dataset.listing import ImageRow
 
 SPLITS = ("train", "val", "test")
@@ -30,12 +31,14 @@ def read_split(path: Path) -> list[ImageRow]:
     names = [field.name for field in fields(ImageRow)]
     needed = [name for name in names if name != "session"]  # earlier versions wrote none
     rows = [ImageRow(*(line.get(name, "") for name in names)) for line in read_csv(path, needed)]
+    classes = {published_label(row.path) for row in rows} - {""}
     for number, row in enumerate(rows, 2):
-        right = row.path.split("/")[1:2] == [row.label] and row.split in SPLITS
+        # A corrected label differs from the image's own folder, but is that of another
+        right = published_label(row.path) and row.label in classes and row.split in SPLITS
         if not (right and row.path.isprintable() and SHA256.fullmatch(row.sha256)):
             raise UserError(
-                f"{path} is damaged: line {number} is no image with its class folder, its split "
-                "and its SHA-256; put it back from where it came, or remove it"
+                f"{path} is damaged: line {number} is no image in a class folder, with a class, "
+                "its split and its SHA-256; put it back from where it came, or remove it"
             )
     return rows
 

@@ -19,6 +19,7 @@ from dataset.casting_table import (
     known_castings,
     with_castings,
 )
+from dataset.corrections import as_published
 from dataset.listing import ImageRow, hashed, list_images
 from dataset.manifest import warn_of_changed_contents
 from dataset.store import open_store
@@ -162,6 +163,8 @@ def _load_model(path: Path, root: Path | None, device: str | None) -> Model:
 def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageRow]:
     """The split that a model was trained with, castings filled in where they can be known.
 
+    Its labels are those of the folders, also where the model was trained on corrected ones.
+
     Raises:
         UserError: the images in `root` give another split.
     """
@@ -180,7 +183,7 @@ def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageR
             "images were added, removed or renamed, or --data names another set"
         )
     warn_of_changed_contents(rows, path.with_name("split.csv"))
-    return rows
+    return as_published(rows) if options.corrected_labels else rows
 
 
 def _refuse_mixture(models: Sequence[Model]) -> None:

@@ -164,8 +164,14 @@ def remarks(tier: dict) -> list[str]:
     return lines
 
 
-def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
-    """One line an image; all figures of test.py follow from this file."""
+def write_predictions(
+    path: Path, tiers: Sequence[Evaluation], corrected: Sequence[Evaluation] | None = None
+) -> None:
+    """One line an image; all figures of test.py follow from this file.
+
+    Args:
+        corrected: the tiers with corrected labels, which make a further column.
+    """
     names = [f"prob_{name}" for name in tiers[0].class_names]
     columns = ["path", "label", "casting", "fold", "prob_defect", "decision", "threshold"]
     lines = (
@@ -179,7 +185,12 @@ def write_predictions(path: Path, tiers: Sequence[Evaluation]) -> None:
         for image in tier.images
         for p in [image.prediction]
     )
-    write_csv(path, [*columns, "predicted_class", *names, "gate"], lines)
+    columns += ["predicted_class", *names, "gate"]
+    if corrected:
+        labels = (row.label for tier in corrected for row in tier.rows)
+        lines = ([*line, label] for line, label in zip(lines, labels, strict=True))
+        columns.append("corrected_label")
+    write_csv(path, columns, lines)
 
 
 def write_classification_report(path: Path, evaluation: Evaluation, title: str) -> None:

@@ -92,17 +92,26 @@ def draw_errors(
 def error_tiles(
     evaluation: Evaluation, models: Sequence[Model], wrong: Sequence[int]
 ) -> Iterator[tuple[Image.Image, str, str]]:
-    """Overlays of the parts with these indices, each explained by the model that predicted it."""
+    """Overlays of the errors with these indices, and what kind of error each is."""
+    for index, picture in overlays(evaluation, models, wrong):
+        one = evaluation.images[index]
+        kind = "missed" if is_defect(one.row.label) else "false alarm"
+        text = f"{evaluation.name}: {kind}, {one.prediction.prob_defect:.3f}"
+        yield picture, f"{Path(one.row.path).stem}\n{text}", WRONG_COLOUR
+
+
+def overlays(
+    evaluation: Evaluation, models: Sequence[Model], indices: Sequence[int]
+) -> Iterator[tuple[int, Image.Image]]:
+    """Index and overlay of these parts, each explained by the model that predicted it, in turn."""
     for model in models:
         fold = model.checkpoint.fold or 0
-        own = [index for index in wrong if evaluation.images[index].fold == fold]
+        own = [index for index in indices if evaluation.images[index].fold == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
-        for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining errors", disable=None):
-            found = [evaluation.images[index] for index in own[start : start + BATCH_SIZE]]
+        for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining", disable=None):
+            batch = own[start : start + BATCH_SIZE]
+            found = [evaluation.images[index] for index in batch]
             images = [read_grey_image(evaluation.root / one.row.path) for one in found]
             maps = explainer.maps(stacked(images, model.checkpoint.image_size_px))
-            for one, image, heat in zip(found, images, maps, strict=True):
-                kind = "missed" if is_defect(one.row.label) else "false alarm"
-                text = f"{evaluation.name}: {kind}, {one.prediction.prob_defect:.3f}"
-                picture = Explained(image, one.prediction, heat).overlay(TILE_PX)
-                yield picture, f"{Path(one.row.path).stem}\n{text}", WRONG_COLOUR
+            for index, one, image, heat in zip(batch, found, images, maps, strict=True):
+                yield index, Explained(image, one.prediction, heat).overlay(TILE_PX)

@@ -108,6 +108,7 @@ TRAINING = {
     "recipe": or_none(TEXT),
     "weights": or_none(TEXT),
     "castings": or_none(TEXT),
+    "corrected_labels": or_none(TEXT),
     "folds": or_none(whole(2)),
     "fold": or_none(whole(0)),
     "fold_seed": or_none(whole(0, 2**32 - 1)),

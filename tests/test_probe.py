@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.labels import is_defect
 from dataset.listing import ImageRow
 from evaluation import perturbations as changes
-from evaluation.held_out import Model, load_models, predict_split
+from evaluation.held_out import Model, load_models, predict_folds, predict_split
 from evaluation.shortcut_tests import (
     Perturbed,
     conclusion,
@@ -379,6 +379,49 @@ def test_unmodified_images_get_the_decisions_of_test_py(trained, castings):
     )
 
 
+def test_labels_that_were_exchanged_are_found_and_ranked_first(
+    trained_folds, castings, tmp_path, monkeypatch, capsys
+):
+    def predicted(models, root):
+        """A model that is right of all castings; one is labelled wrongly."""
+        found = predict_folds(models, root)
+        images = []
+        for image in found.images:
+            row, prob = image.row, 0.9 if is_defect(image.row.label) else 0.1
+            if row.casting == wrong:
+                prob = 1 - prob
+            prediction = replace(image.prediction, probabilities=(prob, 1 - prob))
+            images.append(replace(image, prediction=prediction))
+        return replace(found, images=images)
+
+    with open(castings / "truth.csv", newline="") as file:
+        truth = {line["path"]: line["casting"] for line in csv.DictReader(file)}
+    wrong = next(name for path, name in truth.items() if path.startswith("train/ok_front"))
+    monkeypatch.setattr("evaluation.label_issues.predict_folds", predicted)
+    own = ["--data", str(castings), "--checkpoint", str(trained_folds), "--protocol", "casting"]
+    assert probe.main([*own, "--labels", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    with open(tmp_path / "label_issues.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["path", "casting", "label", "probability", "rank"]
+    assert {line["path"] for line in lines} == {p for p, name in truth.items() if name == wrong}
+    for rank, line in enumerate(lines, 1):
+        assert (line["label"], line["casting"], line["rank"]) == ("ok_front", wrong, str(rank))
+        assert float(line["probability"]) == pytest.approx(0.1)
+    printed = capsys.readouterr().out.splitlines()
+    assert f"{wrong}: 4 of 4 images contradicted; 4 labelled good, 0 defective" in printed
+    assert json.loads(printed[-1])["issues"] == 4
+    with Image.open(tmp_path / "label_issues.png") as image:
+        assert min(image.size) > 200
+
+
+def test_models_that_have_seen_the_castings_do_not_judge_their_labels(trained, castings, tmp_path):
+    own = ["--data", str(castings), "--checkpoint", str(trained / "best.pth"), "--labels"]
+    with pytest.raises(UserError, match="has seen the castings of 13 of 13 images") as failure:
+        probe.main([*own, "--device", "cpu", "--out", str(tmp_path)])
+    assert "\n" not in str(failure.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
     root, rows = lit
     models = two_folds(rows, tmp_path, by_corners)
@@ -395,7 +438,13 @@ def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--images", "0"], ["--protocol", "casting", "--split", "val"]]
+    "arguments",
+    [
+        ["--images", "0"],
+        ["--protocol", "casting", "--split", "val"],
+        ["--labels", "--gate"],
+        ["--labels", "--images", "3"],
+    ],
 )
 def test_options_that_make_no_sense(arguments, tmp_path):
     with pytest.raises(UserError):

@@ -428,6 +428,42 @@ def test_folds_take_no_option_that_needs_one_model(option, trained_folds, castin
         run(castings, trained_folds, tmp_path, "--protocol", "casting", *option)
 
 
+# --- corrected labels ----------------------------------------------------------------------------
+
+
+def test_figures_with_corrected_labels_stand_beside_those_of_the_folders(
+    measured_folds, trained_folds, castings, tmp_path, no_figures
+):
+    before = read_csv(measured_folds / "predictions.csv")
+    labels = {row["path"]: row["label"] for row in before}
+    wrong = next(row["path"] for row in before if row["label"] == "ok_front")
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,label\n{wrong},def_front\n")
+    own = ["--protocol", "casting", "--corrected-labels", table]
+    printed = run(castings, trained_folds, tmp_path / "results", *own)
+    result, published = read_metrics(tmp_path / "results"), read_metrics(measured_folds)
+    assert result["tiers"] == published["tiers"]
+    assert "corrected_labels" not in published
+    corrected = result["corrected_labels"]
+    assert corrected["images_changed"] == 1
+    rows = read_csv(tmp_path / "results" / "predictions.csv")
+    assert {row["path"]: row["label"] for row in rows} == labels
+    counts = counted([row | {"label": row["corrected_label"]} for row in rows])
+    (tier,) = corrected["tiers"].values()
+    assert tier["counts"] == counts
+    assert counts["defects"] == result["tiers"]["unseen castings"]["counts"]["defects"] + 1
+    assert "with corrected labels: 1 image of 1 casting changed: " in printed
+    assert printed.count("unseen castings: 64 images of 16 castings") == 2
+
+
+def test_corrections_of_other_images_are_refused(trained_folds, castings, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\ntrain/ok_front/none.png,def_front\n")
+    own = ["--protocol", "casting", "--corrected-labels", table]
+    with pytest.raises(UserError, match="1 path not among the images"):
+        run(castings, trained_folds, tmp_path / "results", *own)
+
+
 # --- a model for use, and other photographs ------------------------------------------------------
 
 

@@ -26,7 +26,9 @@ from data_split import load_split, split_options
 from dataset.batches import unit_range
 from dataset.casting_table import read_table
 from dataset.listing import list_images
+from dataset.manifest import read_split
 from dataset.store import open_store
+from evaluation.held_out import load_models
 from inspection.predictor import load_predictor
 from metrics.castings import class_weights
 from model import load_checkpoint
@@ -608,6 +610,32 @@ def test_explicit_values_win_over_the_recipe(tmp_path):
     old = {k: v for k, v in stored.items() if k != "operating_point"}
     old |= {"recipe": "small", "min_recall": 0.99}
     assert settings("--resume", stored=old) == replace(robust, recipe="small", operating_point=0.99)
+
+
+def test_a_model_remembers_the_labels_that_were_corrected(castings, fold_options, tmp_path, capsys):
+    """Split, continued run and test.py follow from the model alone; the figures stay published."""
+    out, split, table = tmp_path / "run", tmp_path / "split", tmp_path / "labels.csv"
+    changed = next(row.path for row in list_images(castings)[0] if row.label == "ok_front")
+    table.write_text(f"path,label,rank\n{changed},def_front,1\n")
+    correct = ["--corrected-labels", str(table)]
+    own = ["--data", str(castings), "--protocol", "casting", "--folds", "2"]
+    assert data_split.main([*own, *correct, "--out", str(split)]) == 0
+    assert f"--corrected-labels {table}" in capsys.readouterr().out
+    assert train.main([*fold_options, *correct, "--out", str(out)]) == 0
+    assert "note: corrected labels: 1 image of 1 casting changed" in capsys.readouterr().err
+    assert (out / "split.csv").read_text() == (split / "split.csv").read_text()
+    labels = {row.path: row.label for row in read_split(out / "split.csv")}
+    assert labels[changed] == "def_front"
+
+    resume = ["--data", str(castings), "--resume", "--epochs", "2", "--out", str(out)]
+    table.write_text(f"path,label\n{changed},ok_front\n")
+    with pytest.raises(UserError, match=r"corrected_labels: 1 image \(sha256 .*, 1 image \(sha"):
+        train.main([*resume, *correct])
+    table.unlink()
+    assert train.main(resume) == 0
+
+    (model,) = load_models(out / "best.pth", castings, "cpu")
+    assert {row.path: row.label for row in model.rows}[changed] == "ok_front"
 
 
 def test_a_deterministic_run_asks_pytorch_for_algorithms_that_repeat(

@@ -81,7 +81,8 @@ def train_fold(args: argparse.Namespace, fold: int, splits: dict[int, str]) -> N
     one = one_fold(args, fold)
     finished = finished_run(one.out) if one.resume else None
     stored = finished and finished["training"]
-    same = stored and resolve_settings(one, stored).as_dict() == stored
+    # A run of an earlier version has stored no setting that came later
+    same = stored and stored.items() <= resolve_settings(one, stored).as_dict().items()
     if same:  # else it is to go on for longer
         if finished["split_sha256"] != splits[fold]:
             raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.arguments import IMAGE_SIZES_PX
 from common.errors import UserError
 from data_split import PROTOCOLS, SplitOptions, split_options
+from dataset.corrections import described
 from model import NO_IMAGENET
 from networks.description import (
     HEADS,
@@ -58,6 +59,7 @@ class Settings:
     fold: int | None = None
     fold_seed: int | None = None
     castings: str | None = None
+    corrected_labels: str | None = None  # as read_corrections gives them
     amp: bool = False
 
     def as_dict(self) -> dict:
@@ -99,7 +101,7 @@ STORED: dict[str, Check] = {
     "folds": or_none(whole(2)),
     "fold": or_none(whole(0)),
     "fold_seed": or_none(whole(0, 2**32 - 1)),
-    "castings": or_none(TEXT),
+    **dict.fromkeys(("castings", "corrected_labels"), or_none(TEXT)),
     "amp": YES_OR_NO,
 }
 
@@ -118,7 +120,7 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     explicit = {k: v for k, v in vars(args).items() if k in NAMES and v is not None}
     if stored:
         fixed = {k: v for k, v in explicit.items() if k not in CHANGEABLE_ON_RESUME}
-        refuse_differences(args.out, fixed, stored)
+        refuse_differences(args.out, readable(fixed), readable(stored))
     # A run of a recipe that is no more goes on with what it has stored
     defaults = {"recipe": recipe} | RECIPES.get(recipe, RECIPES["reference"])
     values = defaults | {k: v for k, v in stored.items() if k in NAMES} | explicit
@@ -131,6 +133,13 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     if settings.network == "local" and settings.weights == "imagenet":
         raise UserError(NO_IMAGENET)
     return settings
+
+
+def readable(values: dict) -> dict:
+    """Settings to print: how many labels are corrected, and the hash of them, not all of them."""
+    if "corrected_labels" not in values:
+        return values
+    return values | {"corrected_labels": described(values["corrected_labels"])}
 
 
 def checked(stored: dict, out: Path) -> dict:

@@ -29,7 +29,7 @@ from networks.devices import choose_device
 from networks.local import LocalNetwork
 from networks.losses import LocalLoss, loss_function
 from training.distributed import is_main_process, local_main_process_first, rank, world_size
-from training.settings import Settings
+from training.settings import Settings, readable
 from training.state import (
     previous_run,
 )
@@ -241,5 +241,6 @@ def print_plan(device: torch.device, root: Path, rows: list, store, settings: Se
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
-    chosen = (f"{key} {value}" for key, value in settings.as_dict().items() if value is not None)
+    values = readable(settings.as_dict())
+    chosen = (f"{key} {value}" for key, value in values.items() if value is not None)
     print("recipe   " + ", ".join(chosen), flush=True)

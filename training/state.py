@@ -113,7 +113,7 @@ def load_last(out: Path) -> dict:
 
 def refuse_differences(out: Path, now: dict, then: dict) -> None:
     lines = [
-        f"{key}: {then[key]} in {out / 'last.pth'}, {now[key]} now"
+        f"{key}: {then.get(key)} in {out / 'last.pth'}, {now[key]} now"
         for key in now
         if now[key] != then.get(key)
     ]

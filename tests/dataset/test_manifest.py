@@ -1,5 +1,7 @@
 """split.csv is read as it was written, or refused in one line."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import UserError
@@ -17,6 +19,12 @@ HEADER = "path,label,split,casting,sha256\n"
 def test_what_was_written_is_read(tmp_path):
     write_split(tmp_path / "split.csv", ROWS)
     assert read_split(tmp_path / "split.csv") == ROWS
+
+
+def test_a_corrected_label_differs_from_its_folder(tmp_path):
+    rows = [replace(ROWS[0], label="def_front"), ROWS[1]]
+    write_split(tmp_path / "split.csv", rows)
+    assert read_split(tmp_path / "split.csv") == rows
 
 
 def test_changed_contents_are_counted_and_a_missing_manifest_says_nothing(tmp_path, capsys):
