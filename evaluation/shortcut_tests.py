@@ -61,6 +61,7 @@ class Perturbed:
             threshold=np.array(self.thresholds),
             castings=np.array([row.casting or row.path for row in self.rows]),
             folds=np.array(self.folds),
+            sessions=np.array([row.session for row in self.rows]),
         )
 
 
