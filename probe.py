@@ -11,7 +11,8 @@ changed; the ring blurred (fine defects gone, light and shape kept); the ring go
 painted over with its mean grey: only the background is left); the background replaced by one grey.
 A model that still tells good from defective castings with the ring gone (the interval of its AUC
 excludes 0.5) takes a shortcut. That is said of unseen castings only: on known ones the background
-may just remind it of the casting.
+may just remind it of the casting. Where two photo sessions are known, the AUC is also given within
+each: a model that only tells the sessions apart is at 0.5 there.
 
 Writes into --out: probes.json, probes.csv (one line an image and perturbation) and probes.png.
 Takes eleven times as long as test.py, and a tenth more for changing the images.
@@ -116,6 +117,7 @@ def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name, find_data
+    from evaluation.by_session import session_probe_table
     from evaluation.figures import plot_probes
     from evaluation.held_out import leak_line, load_models
     from evaluation.perturbations import OF_PLACE
@@ -136,6 +138,8 @@ def measure(args: argparse.Namespace) -> None:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
     print(title)
     print(table(found["probes"]))
+    if sessions := session_probe_table(found):
+        print(sessions)
     print(leak_line(result))
     if found["without_hub"]:
         lost = count_of(found["without_hub"], "image")

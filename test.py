@@ -7,9 +7,10 @@
 
 Every image is predicted once; every figure follows from predictions.csv. Each report says how many
 of its images show a casting that is also in training. Data that has a folder `unseen/` (the
-synthetic default has) is measured on that too. Writes into --out: predictions.csv, metrics.json,
-classification_report.txt, confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png,
-reliability.png, predictions.png, and errors.png: all errors, with what spoke for a defect.
+synthetic default has) is measured on that too. Where two photo sessions are known, figures are also
+given by session. Writes into --out: predictions.csv, metrics.json, classification_report.txt,
+confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png, reliability.png,
+predictions.png, and errors.png: all errors, with what spoke for a defect.
 
 The labels are those of the folders. --corrected-labels FILE adds the figures with labels that a
 person has corrected.
@@ -69,6 +70,7 @@ def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from dataset.listing import data_name
+    from evaluation.by_session import session_table
     from evaluation.corrected import (
         corrected_lines,
         corrected_report,
@@ -106,6 +108,8 @@ def measure(args: argparse.Namespace) -> None:
     print(tier_table(result))
     for line in corrected_lines(result, models):
         print(line)
+    if sessions := session_table(result["tiers"]):
+        print(sessions)
     for tier in tiers:
         print(f"{tier.name}: {leak_line(tier)}")
     print_review_bands(result)

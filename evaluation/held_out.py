@@ -92,6 +92,7 @@ class Evaluation:
             threshold=np.array([p.threshold for p in self.predictions]),
             castings=np.array([row.casting or row.path for row in self.rows]),
             folds=np.array([image.fold for image in self.images]),
+            sessions=np.array([row.session for row in self.rows]),
         )
 
     @property

@@ -5,6 +5,7 @@ from string import Template
 from common.files import ROOT
 from evaluation.published import folds_of, probe_text
 from metrics.decisions import format_rate
+from metrics.exact import certificate, certificate_text
 
 NETWORK_NAMES = {
     "resnet18": "ResNet-18",
@@ -49,6 +50,7 @@ def model_card(released: dict, results: dict) -> str:
         "single_good": alarms["of"],
         "alarms_low": f"{100 * alarms['low']:.0f}",
         "alarms_high": f"{100 * alarms['high']:.0f}",
+        "certificate": certificate_text(certificate(alarms["count"], alarms["of"])),
         **{key: f"{point[key]:.4f}" for key in ("threshold", "threshold_low", "threshold_high")},
         "temperature": f"{point['temperature']:.2f}",
         "aim": aim_text(point["min_recall"]),

@@ -96,8 +96,9 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
         raise UserError("say with --name what the table calls this model")
     else:
         for tier in figures["tiers"].values():
-            for key in LEFT_OUT_OF_TIERS:
-                tier.pop(key, None)
+            for part in (tier, *tier.get("by_session", {}).values()):
+                for key in LEFT_OUT_OF_TIERS:
+                    part.pop(key, None)
         results["runs"][name] = figures
 
 

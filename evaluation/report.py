@@ -16,6 +16,7 @@ from evaluation.held_out import (
 from gate.limits import NOT_JUDGED, REVIEW
 from metrics import decisions
 from metrics.calibration import calibration_errors, uncalibrated
+from metrics.exact import certificate, certificate_text
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
@@ -25,13 +26,18 @@ RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
 
 
 def summary(evaluation: Evaluation) -> dict:
-    """All figures of one tier."""
+    """All figures of one tier; `by_session` holds the same of each session if two are known."""
     parts = evaluation.parts
+    sessions = {
+        name: summary(evaluation.chosen(mask, name)) for name, mask in parts.by_session.items()
+    }
+    figures = decisions.summarise(parts)
     before, after = calibration_inputs(evaluation)
     right_class = int(np.trace(evaluation.confusion))
     castings = [row.casting for row in evaluation.rows]
     return {
-        **decisions.summarise(parts),
+        **figures,
+        "certificate": certified(evaluation, figures["per_casting"]),
         "castings_known": evaluation.castings_known,
         "show_castings_in_training": sum(evaluation.seen) if evaluation.castings_known else None,
         "thresholds": sorted(set(parts.threshold.tolist())),
@@ -42,7 +48,16 @@ def summary(evaluation: Evaluation) -> dict:
             "before": calibration_errors(parts.is_defect, before),
             "after": calibration_errors(parts.is_defect, after),
         },
+        **({"by_session": sessions} if sessions else {}),
     }
+
+
+def certified(evaluation: Evaluation, per_casting: dict) -> dict | None:
+    """What the good castings certify; None where castings are unknown: images are no trials."""
+    alarms = per_casting.get("false_alarms")
+    if alarms is None or not evaluation.castings_known:
+        return None
+    return certificate(alarms["count"], alarms["of"])
 
 
 def gated(evaluation: Evaluation) -> dict | None:
@@ -135,6 +150,9 @@ def tier_table(result: dict) -> str:
 def remarks(tier: dict) -> list[str]:
     """AUC, castings with both labels, and what the intervals mean here, as lines."""
     lines = []
+    balanced = tier["within_castings"].get("balanced_accuracy", {"rate": None})
+    if balanced["rate"] is not None:
+        lines.append(f"{'balanced acc.':14} {balanced_text(balanced)}, within castings")
     for title, key in (("ROC-AUC", "roc_auc"), ("  by castings", "per_casting_roc_auc")):
         auc = tier.get(key, {"mean": None})
         if auc["mean"] is not None:
@@ -161,7 +179,15 @@ def remarks(tier: dict) -> list[str]:
             f"note           only {alarms['of']} good castings: any false-alarm rate from "
             f"{100 * alarms['low']:.0f} % to {100 * alarms['high']:.0f} % fits these figures"
         )
+    if tier["certificate"]:
+        lines.append(f"certificate    {certificate_text(tier['certificate'])}")
     return lines
+
+
+def balanced_text(balanced: dict) -> str:
+    """'92.3 % (88.1 % to 95.0 %)'."""
+    rate, low, high = (100 * balanced[key] for key in ("rate", "low", "high"))
+    return f"{rate:.1f} % ({low:.1f} % to {high:.1f} %)"
 
 
 def write_predictions(
@@ -173,10 +199,11 @@ def write_predictions(
         corrected: the tiers with corrected labels, which make a further column.
     """
     names = [f"prob_{name}" for name in tiers[0].class_names]
-    columns = ["path", "label", "casting", "fold", "prob_defect", "decision", "threshold"]
+    columns = ["path", "label", "casting", "session", "fold"]
+    columns += ["prob_defect", "decision", "threshold", "predicted_class"]
     lines = (
         [
-            *(image.row.path, image.row.label, image.row.casting, image.fold),
+            *(image.row.path, image.row.label, image.row.casting, image.row.session, image.fold),
             *(f"{p.prob_defect:.8f}", p.decision, p.threshold, p.predicted_class),
             *(f"{value:.8f}" for value in p.probabilities),
             image.gate,
@@ -185,7 +212,7 @@ def write_predictions(
         for image in tier.images
         for p in [image.prediction]
     )
-    columns += ["predicted_class", *names, "gate"]
+    columns += [*names, "gate"]
     if corrected:
         labels = (row.label for tier in corrected for row in tier.rows)
         lines = ([*line, label] for line, label in zip(lines, labels, strict=True))
@@ -204,6 +231,3 @@ def write_classification_report(path: Path, evaluation: Evaluation, title: str) 
         zero_division=0,
     )
     write_atomic(path, f"{title}\n\n{text}")
-
-
-# --- the command line ----------------------------------------------------------------------------

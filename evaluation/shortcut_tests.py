@@ -53,6 +53,14 @@ class Perturbed:
     def castings_known(self) -> bool:
         return all(row.casting for row in self.rows)
 
+    def chosen(self, mask: np.ndarray) -> "Perturbed":
+        """The images that a bool mask (N,) picks."""
+        lists = (
+            [value for value, keep in zip(values, mask, strict=True) if keep]
+            for values in (self.rows, self.seen, self.folds, self.thresholds)
+        )
+        return Perturbed(*lists, {name: prob[mask] for name, prob in self.prob_defect.items()})
+
     def parts(self, name: str) -> Parts:
         """The predictions under one perturbation as arrays, images that it skipped included."""
         return Parts(
@@ -61,6 +69,7 @@ class Perturbed:
             threshold=np.array(self.thresholds),
             castings=np.array([row.casting or row.path for row in self.rows]),
             folds=np.array(self.folds),
+            sessions=np.array([row.session for row in self.rows]),
         )
 
 
@@ -174,6 +183,11 @@ def figures(result: Perturbed, name: str) -> dict | None:
     }
 
 
+def all_figures(result: Perturbed) -> dict[str, dict | None]:
+    """Those of every perturbation."""
+    return {name: figures(result, name) for name in PROBES}
+
+
 def conclusion(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool | None, str]:
     """Whether the model takes a shortcut (None: cannot be told), and why, in a sentence.
 
@@ -208,7 +222,11 @@ def conclusion(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool 
 
 def shortcut_report(result: Perturbed, models: Sequence[Model]) -> dict:
     """The content of probes.json."""
-    probes = {name: figures(result, name) for name in PROBES}
+    probes = all_figures(result)
+    sessions = {
+        name: all_figures(result.chosen(mask))
+        for name, mask in result.parts(UNMODIFIED).by_session.items()
+    }
     shortcut, text = conclusion(result, probes)
     checkpoint = models[0].checkpoint
     return {
@@ -221,6 +239,7 @@ def shortcut_report(result: Perturbed, models: Sequence[Model]) -> dict:
         "intervals": INTERVALS,
         "checkpoints": checkpoint_hashes(models),
         "probes": probes,
+        **({"by_session": sessions} if sessions else {}),
         "verdict": {"shortcut": shortcut, "text": text},
     }
 
@@ -247,10 +266,13 @@ def table(probes: dict[str, dict | None]) -> str:
 
 def write_probes(path: Path, result: Perturbed) -> None:
     """One line an image and perturbation; all figures of probe.py follow from this file."""
-    columns = ["path", "casting", "fold", "probe", "prob_defect", "decision"]
+    columns = ["path", "casting", "session", "fold", "probe", "prob_defect", "decision"]
     rejected = {name: result.parts(name).rejected for name in PROBES}
     lines = (  # nine digits bring a float32 back exactly, ties and all
-        [row.path, row.casting, fold, name, f"{prob:.9g}", "defect" if rejected[name][i] else "ok"]
+        [
+            *(row.path, row.casting, row.session, fold, name, f"{prob:.9g}"),
+            "defect" if rejected[name][i] else "ok",
+        ]
         for i, (row, fold) in enumerate(zip(result.rows, result.folds, strict=True))
         for name in PROBES
         if not np.isnan(prob := result.prob_defect[name][i])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from metrics.castings import mostly_defective
+from metrics.exact import exact_rate
 
 BOOTSTRAP_DRAWS = 2000
 INTERVALS = (
@@ -66,10 +67,17 @@ class Parts:
     threshold: np.ndarray  # of the model that predicted the image
     castings: np.ndarray  # names; an image of unknown casting is its own
     folds: np.ndarray  # int, which model predicted the image
+    sessions: np.ndarray  # names, of when it was photographed; '' where nobody knows
 
     def chosen(self, mask: np.ndarray) -> "Parts":
         """The parts that a bool mask (N,) picks."""
         return Parts(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+    @property
+    def by_session(self) -> dict[str, np.ndarray]:
+        """Masks (N,) by the session's name; none unless at least two sessions are known."""
+        names = sorted(set(self.sessions.tolist()) - {""})
+        return {name: self.sessions == name for name in names} if len(names) > 1 else {}
 
     @property
     def rejected(self) -> np.ndarray:
@@ -111,7 +119,10 @@ def summarise(parts: Parts, seed: int = 0) -> dict:
     }
     if len(single.is_defect):
         table = CastingTable(single, seed)
-        result["within_castings"] = table.rates(within_castings=True)
+        result["within_castings"] = {
+            **table.rates(within_castings=True),
+            "balanced_accuracy": table.balanced_accuracy(),
+        }
         castings = one_part_a_casting(single)
         result["per_casting"] = exact_rates(castings.counts)
         result["per_casting_roc_auc"] = CastingTable(castings, seed).auc(castings)
@@ -161,6 +172,22 @@ class CastingTable:
             "precision": self._rate(caught, caught + alarms),
             "recall": self._rate(caught, defects),
         }
+
+    def balanced_accuracy(self) -> dict:
+        """Mean of the shares of defects caught and of good parts passed, within castings.
+
+        None without both kinds: the mean of one share would be no balance.
+        """
+        defects, missed, good, alarms = (each / self.sizes for each in self.sums.values())
+        if not (defects.any() and good.any()):
+            return {"rate": None, "low": None, "high": None}
+
+        def mean_of_shares(times: np.ndarray) -> np.ndarray:
+            caught = ratio(times @ (defects - missed), times @ defects)
+            return (caught + ratio(times @ (good - alarms), times @ good)) / 2
+
+        low, high = self.interval(mean_of_shares)
+        return {"rate": float(mean_of_shares(np.ones(len(good)))), "low": low, "high": high}
 
     def _rate(self, successes: np.ndarray, trials: np.ndarray) -> dict:
         total = float(trials.sum())
@@ -249,6 +276,7 @@ def one_part_a_casting(parts: Parts) -> Parts:
         threshold=parts.threshold[first],
         castings=names,
         folds=parts.folds[first],
+        sessions=np.full(len(names), ""),  # its images may be of several
     )
 
 
@@ -259,22 +287,6 @@ def exact_rates(counts: DecisionCounts) -> dict[str, dict]:
         "false_alarms": exact_rate(counts.false_alarms, counts.good),
         "accuracy": exact_rate(counts.right, counts.images),
         "recall": exact_rate(counts.caught, counts.defects),
-    }
-
-
-def exact_rate(successes: int, trials: int) -> dict:
-    """A proportion of independent trials with its Clopper-Pearson interval; None without any."""
-    from scipy.stats import binomtest
-
-    if trials == 0:
-        return {"count": successes, "of": 0, "rate": None, "low": None, "high": None}
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="exact")
-    return {
-        "count": successes,
-        "of": trials,
-        "rate": successes / trials,
-        "low": float(interval.low),
-        "high": float(interval.high),
     }
 
 

@@ -100,6 +100,7 @@ def parts_at(
         threshold=np.full(len(prob_defect), threshold),
         castings=casting_names(castings),
         folds=np.zeros(len(prob_defect), int),
+        sessions=np.full(len(prob_defect), ""),
     )
 
 

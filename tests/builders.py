@@ -20,15 +20,18 @@ from networks.classes import defect_flags
 
 
 def evaluation_of(*images: str) -> Evaluation:
-    """Held-out images from `casting label probability fold seen`; '-' is an unknown casting."""
+    """Held-out images from `casting label probability fold seen`; '-' is an unknown casting.
+
+    A sixth word is the photo session.
+    """
     found = []
     for number, text in enumerate(images):
-        casting, label, probability, fold, is_seen = text.split()
+        casting, label, probability, fold, is_seen, session = [*text.split(), ""][:6]
         value, threshold = float(probability), 0.1 * int(fold)
         decision = "defect" if value >= threshold else "ok"
         found.append(
             EvaluatedImage(
-                ImageRow(f"{number}.png", label, "test", casting.strip("-")),
+                ImageRow(f"{number}.png", label, "test", casting.strip("-"), session=session),
                 Prediction("ok", decision, value, decision, (value, 1 - value), threshold, 0.0),
                 fold=int(fold),
                 seen=is_seen == "yes",

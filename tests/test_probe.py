@@ -14,6 +14,7 @@ from common.errors import UserError
 from common.labels import is_defect
 from dataset.listing import ImageRow
 from evaluation import perturbations as changes
+from evaluation.by_session import session_probe_table
 from evaluation.held_out import Model, load_models, predict_folds, predict_split
 from evaluation.shortcut_tests import (
     Perturbed,
@@ -236,6 +237,38 @@ def test_a_planted_shortcut_is_caught(lit, tmp_path, score):
     assert "weak evidence" not in report["verdict"]["text"]
 
 
+def test_a_model_that_tells_only_the_session_is_at_chance_within_each(lit, tmp_path):
+    """Most defects lie on bright ground, most good parts on dark: the ground is the session."""
+    rows = lit[1]
+    names = {name: i for i, name in enumerate(sorted({row.casting for row in rows}))}
+
+    def session_of(row: ImageRow) -> str:
+        odd_one = names[row.casting] // 2 % 6 == 0  # two castings of either kind
+        return "bright" if is_defect(row.label) != odd_one else "dark"
+
+    rows = [replace(row, session=session_of(row)) for row in rows]
+    count = len(rows)
+    bright = np.array([row.session == "bright" for row in rows])
+    constant = {name: np.where(bright, 0.9, 0.1) for name in changes.PROBES}
+    result = Perturbed(rows, [False] * count, [1] * count, [0.5] * count, constant)
+    report = shortcut_report(result, two_folds(rows, tmp_path, by_corners))
+    assert report["probes"]["ring gone"]["roc_auc"]["low"] > 0.5
+    for name in ("bright", "dark"):
+        found = report["by_session"][name]["ring gone"]
+        assert found["images"] == (bright if name == "bright" else ~bright).sum()
+        assert found["roc_auc"]["mean"] == 0.5
+    lines = session_probe_table(report).splitlines()
+    assert lines[0].split() == ["ROC-AUC", "by", "session", "bright", "dark"]
+    line = next(line for line in lines if line.startswith("ring gone"))
+    assert line.count("0.500 (0.50 to 0.50)") == 2
+
+
+def test_without_two_sessions_nothing_is_given_by_session(lit, tmp_path):
+    report = stub_report(lit, tmp_path, by_corners)
+    assert "by_session" not in report
+    assert session_probe_table(report) == ""
+
+
 def test_a_shortcut_the_wrong_way_round_is_one_too(lit, tmp_path):
     report = stub_report(lit, tmp_path, lambda image: 1 - by_corners(image))
     assert report["probes"]["ring gone"]["roc_auc"]["high"] < 0.4
@@ -327,6 +360,7 @@ def recomputed(lines: list[dict], name: str) -> dict:
         threshold=np.where(rejected, -1.0, 2.0),
         castings=np.array([line["casting"] for line in own]),
         folds=np.array([int(line["fold"]) for line in own]),
+        sessions=np.array([line["session"] for line in own]),
     )
     changed = sum(before[line["path"], line["fold"]] != line["decision"] for line in own)
     return {
@@ -341,7 +375,15 @@ def assert_csv_and_json_agree(out) -> dict:
     report = json.loads((out / "probes.json").read_text())
     with open(out / "probes.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert list(lines[0]) == ["path", "casting", "fold", "probe", "prob_defect", "decision"]
+    assert list(lines[0]) == [
+        "path",
+        "casting",
+        "session",
+        "fold",
+        "probe",
+        "prob_defect",
+        "decision",
+    ]
     assert list(report["probes"]) == list(changes.PROBES)
     for name, found in report["probes"].items():
         again = recomputed(lines, name)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import test as measure
 import train
 from common.errors import UserError
 from common.files import sha256_of_file
+from evaluation.by_session import session_table
 from evaluation.held_out import load_models, predict_folds, predict_split
 from evaluation.report import review_band, summary, tier_table
 from evaluation.report_figures import error_tiles, most_telling
@@ -159,7 +161,7 @@ def test_the_counts_of_every_tier_follow_from_predictions(measured, castings):
 
 def test_predictions_name_casting_fold_and_decision(measured, measured_folds, castings):
     truth = truth_of(castings)
-    columns = "path,label,casting,fold,prob_defect,decision,threshold,predicted_class"
+    columns = "path,label,casting,session,fold,prob_defect,decision,threshold,predicted_class"
     for out, folds in ((measured, {"0"}), (measured_folds, {"1", "2"})):
         rows = read_csv(out / "predictions.csv")
         assert list(rows[0]) == [*columns.split(","), "prob_def_front", "prob_ok_front", "gate"]
@@ -250,6 +252,86 @@ def test_the_table_says_when_castings_are_unknown():
     table = table_of("- defect .9 5 no", "- ok .1 5 no")
     assert table.startswith("test: 2 images of castings unknown\n")
     assert "good castings" not in table
+
+
+def test_the_table_certifies_what_the_good_castings_prove():
+    images = ["x defect .9 5 no", "g0 ok .9 5 no", *[f"g{n} ok .1 5 no" for n in range(1, 17)]]
+    assert "of 17 good castings 1 was rejected: with 95 % confidence" in table_of(*images)
+    assert summary(evaluation_of(*images))["certificate"]["at_most"] == pytest.approx(
+        0.2501, rel=1e-3
+    )
+    unknown = evaluation_of("- defect .9 5 no", "- ok .1 5 no")
+    assert summary(unknown)["certificate"] is None  # images of one casting are no trials
+
+
+# --- by session ----------------------------------------------------------------------------------
+
+SESSIONS = (
+    "a defect .9 5 no dark", "b defect .1 5 no dark", "c ok .2 5 no dark", "d ok .9 5 no dark",
+    "a defect .9 5 no light", "b defect .9 5 no light", "e defect .9 5 no",
+)  # fmt: skip
+
+
+def gated_evaluation(*images):
+    """Images whose gate hands those of session dark to a person."""
+    found = evaluation_of(*images)
+    gated = [
+        replace(image, gate="review" if image.row.session == "dark" else "")
+        for image in found.images
+    ]
+    return replace(found, images=gated)
+
+
+def test_each_session_has_the_figures_of_its_images_alone():
+    found = summary(gated_evaluation(*SESSIONS))["by_session"]
+    assert list(found) == ["dark", "light"]
+    alone = summary(gated_evaluation(*[text for text in SESSIONS if "dark" in text]))
+    assert found["dark"] == alone
+    assert found["light"]["counts"] == {"defects": 2, "missed": 0, "good": 0, "false_alarms": 0}
+    assert found["light"]["roc_auc"]["mean"] is None
+    assert (found["dark"]["gate"]["review"], found["light"]["gate"]["review"]) == (4, 0)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("session", ["", "dark"])
+def test_one_session_changes_no_figure(session):
+    plain = [" ".join(text.split()[:5]) for text in SESSIONS]
+    found = summary(evaluation_of(*[f"{text} {session}" for text in plain]))
+    assert found == summary(evaluation_of(*plain))
+    assert "by_session" not in found
+    assert session_table({"test": found}) == ""
+
+
+def test_the_table_by_session_counts_first():
+    lines = session_table({"test": summary(gated_evaluation(*SESSIONS))}).splitlines()
+    assert lines[0].startswith("test, session")
+    dark, light = lines[1:3]
+    for text in ("4 of 4 (2 good)", "1/2 = 50.00 %", "0.375 (", "50.0 % (", "4 for review"):
+        assert text in dark
+    for text in ("2 of 2 (0 good)", "0/2 = 0.00 %", "none to count", "one kind only"):
+        assert text in light
+    assert lines[3].strip() == "in none: 1 of unknown session"
+
+
+def test_sessions_of_a_split_reach_the_files(trained, castings, tmp_path, no_figures, monkeypatch):
+    def with_sessions(*arguments, **options):
+        models = load_models(*arguments, **options)
+        for model in models:
+            names = {
+                name: ("dark", "light")[i % 2]
+                for i, name in enumerate(sorted({r.casting for r in model.rows}))
+            }
+            model.rows[:] = [replace(row, session=names[row.casting]) for row in model.rows]
+        return models
+
+    monkeypatch.setattr("evaluation.held_out.load_models", with_sessions)
+    printed = run(castings, trained / "best.pth", tmp_path)
+    tier = read_metrics(tmp_path)["tiers"]["test"]
+    rows = [row for row in read_csv(tmp_path / "predictions.csv") if row["path"].startswith("test")]
+    assert set(tier["by_session"]) == {"dark", "light"}
+    for name, found in tier["by_session"].items():
+        assert found["counts"] == counted([row for row in rows if row["session"] == name])
+        assert f"\n  {name} " in printed
 
 
 # --- splits and contents -------------------------------------------------------------------------

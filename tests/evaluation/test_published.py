@@ -308,3 +308,11 @@ def test_what_make_gpu_found_is_published_with_the_cards_name(pages):
     for nothing in ({"tiny": True}, {"machine": machine()}):
         with pytest.raises(UserError, match="nothing of a GPU"):
             publish(pages, found | nothing)
+
+
+def test_sessions_are_published_without_what_is_left_out_of_tiers(tmp_path):
+    run = {"tiers": {"test": {"by_session": {"dark": {"images": 3, "confusion_matrix": [[1]]}}}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(run))
+    stored = {"runs": {}}
+    results.add_file(stored, tmp_path / "metrics.json", "ours")
+    assert stored["runs"]["ours"]["tiers"]["test"] == {"by_session": {"dark": {"images": 3}}}

@@ -1,6 +1,7 @@
 """Counts, rates and intervals against hand counts, scikit-learn and published figures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from metrics.decisions import (
     DecisionCounts,
     Parts,
     count_decisions,
-    exact_rate,
     exact_rates,
     format_rate,
     one_part_a_casting,
@@ -21,14 +21,15 @@ from metrics.decisions import (
     summarise,
     weighted_auc,
 )
+from metrics.exact import exact_rate
 
 DEFECT = np.array([1, 1, 1, 1, 0, 0, 0], bool)
 PROBABILITY = np.array([0.9, 0.8, 0.5, 0.1, 0.7, 0.5, 0.2])
 
 
 def parts_of(*images, threshold=0.5):
-    """Parts from `casting label probability` a word each, such as 'a d .9'; a fourth: the fold."""
-    lines = [[*text.split(), "0"][:4] for text in images]
+    """Parts from `casting label probability` a word each, as 'a d .9'; then fold and session."""
+    lines = [[*(words := text.split()), *("0", "")[len(words) - 3 :]] for text in images]
     folds = np.array([int(line[3]) for line in lines])
     thresholds = threshold if isinstance(threshold, dict) else dict.fromkeys(folds, threshold)
     return Parts(
@@ -37,6 +38,7 @@ def parts_of(*images, threshold=0.5):
         threshold=np.array([thresholds[fold] for fold in folds]),
         castings=np.array([line[0] for line in lines]),
         folds=folds,
+        sessions=np.array([line[4] for line in lines]),
     )
 
 
@@ -244,10 +246,7 @@ def width(rate):
 
 def test_resampled_castings_make_a_wider_interval_than_resampled_images():
     parts = agreeing(castings=20, images=25, wrong=4)
-    images = Parts(
-        parts.is_defect, parts.prob_defect, parts.threshold,
-        np.arange(len(parts.is_defect)).astype(str), parts.folds,
-    )  # fmt: skip
+    images = replace(parts, castings=np.arange(len(parts.is_defect)).astype(str))
     by_casting, by_image = CastingTable(parts).rates(), CastingTable(images).rates()
     for name in ("missed_defects", "false_alarms"):
         assert by_casting[name]["rate"] == by_image[name]["rate"] == pytest.approx(0.2)
@@ -373,6 +372,37 @@ def test_a_set_of_one_mixed_casting_has_no_casting_level_rates():
 def test_a_summary_can_be_written_as_strict_json(images):
     result = summarise(parts_of(*images))
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_balanced_accuracy_within_castings_is_that_of_a_hand_count():
+    # Defects caught: a 1/2, b 1, so 3/4; good parts passed: c 1/3, d 1, e 1, so 7/9
+    parts = parts_of(
+        "a d .9", "a d .1", "b d .9", "c g .9", "c g .9", "c g .1", "d g .1", "e g .1"
+    )  # fmt: skip
+    balanced = summarise(parts)["within_castings"]["balanced_accuracy"]
+    assert balanced["rate"] == pytest.approx((3 / 4 + 7 / 9) / 2)
+    # Draws of a alone and c alone occur, and of neither
+    assert balanced["low"] < balanced["rate"] < balanced["high"] == 1
+
+
+def test_one_kind_has_no_balanced_accuracy():
+    balanced = summarise(parts_of("a g .9", "b g .1"))["within_castings"]["balanced_accuracy"]
+    assert balanced == {"rate": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "found"),
+    [
+        (("dark", "light", "dark"), {"dark": [1, 0, 1], "light": [0, 1, 0]}),
+        (("dark", "", "light"), {"dark": [1, 0, 0], "light": [0, 0, 1]}),
+        (("dark", "dark", "dark"), {}),
+        (("dark", "", "dark"), {}),
+        (("", "", ""), {}),
+    ],
+)
+def test_sessions_are_told_apart_where_two_are_known(sessions, found):
+    parts = parts_of(*[f"a d .9 0 {name}" for name in sessions])
+    assert {name: mask.astype(int).tolist() for name, mask in parts.by_session.items()} == found
 
 
 # --- classes and text ----------------------------------------------------------------------------
