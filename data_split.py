@@ -23,17 +23,17 @@ import hashlib
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from common.arguments import script_parser, whole_number
-from common.errors import EXIT_GATE, UserError, run_script
+from common.errors import UserError, run_script
 from common.files import CHECKPOINTS, output_folder
-from common.labels import is_defect
 from common.text import count_of
 from dataset.casting_table import with_castings
 from dataset.cautions import print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
+from dataset.folds import FOLD_SEED, FOLDS, NO_TEST_PART, SplitOptions, assign_castings
 from dataset.listing import (
     ImageRow,
     check_images,
@@ -41,43 +41,40 @@ from dataset.listing import (
     find_data,
     hashed,
     list_images,
+    list_second,
     report_notes,
 )
 from dataset.manifest import SPLITS, write_split
-from metrics.castings import mostly_defective
+from dataset.releases import (
+    SECOND,
+    VARIABLE,
+    DataFolder,
+    add_second_release,
+    releases_line,
+)
+from dataset.sessions import sessions_line
 
 PROTOCOLS = ("kaggle", "casting")
-FOLDS = 5
-FOLD_SEED = 42
-LEAST_CASTINGS = {"test": 3, "val": 2}  # of either class: fewer tell nothing about new castings
-NO_TEST_PART = 0  # the fold that holds no casting out for testing
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """Which split; `fold` counts from 1, or is NO_TEST_PART."""
-
-    protocol: str = "kaggle"
-    folds: int = FOLDS
-    fold: int = 1
-    castings: str | None = None  # the user's table, else castings are recognised
-    fold_seed: int = FOLD_SEED
-    corrected_labels: str | None = None  # the user's, as read_corrections gives them
 
 
 # --- the protocols -------------------------------------------------------------------------------
 
 
 def load_split(
-    root: Path, options: SplitOptions | None = None, *, need_castings: bool = False
+    root: Path | DataFolder, options: SplitOptions | None = None, *, need_castings: bool = False
 ) -> tuple[list[ImageRow], list[str]]:
     """List, hash and assign the images of a data folder: rows sorted by path, and notes.
+
+    Protocol `casting` pools both releases of the archive, where both are there.
 
     The castings are filled in when the protocol or `need_castings` asks for them. Where labels are
     corrected, the first note says which.
     """
     options = options or SplitOptions()
     rows, notes = list_images(root)
+    if options.protocol == "casting" and wants_second(root, options):
+        more, passed_over = list_second(root, sorted({row.label for row in rows}))
+        rows, notes = sorted([*rows, *more], key=lambda row: row.path), notes + passed_over
     rows = hashed(root, rows)
     if options.protocol == "casting" or need_castings or options.castings:
         rows = with_castings(root, rows, options.castings and Path(options.castings))
@@ -87,6 +84,21 @@ def load_split(
     if options.protocol == "casting":
         return assign_castings(rows, options), notes
     return assign_kaggle(rows), notes
+
+
+def wants_second(data: Path | DataFolder, options: SplitOptions) -> bool:
+    """Whether the second release belongs to the split.
+
+    Raises:
+        UserError: it does, but it is not there.
+    """
+    there = isinstance(data, DataFolder) and data.second is not None
+    if options.releases == 2 and not there:
+        raise UserError(
+            f"this split holds both releases of the archive, but there is no {SECOND} near {data}; "
+            f"name it with --second-release or {VARIABLE}"
+        )
+    return there and options.releases != 1
 
 
 def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:
@@ -103,87 +115,6 @@ def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:
     validation, _ = train_test_split(held_out, test_size=0.5, random_state=42)
     in_validation = {row.path for row in validation}
     return [replace(row, split="val") if row.path in in_validation else row for row in rows]
-
-
-def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
-    """Whole castings to train, validation and test, by stratified folds over the castings.
-
-    Every fold of `options.folds` has other test castings; validation castings are drawn from the
-    rest in the same way. The folders train/ and test/ on disk play no part.
-
-    Raises:
-        UserError: too few castings; or (exit code 3) a casting or a file is on two sides.
-    """
-    defective = casting_classes(rows)
-    names = sorted(defective)
-    held_out = set()
-    if options.fold != NO_TEST_PART:
-        held_out = _fold(names, defective, options, options.fold)
-    rest = [name for name in names if name not in held_out]
-    validation = _fold(rest, defective, options, 1)
-    part = {name: "test" if name in held_out else "train" for name in names}
-    part |= dict.fromkeys(validation, "val")
-    assigned = [replace(row, split=part[row.casting]) for row in rows]
-    refuse_small_parts(assigned, defective, options)
-    refuse_shared_castings(assigned)
-    return sorted(assigned, key=lambda row: row.path)
-
-
-def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
-    """Whether each casting is defective, by the majority of its images' labels."""
-    votes = defaultdict(list)
-    for row in rows:
-        votes[row.casting].append(is_defect(row.label))
-    return {name: mostly_defective(sum(votes[name]), len(votes[name])) for name in votes}
-
-
-def _fold(
-    names: list[str], defective: dict[str, bool], options: SplitOptions, number: int
-) -> set[str]:
-    from sklearn.model_selection import StratifiedKFold
-
-    classes = [defective[name] for name in names]
-    fewest = min(classes.count(True), classes.count(False))
-    if fewest < options.folds:
-        raise UserError(
-            f"{count_of(fewest, 'casting')} of one class, test castings apart, cannot be cut into "
-            f"{options.folds} folds; use a smaller --folds, or photograph more castings"
-        )
-    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.fold_seed)
-    parts = [held_out for _, held_out in folds.split(names, classes)]
-    return {names[i] for i in parts[number - 1]}
-
-
-def refuse_small_parts(
-    rows: Sequence[ImageRow], defective: dict[str, bool], options: SplitOptions
-) -> None:
-    """Raise UserError unless each held-out part has enough castings of either class."""
-    castings = {(row.split, row.casting) for row in rows}
-    for split, least in LEAST_CASTINGS.items():
-        if split == "test" and options.fold == NO_TEST_PART:
-            continue
-        for kind, wanted in (("good", False), ("defective", True)):
-            count = sum(s == split and defective[name] == wanted for s, name in castings)
-            if count < least:
-                raise UserError(
-                    f"fold {options.fold or 'none'} of {options.folds}: the {split} part has "
-                    f"{count_of(count, f'{kind} casting')}, at least {least} are needed; use a "
-                    "smaller --folds"
-                )
-
-
-def refuse_shared_castings(rows: Iterable[ImageRow]) -> None:
-    """Raise UserError (exit code 3) when a casting, or the bytes of a file, are on two sides."""
-    for kind, key in (("casting", "casting"), ("byte-identical file", "sha256")):
-        first: dict[str, ImageRow] = {}
-        for row in rows:
-            other = first.setdefault(getattr(row, key), row)
-            if other.split != row.split:
-                raise UserError(
-                    f"a {kind} is on two sides of the split: {other.path} in {other.split}, "
-                    f"{row.path} in {row.split}; correct the table of castings",
-                    EXIT_GATE,
-                )
 
 
 # --- the manifest --------------------------------------------------------------------------------
@@ -235,6 +166,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         help="folder with train/ and test/, in each a folder per class; 'synthetic' renders "
         "castings. Default: CASTING_DATA, else data/casting_data, else Kaggle's set is downloaded",
     )
+    add_second_release(parser)
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
@@ -260,6 +192,11 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         type=_seed,
         metavar="N",
         help=f"another assignment of castings to folds, from 0 to 2^32 - 1; default {FOLD_SEED}",
+    )
+    parser.add_argument(
+        "--hold-out-session",
+        metavar="NAME",
+        help="of protocol casting: test on all castings of this photo session, train on the others",
     )
     parser.add_argument(
         "--castings",
@@ -303,6 +240,10 @@ def split_options(values: dict) -> SplitOptions:
         UserError: no such fold, or a fold without the casting protocol.
     """
     names = [field.name for field in fields(SplitOptions)]
+    if values.get("hold_out_session"):
+        if values.get("protocol") != "casting" or values.get("fold"):
+            raise UserError("--hold-out-session belongs to --protocol casting, without --fold")
+        values = values | {"fold": NO_TEST_PART}
     given = {name: values[name] for name in names if values.get(name) is not None}
     options = SplitOptions(**given)
     if options.fold > options.folds:
@@ -314,7 +255,7 @@ def split_options(values: dict) -> SplitOptions:
 
 def split(args: argparse.Namespace, options: SplitOptions) -> None:
     """Write split.csv, and with --audit the audit, into --out; say what is in them."""
-    root = find_data(args.data)
+    root = find_data(args.data, args.second_release)
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
@@ -327,6 +268,9 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
     print(split_table(rows))
+    print(releases_line(rows))
+    if sessions := sessions_line(rows):
+        print(sessions)
     print(
         f"byte-identical across splits: {len(identical_across_splits(rows))} "
         "of the validation and test images"
@@ -339,6 +283,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     given = {
         name: getattr(args, name) for name in ("data", "protocol", "folds", "fold", "castings")
     }
+    given |= {"second-release": args.second_release, "hold-out-session": args.hold_out_session}
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
     given["corrected-labels"] = args.corrections_file
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)

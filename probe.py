@@ -76,7 +76,7 @@ def find_wrong_labels(args: argparse.Namespace) -> None:
     from evaluation import label_issues
     from evaluation.held_out import load_models
 
-    root = find_data(args.data, download=False)
+    root = find_data(args.data, args.second_release, download=False)
     models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
     judged = label_issues.judged_images(models, root, args.split)
     found = label_issues.label_issues(judged)
@@ -102,7 +102,7 @@ def test_gate(args: argparse.Namespace) -> None:
     from evaluation.gate_tests import PHOTOGRAPHS, passed, run_gate_tests, table
     from evaluation.held_out import load_models
 
-    root = find_data(args.data, download=False)
+    root = find_data(args.data, args.second_release, download=False)
     (model,) = load_models(args.checkpoint, root, args.device)
     found = run_gate_tests(model, root, args.split, args.images or PHOTOGRAPHS, args.external)
     write_json(args.out / "gate.json", found)
@@ -124,7 +124,7 @@ def measure(args: argparse.Namespace) -> None:
     from evaluation.shortcut_tests import run_shortcut_tests, shortcut_report, table, write_probes
 
     folds = args.protocol == "casting"
-    root = find_data(args.data, download=False)
+    root = find_data(args.data, args.second_release, download=False)
     models = load_models(args.checkpoint, root, args.device, folds=folds)
     result = run_shortcut_tests(models, root, args.split, args.images)
     found = shortcut_report(result, models)

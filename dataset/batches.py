@@ -37,6 +37,7 @@ class Batches:
     sampler: str = "image"
     epoch_size: int | None = None  # images in an epoch; None: all of them
     castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
+    sessions: Sequence[str] = ()  # (N,), names, for the sampler 'class'
     is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and synthetic defects
     synthetic_defects: float | None = None  # on which share of the good images
     seed: int = 0
@@ -101,7 +102,7 @@ class Batches:
             return order_by_castings(self.castings, self.images, generator)
         if self.sampler == "class":
             is_defect = self.is_defect.cpu()
-            return order_by_classes(self.castings, is_defect, self.images, generator)
+            return order_by_classes(self.castings, is_defect, self.sessions, self.images, generator)
         count = len(self.targets)
         if not self.shuffle:
             return torch.arange(count)[: self.images]
@@ -128,15 +129,25 @@ def order_by_castings(castings: Sequence[str], images: int, generator: torch.Gen
 
 
 def order_by_classes(
-    castings: Sequence[str], is_defect: Tensor, images: int, generator: torch.Generator
+    castings: Sequence[str],
+    is_defect: Tensor,
+    sessions: Sequence[str],
+    images: int,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Indices int64 (`images`,), half of them good parts; within a half each casting alike."""
-    halves = []
+    """Indices int64 (`images`,), half of them good parts; within a half each session alike, within
+    a session each casting."""
+    found = []
     for wanted, count in ((False, images // 2), (True, images - images // 2)):
         members = torch.nonzero(is_defect == wanted).flatten()
-        names = [castings[index] for index in members.tolist()]
-        halves.append(members[order_by_castings(names, count, generator)])
-    return torch.cat(halves)[torch.randperm(images, generator=generator)]
+        present = sorted({sessions[index] for index in members.tolist()})
+        for number, session in enumerate(present):
+            chosen = [index for index in members.tolist() if sessions[index] == session]
+            # Shares of a count that does not divide differ by one
+            share = (number + 1) * count // len(present) - number * count // len(present)
+            order = order_by_castings([castings[index] for index in chosen], share, generator)
+            found.append(torch.tensor(chosen)[order])
+    return torch.cat(found)[torch.randperm(images, generator=generator)]
 
 
 def make_batches(
@@ -157,6 +168,7 @@ def make_batches(
         raise UserError(f"the split '{split}' holds no image; look at split.csv")
     targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
     options["castings"] = [rows[i].casting for i in indices]
+    options["sessions"] = [rows[i].session for i in indices]
     options["is_defect"] = torch.tensor([is_defect(rows[i].label) for i in indices], device=device)
     if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
         pixels = torch.from_numpy(store[indices]).to(device)

@@ -13,9 +13,10 @@ from common.errors import UserError
 from common.files import cache_folder, read_csv, write_atomic
 from common.text import count_of
 from dataset.listing import ImageRow
+from dataset.sessions import with_sessions
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
-ARRAYS = ("partners", "scores", "elsewhere")  # of Castings, as the cache names them
+ARRAYS = ("partners", "scores", "elsewhere", "contrasts")  # of Castings, as the cache names them
 RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py changes
 BATCH = 256
 
@@ -29,16 +30,20 @@ def with_castings(
 ) -> list[ImageRow]:
     """The rows with their castings: from `table`, else the data's own truth.csv, else recognised.
 
+    Their sessions, too, where they can be known.
+
     Raises:
         UserError: an unusable table, or images on which castings cannot be recognised.
     """
-    known = table or known_castings(root)
+    known, contrasts = table or known_castings(root), None
     if known:
         names = read_table(known, root, rows)
     else:
-        groups = recognise(root, rows).groups()
-        names = [f"casting_{group + 1:03d}" for group in groups.tolist()]
-    return [replace(row, casting=name) for row, name in zip(rows, names, strict=True)]
+        recognised = recognise(root, rows)
+        names = [f"casting_{group + 1:03d}" for group in recognised.groups().tolist()]
+        contrasts = recognised.contrasts.tolist()
+    rows = [replace(row, casting=name) for row, name in zip(rows, names, strict=True)]
+    return with_sessions(root, rows, contrasts)
 
 
 def castings_beside(

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.errors import UserError, tell
 from common.files import sha256_of_file
 from common.labels import is_defect
+from dataset.releases import SECOND, DataFolder, find_second
 from imaging.photographs import why_not_by_path, why_not_file, why_not_folder
 from imaging.reading import (
     UnreadableImageError,
@@ -36,14 +37,22 @@ class ImageRow:
     session: str = ""  # in which the photograph was taken; empty where nobody knows
 
 
-def find_data(argument: str | None = None, download: bool = True) -> Path:
-    """The folder that holds `train/` and `test/`, from the first source that is given.
+def find_data(
+    argument: str | None = None, second: str | None = None, *, download: bool = True
+) -> DataFolder:
+    """The folder that holds `train/` and `test/`, and that of the second release, where it is.
 
     Order: `argument` ('synthetic' renders), the variable CASTING_DATA, data/casting_data, Kaggle.
+    The second release is in the folder `second` ('none' leaves it out), or found near the first.
 
     Raises:
         UserError: nothing was found; the message lists the ways.
     """
+    root = _find_root(argument, download)
+    return DataFolder(root, find_second(root, second))
+
+
+def _find_root(argument: str | None, download: bool) -> Path:
     if argument == "synthetic":
         return _rendered()
     if argument == "":
@@ -159,6 +168,28 @@ def list_images(
         if not row.path.isprintable():
             raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
     return sorted(rows, key=lambda row: row.path), notes
+
+
+def list_second(data: DataFolder, classes: Sequence[str]) -> tuple[list[ImageRow], list[str]]:
+    """All images of the second release, as `list_images` lists those of the first.
+
+    Raises:
+        UserError: it has other classes.
+    """
+    folder = data.second
+    rows, notes = list_images(folder.parent, parts=(folder.name,))
+    if other := sorted({row.label for row in rows} ^ set(classes)):
+        raise UserError(
+            f"{folder} and {data} do not hold the same classes: {other[0]} is in one of them; "
+            "--second-release none leaves the former out"
+        )
+    notes = [note for note in notes if not note.endswith(("/sessions.csv", "/README.md"))]
+    # Whatever the folder is called here: a split is the same wherever the images lie
+    named = [row.path.partition("/")[2] for row in rows]
+    return [
+        replace(row, path=f"{SECOND}/{name}", split=SECOND)
+        for row, name in zip(rows, named, strict=True)
+    ], notes
 
 
 def _ignored_validation(root: Path) -> list[str]:

@@ -15,7 +15,7 @@ turned on to the next mark, photographs of one casting in one position alone.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -30,6 +30,7 @@ FIRST, LAST = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1  # what i
 BLUR_PX = 3  # as far as the blur reaches, so much more is read
 LEAST_HUB_PX = 400  # area; a smaller blob is no hub
 RING = (1.05, 1.9)  # of the hub's half axes: its rim, the groove, the face, the outer edge
+FACE, GROUND = (1.3, 1.8), (2.1, 2.3)
 RADII, ANGLES = 64, 512
 LIGHT_WINDOW = (9, 25)  # radii x angles over which light is taken to be even
 LOWEST_HARMONIC, HARMONICS = 6, 128  # of the angle: below is light, above is noise
@@ -49,6 +50,8 @@ class Castings:
     partners: np.ndarray  # int32 (N, C), indices of images
     scores: np.ndarray  # float32 (N, C), correlation of the rings
     elsewhere: np.ndarray  # float32 (N, C), their correlation in the best other position
+    # float32 (N,), grey of the face minus that of the ground; empty where only rings are known
+    contrasts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def groups(self, threshold: float = SAME_CASTING) -> np.ndarray:
         """The casting of each image, int (N,), numbered in order of first appearance.
@@ -96,17 +99,20 @@ def fingerprint(
     Raises:
         NoHubError: images without a hub, all of them.
     """
-    spectra, missing, count = [], [], 0
+    spectra, contrasts, missing, count = [], [], [], 0
     for images in (piece for batch in batches for piece in _pieces(batch)):
         hubs = find_hubs(images)
         missing += [count + i for i, hub in enumerate(hubs) if hub is None]
         if not missing:
-            spectra.append(ring_spectra(images, torch.from_numpy(np.stack(hubs))))
+            found = torch.from_numpy(np.stack(hubs))
+            spectra.append(ring_spectra(images, found))
+            contrasts.append(contrast(images, found))
         count += len(images)
         progress(len(images), "reading rings")
     if missing:
         raise NoHubError(missing)
-    return match(torch.cat(spectra), progress)
+    found = match(torch.cat(spectra), progress)
+    return replace(found, contrasts=torch.cat(contrasts).numpy())
 
 
 def _pieces(batch: np.ndarray) -> list[np.ndarray]:
@@ -178,14 +184,7 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
         images: uint8 (B, S, S).
         hubs: float32 (B, 3, 2) as `find_hubs` gives them.
     """
-    radius = torch.linspace(*RING, RADII)
-    angle = torch.arange(ANGLES) * (2 * np.pi / ANGLES)
-    circle = torch.stack([torch.cos(angle), torch.sin(angle)])  # (2, A)
-    on_hub = (hubs[:, 1:] @ circle).mT  # (B, A, 2)
-    points = hubs[:, None, None, 0] + radius.view(1, -1, 1, 1) * on_hub[:, None]  # (B, R, A, 2)
-    grid = (points + 0.5) * (2 / SIZE_PX) - 1
-    grey = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 255
-    ring = grid_sample(grey, grid, padding_mode="border", align_corners=False)
+    ring = _unwrapped(images, hubs, RING, RADII)[0].unsqueeze(1)
     mean = _local_mean(ring)
     deviation = (_local_mean(ring * ring) - mean * mean).clamp_min(0).sqrt()
     skin = ((ring - mean) / (deviation + 4 / 255)).clamp(-4, 4)  # 4 grey levels: even metal
@@ -197,6 +196,31 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
     # An image without any skin, all black say, is like none; NaN would spoil all others.
     norm = torch.linalg.vector_norm(spectrum, dim=(1, 2), keepdim=True)
     return spectrum / norm.clamp_min(1e-12)
+
+
+def contrast(images: np.ndarray, hubs: Tensor) -> Tensor:
+    """Grey of the face minus that of the ground around the part, medians, 0 to 255: (B,)."""
+    medians = []
+    for ring in (FACE, GROUND):
+        grey, inside = _unwrapped(images, hubs, ring, 6)
+        medians.append(grey.masked_fill(~inside, torch.nan).flatten(1).nanmedian(1).values)
+    # A part that fills the picture leaves no ground to be seen
+    return (255 * (medians[0] - medians[1])).nan_to_num()
+
+
+def _unwrapped(
+    images: np.ndarray, hubs: Tensor, ring: tuple[float, float], radii: int
+) -> tuple[Tensor, Tensor]:
+    """Grey (B, R, A) in 0..1 of a ring, in half axes of the hub, and what lies in the image."""
+    radius = torch.linspace(*ring, radii)
+    angle = torch.arange(ANGLES) * (2 * np.pi / ANGLES)
+    circle = torch.stack([torch.cos(angle), torch.sin(angle)])  # (2, A)
+    on_hub = (hubs[:, 1:] @ circle).mT  # (B, A, 2)
+    points = hubs[:, None, None, 0] + radius.view(1, -1, 1, 1) * on_hub[:, None]  # (B, R, A, 2)
+    grid = (points + 0.5) * (2 / SIZE_PX) - 1
+    grey = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 255
+    found = grid_sample(grey, grid, padding_mode="border", align_corners=False)
+    return found[:, 0], (grid.abs() <= 1).all(dim=3)
 
 
 def _without_towers(spectrum: Tensor) -> Tensor:

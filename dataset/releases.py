@@ -5,7 +5,9 @@ The archive holds `casting_data` (7,348 images of 300 px, with train/ and test/)
 alone, protocol `casting` pools both.
 """
 
+import argparse
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,12 +45,29 @@ class DataFolder:
             return self.second / Path(path).relative_to(SECOND)
         return self.root / path
 
+    def options(self) -> str:
+        """What a command line says to name these folders."""
+        text = f" --data {shlex.quote(str(self.root))}"
+        if self.second != find_second(self.root):
+            text += f" --second-release {shlex.quote(str(self.second or WITHOUT))}"
+        return text
+
     def __str__(self) -> str:
         return str(self.root)
 
     def resolve(self) -> "DataFolder":
         """The same with absolute paths."""
         return DataFolder(self.root.resolve(), self.second and self.second.resolve())
+
+
+def add_second_release(parser: argparse.ArgumentParser) -> None:
+    """The option that says where the second release lies."""
+    parser.add_argument(
+        "--second-release",
+        metavar="FOLDER",
+        help=f"the archive's folder {SECOND}, which --protocol casting pools; 'none' leaves it "
+        f"out. Default: the variable {VARIABLE}, else it is looked for beside casting_data",
+    )
 
 
 def is_of_second(path: str) -> bool:
@@ -93,4 +112,5 @@ def _holds_classes(folder: Path) -> bool:
 def releases_line(rows: Iterable[WithPath]) -> str:
     """'releases: casting_data 7,348 images, casting_512x512 1,300 images', for people."""
     counts = Counter(SECOND if is_of_second(row.path) else FIRST for row in rows)
-    return "releases: " + ", ".join(f"{k} {count_of(n, 'image')}" for k, n in sorted(counts.items(), reverse=True))
+    names = [name for name in (FIRST, SECOND) if counts[name]]
+    return "releases: " + ", ".join(f"{name} {count_of(counts[name], 'image')}" for name in names)

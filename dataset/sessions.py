@@ -4,7 +4,7 @@ Photographs of one session share camera, lamp and ground. The archive's second r
 sessions: `light`, as all of the first release, and `dark`, of darker parts on a lighter ground.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from statistics import median
 
 from common.errors import UserError
 from common.files import read_csv
+from common.text import count_of
 from dataset.listing import ImageRow
 from dataset.releases import SECOND, DataFolder, is_of_second
 
@@ -49,7 +50,9 @@ def named_sessions(data: Path | DataFolder) -> dict[str, str]:
     Raises:
         UserError: a table that cannot be read, or names no plain text.
     """
-    folders = {"": data.root, f"{SECOND}/": data.second} if isinstance(data, DataFolder) else {"": data}
+    folders = {"": data}
+    if isinstance(data, DataFolder):
+        folders = {"": data.root, f"{SECOND}/": data.second}
     named = {}
     for prefix, folder in folders.items():
         if folder is None or not (folder / TABLE).is_file():
@@ -62,9 +65,23 @@ def named_sessions(data: Path | DataFolder) -> dict[str, str]:
     return named
 
 
+def sessions_line(rows: Iterable[ImageRow]) -> str:
+    """'sessions: dark 179 images of 18 castings, light ...', for people; '' where none is known."""
+    images, castings = Counter(), defaultdict(set)
+    for row in rows:
+        images[row.session] += 1
+        castings[row.session].add(row.casting)
+    texts = [
+        f"{name} {count_of(images[name], 'image')} of {count_of(len(castings[name]), 'casting')}"
+        for name in sorted(images)
+        if name
+    ]
+    return f"sessions: {', '.join(texts)}" if texts else ""
+
+
 def casting_sessions(rows: Iterable[ImageRow]) -> dict[str, str]:
     """The session of each casting, that of most of its images."""
     found = defaultdict(list)
     for row in rows:
         found[row.casting].append(row.session)
-    return {name: max(sorted(set(all_of_it)), key=all_of_it.count) for name, all_of_it in found.items()}
+    return {name: max(sorted(set(each)), key=each.count) for name, each in found.items()}

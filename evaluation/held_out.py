@@ -22,6 +22,7 @@ from dataset.casting_table import (
 from dataset.corrections import as_published
 from dataset.listing import ImageRow, hashed, list_images
 from dataset.manifest import warn_of_changed_contents
+from dataset.releases import DataFolder
 from dataset.store import open_store
 from evaluation.options import UNSEEN
 from gate.limits import Limits
@@ -123,7 +124,7 @@ def checkpoint_hashes(models: Sequence[Model]) -> dict[str, str]:
 
 
 def load_models(
-    checkpoint: Path | None, root: Path | None, device: str | None, *, folds: bool = False
+    checkpoint: Path | None, root: DataFolder | None, device: str | None, *, folds: bool = False
 ) -> list[Model]:
     """The model of a checkpoint, or those of all folds in a folder, with their splits of `root`.
 
@@ -155,13 +156,13 @@ def find_folds(folder: Path) -> list[Path]:
     return found
 
 
-def _load_model(path: Path, root: Path | None, device: str | None) -> Model:
+def _load_model(path: Path, root: DataFolder | None, device: str | None) -> Model:
     predictor = load_predictor(path, device)
     rows = rebuild_split(root, predictor.checkpoint, path) if root else []
     return Model(path, predictor, rows)
 
 
-def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageRow]:
+def rebuild_split(root: DataFolder, checkpoint: Checkpoint, path: Path) -> list[ImageRow]:
     """The split that a model was trained with, castings filled in where they can be known.
 
     Its labels are those of the folders, also where the model was trained on corrected ones.
@@ -169,7 +170,8 @@ def rebuild_split(root: Path, checkpoint: Checkpoint, path: Path) -> list[ImageR
     Raises:
         UserError: the images in `root` give another split.
     """
-    options = split_options(checkpoint.training)
+    # Versions that stored no releases knew of one only
+    options = split_options({"releases": 1} | checkpoint.training)
     try:
         rows, _ = load_split(root, options, need_castings=True)
     except UnknownCastingsError as error:
@@ -209,7 +211,7 @@ def _refuse_mixture(models: Sequence[Model]) -> None:
 # --- predicting ----------------------------------------------------------------------------------
 
 
-def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -> Evaluation:
+def predict_split(model: Model, root: DataFolder, split: str, *, cache: bool = True) -> Evaluation:
     """Predict the images of one split once.
 
     Raises:
@@ -228,7 +230,7 @@ def predict_split(model: Model, root: Path, split: str, *, cache: bool = True) -
     return predict_rows(model, split, root, rows, chosen, cache=cache)
 
 
-def predict_folds(models: Sequence[Model], root: Path, *, cache: bool = True) -> Evaluation:
+def predict_folds(models: Sequence[Model], root: DataFolder, *, cache: bool = True) -> Evaluation:
     """Every image once, by the model that was not trained on its casting."""
     parts = [predict_split(model, root, "test", cache=cache) for model in models]
     paths = [row.path for part in parts for row in part.rows]
@@ -237,7 +239,7 @@ def predict_folds(models: Sequence[Model], root: Path, *, cache: bool = True) ->
 
 
 def predict_folder(
-    model: Model, folder: Path, name: str, root: Path | None, *, cache: bool
+    model: Model, folder: Path, name: str, root: DataFolder | None, *, cache: bool
 ) -> Evaluation:
     """Images of another folder with class subfolders, compared with the castings in training.
 

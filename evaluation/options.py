@@ -5,6 +5,8 @@ folds; light to import.
 import argparse
 from pathlib import Path
 
+from dataset.releases import add_second_release
+
 UNSEEN = "unseen castings"  # the tier of all folds together
 
 
@@ -18,6 +20,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: the latest; with --protocol casting the folder that holds the folds",
     )
     add("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add_second_release(parser)
     add(
         "--protocol",
         choices=("casting",),

@@ -17,8 +17,9 @@ from common.arguments import script_parser
 from common.errors import EXIT_GATE, UserError, run_script
 from common.files import CHECKPOINTS, read_json, write_atomic
 from common.text import count_of
-from data_split import NO_TEST_PART
+from dataset.folds import NO_TEST_PART
 from dataset.listing import find_data
+from dataset.releases import add_second_release
 from dataset.validation_scores import write_validation
 from evaluation.held_out import Evaluation, load_models, predict_split
 from evaluation.model_card import model_card
@@ -93,11 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
     parser.add_argument("checkpoint", nargs="?", type=Path, help="best.pth of a finished training")
     parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
+    add_second_release(parser)
     args = parser.parse_args(argv)
     if args.checkpoint is None and args.data is not None:
         raise UserError("--data belongs to a checkpoint that is to be released; name it too")
     if args.checkpoint is not None:
-        release(args.checkpoint, find_data(args.data, download=False))
+        release(args.checkpoint, find_data(args.data, args.second_release, download=False))
         print(f"written: {RELEASED} ({RELEASED.stat().st_size / 1e6:.1f} MB)")
     description = RELEASED.with_suffix(".json")
     released, results = read_json(description), read_json(RESULTS)

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from common.errors import UserError
 from dataset.listing import find_data
+from dataset.releases import DataFolder
 from evaluation.held_out import (
     Evaluation,
     Model,
@@ -15,14 +15,14 @@ from evaluation.held_out import (
 )
 
 
-def training_data(args: argparse.Namespace) -> Path | None:
+def training_data(args: argparse.Namespace) -> DataFolder | None:
     """Where the model's own images are; None where there are none, which others do without.
 
     Raises:
         UserError: there are none, but they are to be measured.
     """
     try:
-        return find_data(args.data, download=False)
+        return find_data(args.data, args.second_release, download=False)
     except UserError as error:
         if args.data or not args.external:
             raise
@@ -31,7 +31,7 @@ def training_data(args: argparse.Namespace) -> Path | None:
 
 
 def predict_tiers(
-    args: argparse.Namespace, models: Sequence[Model], root: Path | None
+    args: argparse.Namespace, models: Sequence[Model], root: DataFolder | None
 ) -> list[Evaluation]:
     """The tiers: held-out images first, then unseen castings and other photographs."""
     cache, model = not args.no_cache, models[0]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data_split import SplitOptions, assign_castings
+from dataset.folds import SplitOptions, assign_castings
 from dataset.listing import ImageRow
 from evaluation.held_out import EvaluatedImage, Evaluation
 from inspection.predictor import Prediction

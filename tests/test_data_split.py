@@ -20,19 +20,16 @@ from sklearn.model_selection import train_test_split
 from common.errors import UserError
 from common.files import ROOT
 from data_split import (
-    NO_TEST_PART,
-    SplitOptions,
     assign_kaggle,
-    casting_classes,
     identical_across_splits,
     load_split,
     main,
-    refuse_shared_castings,
     split_options,
     split_sha256,
     split_table,
     write_split,
 )
+from dataset.folds import NO_TEST_PART, SplitOptions, casting_classes, refuse_shared_castings
 from dataset.listing import ImageRow
 
 

@@ -13,9 +13,10 @@ from builders import fold_of_castings, parts_by_casting
 
 import export
 from common.files import ROOT, cache_folder
-from data_split import casting_classes, identical_across_splits, load_split, split_sha256
+from data_split import identical_across_splits, load_split, split_sha256
 from dataset.audit import audit
 from dataset.casting_table import recognise
+from dataset.folds import casting_classes
 from evaluation import parity
 from inspection.engines import torch_network
 

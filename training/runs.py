@@ -11,7 +11,8 @@ import torch
 from common.errors import UserError
 from common.files import output_folder
 from common.text import format_duration
-from data_split import NO_TEST_PART, assign_castings, load_split, split_sha256
+from data_split import load_split, split_sha256
+from dataset.folds import NO_TEST_PART, assign_castings
 from dataset.listing import find_data
 from training import saving
 from training.distributed import (
@@ -47,16 +48,17 @@ def train_all(args: argparse.Namespace) -> int:
     if args.fold != "all":
         run = train(args)
         checkpoint = shlex.quote(str(args.out / "best.pth"))
-        part = " --split val" if run.settings.fold == NO_TEST_PART else ""
-        data = shlex.quote(str(run.root))
-        print(f"next: python test.py --checkpoint {checkpoint} --data {data}{part}")
+        no_test = run.settings.fold == NO_TEST_PART and not run.settings.hold_out_session
+        part = " --split val" if no_test else ""
+        print(f"next: python test.py --checkpoint {checkpoint}{run.root.options()}{part}")
         return 0
     first = one_fold(args, 1)
     finished = finished_run(first.out) if first.resume else None
     splits = splits_of_folds(first, finished and finished["training"])
     for fold in splits:
         train_fold(args, fold, splits)
-    data = f" --data {shlex.quote(args.data)}" if args.data else ""
+    named = {"data": args.data, "second-release": args.second_release}
+    data = "".join(f" --{name} {shlex.quote(value)}" for name, value in named.items() if value)
     out = shlex.quote(str(args.out))
     print(f"next: python test.py --protocol casting --checkpoint {out}{data}")
     return 0
@@ -145,6 +147,6 @@ def splits_of_folds(args: argparse.Namespace, stored: dict | None) -> dict[int, 
     """
     options = resolve_settings(args, stored).split
     with local_main_process_first():
-        rows, _ = load_split(find_data(args.data), options)
+        rows, _ = load_split(find_data(args.data, args.second_release), options)
     folds = range(1, options.folds + 1)
     return {k: split_sha256(assign_castings(rows, replace(options, fold=k))) for k in folds}

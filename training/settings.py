@@ -7,8 +7,9 @@ from pathlib import Path
 
 from common.arguments import IMAGE_SIZES_PX
 from common.errors import UserError
-from data_split import PROTOCOLS, SplitOptions, split_options
+from data_split import PROTOCOLS, split_options
 from dataset.corrections import described
+from dataset.folds import SplitOptions
 from model import NO_IMAGENET
 from networks.description import (
     HEADS,
@@ -59,6 +60,8 @@ class Settings:
     fold: int | None = None
     fold_seed: int | None = None
     castings: str | None = None
+    releases: int | None = None  # of the archive, in the split; None: protocol kaggle
+    hold_out_session: str | None = None
     corrected_labels: str | None = None  # as read_corrections gives them
     amp: bool = False
 
@@ -101,7 +104,8 @@ STORED: dict[str, Check] = {
     "folds": or_none(whole(2)),
     "fold": or_none(whole(0)),
     "fold_seed": or_none(whole(0, 2**32 - 1)),
-    **dict.fromkeys(("castings", "corrected_labels"), or_none(TEXT)),
+    **dict.fromkeys(("castings", "corrected_labels", "hold_out_session"), or_none(TEXT)),
+    "releases": or_none(whole(1, 2)),
     "amp": YES_OR_NO,
 }
 
@@ -156,7 +160,9 @@ def checked(stored: dict, out: Path) -> dict:
 
 
 def renamed(stored: dict) -> dict:
-    """Stored settings under their present names."""
+    """Stored settings under their present names; earlier versions knew of one release only."""
+    if stored.get("protocol") == "casting":
+        stored = {"releases": 1} | stored
     if "min_recall" not in stored:
         return stored
     rest = {name: value for name, value in stored.items() if name != "min_recall"}

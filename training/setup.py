@@ -3,7 +3,7 @@
 import argparse
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import UserError
-from data_split import (
-    load_split,
-    split_sha256,
-    split_table,
-)
+from data_split import load_split, split_sha256, split_table
 from dataset.batches import Batches, make_batches
 from dataset.cautions import print_cautions
 from dataset.listing import ImageRow, data_name, find_data, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
+from dataset.releases import DataFolder, is_of_second, releases_line
+from dataset.sessions import sessions_line
 from dataset.store import describe_store, open_store
 from metrics.castings import casting_weights, class_weights
 from model import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, build_model
@@ -50,13 +48,13 @@ class Run:
     class_names: list[str]
     settings: Settings
     split_sha256: str
-    root: Path
+    root: DataFolder
     device: torch.device
     out: Path
 
     def options_to_repeat(self) -> str:
         """What a command that goes on must say again."""
-        return f" --data {shlex.quote(str(self.root))} --out {shlex.quote(str(self.out))}"
+        return f"{self.root.options()} --out {shlex.quote(str(self.out))}"
 
     def autocast(self) -> torch.autocast:
         """One code path with and without AMP; bfloat16 needs no gradient scaler."""
@@ -89,6 +87,8 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     device = choose_device(args.device)
     prepare_backends(device, args.deterministic)
     root, rows, store = open_images(args, settings)
+    if settings.protocol == "casting":
+        settings = replace(settings, releases=1 + any(is_of_second(row.path) for row in rows))
     class_names = sorted({row.label for row in rows})
     torch.manual_seed(settings.seed)
     refuse_single_image_batch(rows, settings)
@@ -137,11 +137,11 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
 
 def open_images(
     args: argparse.Namespace, settings: Settings
-) -> tuple[Path, list[ImageRow], np.ndarray]:
+) -> tuple[DataFolder, list[ImageRow], np.ndarray]:
     """The folder of the data, the split, and the decoded images in the split's order."""
     by_casting = settings.sampler != "image" or settings.operating_point != "none"
     with local_main_process_first():  # the first downloads or renders, and fills the caches
-        root = find_data(args.data)
+        root = find_data(args.data, args.second_release)
         rows, notes = load_split(root, settings.split, need_castings=by_casting)
         store = open_store(root, rows, settings.image_size, cache=not args.no_cache)
     if is_main_process():
@@ -234,13 +234,17 @@ def refuse_single_image_batch(rows: list, settings: Settings) -> None:
         )
 
 
-def print_plan(device: torch.device, root: Path, rows: list, store, settings: Settings) -> None:
+def print_plan(
+    device: torch.device, root: DataFolder, rows: list, store, settings: Settings
+) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     processes = f", {world_size()} processes" if world_size() > 1 else ""
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
+    if settings.protocol == "casting":
+        print("\n".join(filter(None, (releases_line(rows), sessions_line(rows)))))
     values = readable(settings.as_dict())
     chosen = (f"{key} {value}" for key, value in values.items() if value is not None)
     print("recipe   " + ", ".join(chosen), flush=True)

@@ -348,11 +348,11 @@ def test_epoch_of_any_size_continued_in_the_middle_is_its_tail(sampler):
 def test_classes_alike_and_castings_alike_within_a_class():
     castings = ["a"] * 30 + ["b"] * 2 + ["c"] * 4 + ["b"] * 4  # b has parts of either class
     is_defect = torch.tensor([False] * 32 + [True] * 8)
-    order = order_by_classes(castings, is_defect, 24, seeded(3)).tolist()
+    order = order_by_classes(castings, is_defect, [""] * 40, 24, seeded(3)).tolist()
     drawn = Counter((castings[i], bool(is_defect[i])) for i in order)
     assert drawn == {("a", False): 6, ("b", False): 6, ("c", True): 6, ("b", True): 6}
-    assert order != order_by_classes(castings, is_defect, 24, seeded(4)).tolist()
-    assert len(order_by_classes(castings, is_defect, 7, seeded(3))) == 7
+    assert order != order_by_classes(castings, is_defect, [""] * 40, 24, seeded(4)).tolist()
+    assert len(order_by_classes(castings, is_defect, [""] * 40, 7, seeded(3))) == 7
 
 
 def with_drawn_defects(**options) -> Batches:

@@ -1,0 +1,151 @@
+"""Protocol `casting`: folds over the castings, so that none is on two sides of a split."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from common.errors import EXIT_GATE, UserError
+from common.labels import is_defect
+from common.text import count_of
+from dataset.listing import ImageRow
+from dataset.sessions import casting_sessions
+from metrics.castings import mostly_defective
+
+FOLDS = 5
+FOLD_SEED = 42
+LEAST_CASTINGS = {"test": 3, "val": 2}  # of either class: fewer tell nothing about new castings
+NO_TEST_PART = 0  # the fold that holds no casting out for testing
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Which split; `fold` counts from 1, or is NO_TEST_PART."""
+
+    protocol: str = "kaggle"
+    folds: int = FOLDS
+    fold: int = 1
+    castings: str | None = None  # the user's table, else castings are recognised
+    fold_seed: int = FOLD_SEED
+    releases: int | None = None  # 1: casting_data alone; 2: both; None: what there is
+    hold_out_session: str | None = None  # is tested on, and not trained on
+    corrected_labels: str | None = None  # the user's, as read_corrections gives them
+
+
+def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
+    """Whole castings to train, validation and test, by stratified folds over the castings.
+
+    Strata are good and defective castings, of each session where sessions are known. Every fold of
+    `options.folds` has other test castings; validation castings are drawn from the rest in the same
+    way. The folders train/ and test/ on disk play no part.
+
+    Raises:
+        UserError: too few castings; no such session; or (exit code 3) a casting or a file is on
+            two sides.
+    """
+    defective = casting_classes(rows)
+    names = sorted(defective)
+    sessions, held_out = casting_sessions(rows), set()
+    if options.hold_out_session:
+        held_out = castings_of_session(options.hold_out_session, sessions)
+    elif options.fold != NO_TEST_PART:
+        held_out = _fold(names, defective, sessions, options, options.fold)
+    rest = [name for name in names if name not in held_out]
+    validation = _fold(rest, defective, sessions, options, 1)
+    part = {name: "test" if name in held_out else "train" for name in names}
+    part |= dict.fromkeys(validation, "val")
+    assigned = [replace(row, split=part[row.casting]) for row in rows]
+    refuse_small_parts(assigned, defective, options)
+    refuse_shared_castings(assigned)
+    return sorted(assigned, key=lambda row: row.path)
+
+
+def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
+    """Whether each casting is defective, by the majority of its images' labels."""
+    votes = defaultdict(list)
+    for row in rows:
+        votes[row.casting].append(is_defect(row.label))
+    return {name: mostly_defective(sum(votes[name]), len(votes[name])) for name in votes}
+
+
+def _fold(
+    names: list[str],
+    defective: dict[str, bool],
+    sessions: dict[str, str],
+    options: SplitOptions,
+    number: int,
+) -> set[str]:
+    from sklearn.model_selection import StratifiedKFold
+
+    classes = [defective[name] for name in names]
+    fewest = min(classes.count(True), classes.count(False))
+    if fewest < options.folds:
+        raise UserError(
+            f"{count_of(fewest, 'casting')} of one class, test castings apart, cannot be cut into "
+            f"{options.folds} folds; use a smaller --folds, or photograph more castings"
+        )
+    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.fold_seed)
+    parts = [
+        held_out for _, held_out in folds.split(names, _strata(names, classes, sessions, options))
+    ]
+    return {names[i] for i in parts[number - 1]}
+
+
+def _strata(
+    names: list[str], classes: list[bool], sessions: dict[str, str], options: SplitOptions
+) -> list[str]:
+    """Class and session of each casting; the class alone where fewer than folds have both."""
+    both = [f"{kind} {sessions[name]}" for name, kind in zip(names, classes, strict=True)]
+    counts = Counter(both)
+    return [
+        stratum if counts[stratum] >= options.folds else str(kind)
+        for stratum, kind in zip(both, classes, strict=True)
+    ]
+
+
+def castings_of_session(wanted: str, sessions: dict[str, str]) -> set[str]:
+    """The castings photographed in a session.
+
+    Raises:
+        UserError: none was, or all.
+    """
+    found = {name for name, session in sessions.items() if session == wanted}
+    known = sorted(set(sessions.values()) - {""})
+    if not found or len(found) == len(sessions):
+        there = f"there are {', '.join(known)}" if known else "no sessions are known"
+        raise UserError(
+            f"--hold-out-session {wanted}: it has to be one of several sessions; {there} "
+            "(a table sessions.csv with the columns path,session in the data folder names them)"
+        )
+    return found
+
+
+def refuse_small_parts(
+    rows: Sequence[ImageRow], defective: dict[str, bool], options: SplitOptions
+) -> None:
+    """Raise UserError unless each held-out part has enough castings of either class."""
+    castings = {(row.split, row.casting) for row in rows}
+    for split, least in LEAST_CASTINGS.items():
+        if split == "test" and options.fold == NO_TEST_PART and not options.hold_out_session:
+            continue
+        for kind, wanted in (("good", False), ("defective", True)):
+            count = sum(s == split and defective[name] == wanted for s, name in castings)
+            if count < least:
+                raise UserError(
+                    f"fold {options.fold or 'none'} of {options.folds}: the {split} part has "
+                    f"{count_of(count, f'{kind} casting')}, at least {least} are needed; use a "
+                    "smaller --folds"
+                )
+
+
+def refuse_shared_castings(rows: Iterable[ImageRow]) -> None:
+    """Raise UserError (exit code 3) when a casting, or the bytes of a file, are on two sides."""
+    for kind, key in (("casting", "casting"), ("byte-identical file", "sha256")):
+        first: dict[str, ImageRow] = {}
+        for row in rows:
+            other = first.setdefault(getattr(row, key), row)
+            if other.split != row.split:
+                raise UserError(
+                    f"a {kind} is on two sides of the split: {other.path} in {other.split}, "
+                    f"{row.path} in {row.split}; correct the table of castings",
+                    EXIT_GATE,
+                )
