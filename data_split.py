@@ -268,9 +268,8 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
     print(split_table(rows))
-    print(releases_line(rows))
-    if sessions := sessions_line(rows):
-        print(sessions)
+    for line in filter(None, (releases_line(rows), sessions_line(rows))):
+        print(line)
     print(
         f"byte-identical across splits: {len(identical_across_splits(rows))} "
         "of the validation and test images"

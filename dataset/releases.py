@@ -110,7 +110,9 @@ def _holds_classes(folder: Path) -> bool:
 
 
 def releases_line(rows: Iterable[WithPath]) -> str:
-    """'releases: casting_data 7,348 images, casting_512x512 1,300 images', for people."""
+    """'releases: casting_data 7,348 images, casting_512x512 1,300 images', for people; else ''."""
     counts = Counter(SECOND if is_of_second(row.path) else FIRST for row in rows)
+    if not counts[SECOND]:
+        return ""
     names = [name for name in (FIRST, SECOND) if counts[name]]
     return "releases: " + ", ".join(f"{name} {count_of(counts[name], 'image')}" for name in names)

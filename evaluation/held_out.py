@@ -268,7 +268,7 @@ def _castings_beside_training(
     training = [row for row in model.rows if row.split == "train"]
     rendered = known_castings(root) and not model.checkpoint.training.get("castings")
     try:
-        if rendered and root.resolve() == training_root.resolve():
+        if rendered and root.resolve() == (training_root / ".").resolve():
             return with_castings(root, rows)  # truth.csv tells the castings of all images
         return castings_beside(root, rows, training_root, training)
     except UnknownCastingsError as error:

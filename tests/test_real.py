@@ -16,7 +16,10 @@ from common.files import ROOT, cache_folder
 from data_split import identical_across_splits, load_split, split_sha256
 from dataset.audit import audit
 from dataset.casting_table import recognise
-from dataset.folds import casting_classes
+from dataset.folds import SplitOptions, casting_classes
+from dataset.listing import find_data
+from dataset.releases import is_of_second
+from dataset.sessions import with_sessions
 from evaluation import parity
 from inspection.engines import torch_network
 
@@ -71,6 +74,34 @@ def test_castings_are_recognised_and_each_image_is_tested_once(real_castings):
         assert all(len(parts) == 1 for parts in parts_by_casting(split).values())
         tested.update(row.path for row in split if row.split == "test")
     assert len(tested) == sum(tested.values()) == len(rows) == 7348
+
+
+@pytest.fixture(scope="module")
+def both_releases(real_data):
+    """Where both releases are, and all their images, with castings and sessions."""
+    data = find_data(str(real_data))
+    if data.second is None:
+        pytest.skip("the second release is not beside the first")
+    return data, load_split(data, SplitOptions("casting"))[0]
+
+
+def test_no_casting_of_the_dark_session_has_both_labels(both_releases, real_castings):
+    rows = both_releases[1]
+    dark = {row.casting for row in rows if row.session == "dark"}
+    labels = {(row.casting, row.label) for row in rows if row.casting in dark}
+    assert len(labels) == len(dark) >= 17
+    # the castings of the first release are as they are without the second
+    alone = {row.path: row.casting for row in real_castings}
+    pairs = {(alone[row.path], row.casting) for row in rows if row.path in alone}
+    assert len(pairs) == len(set(alone.values())) == len({casting for _, casting in pairs})
+
+
+def test_sessions_are_told_by_the_light_as_the_table_names_them(both_releases, tmp_path):
+    data, rows = both_releases
+    found = with_sessions(tmp_path, rows, recognise(data, rows).contrasts)  # no table there
+    second = [(row, one) for row, one in zip(rows, found, strict=True) if is_of_second(row.path)]
+    assert len(second) > 1000
+    assert all(row.session == one.session for row, one in second)
 
 
 def test_test_images_show_castings_that_are_in_train(real_audit):

@@ -369,7 +369,7 @@ def test_changed_contents_under_the_same_names_are_counted(
     for name in ("best.pth", "split.csv"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     lines = (tmp_path / "split.csv").read_text().splitlines()
-    lines[1] = lines[1][:-4] + "0000"
+    lines[1] = lines[1][:-5] + "0000,"
     (tmp_path / "split.csv").write_text("\n".join(lines) + "\n")
     run(castings, tmp_path / "best.pth", tmp_path / "results")
     assert "1 image changed since training" in capsys.readouterr().err

@@ -397,8 +397,8 @@ def test_resuming_makes_good_what_a_crash_left_out(tmp_path, trained, train_opti
 def test_resuming_on_changed_contents_warns(tmp_path, trained, train_options, capsys):
     copy_run(trained, tmp_path)
     manifest = (trained / "split.csv").read_text()
-    last_digit = manifest[-2]
-    changed = manifest[:-2] + ("1" if last_digit == "0" else "0") + "\n"
+    last_digit = manifest[-3]  # of the last image's SHA-256, before its empty session
+    changed = manifest[:-3] + ("1" if last_digit == "0" else "0") + ",\n"
     (tmp_path / "split.csv").write_text(changed)
     train.main(["--data", data_of(train_options), "--resume", "--out", str(tmp_path)])
     assert "1 image changed since training" in capsys.readouterr().err

@@ -243,8 +243,8 @@ def print_plan(
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
-    if settings.protocol == "casting":
-        print("\n".join(filter(None, (releases_line(rows), sessions_line(rows)))))
+    for line in filter(None, (releases_line(rows), sessions_line(rows))):
+        print(line)
     values = readable(settings.as_dict())
     chosen = (f"{key} {value}" for key, value in values.items() if value is not None)
     print("recipe   " + ", ".join(chosen), flush=True)
