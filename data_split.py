@@ -13,7 +13,7 @@ folds over the table of castings, whatever number of images each has; the castin
 on the images (about a minute, then cached) or read from --castings FILE.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
---corrected-labels FILE replaces labels of the folders, which changes that identity.
+--labels FILE replaces labels of the folders, which changes that identity.
 --audit adds audit.json, .csv, .png and copies.png: the castings, how much of the held-out part
 shows castings that are also in train, and what a nearest-neighbour baseline reaches.
 """
@@ -205,7 +205,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         "default: castings are recognised on the images",
     )
     parser.add_argument(
-        "--corrected-labels",
+        "--labels",
         type=Path,
         dest="corrections_file",
         metavar="FILE",
@@ -284,7 +284,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     }
     given |= {"second-release": args.second_release, "hold-out-session": args.hold_out_session}
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
-    given["corrected-labels"] = args.corrections_file
+    given["labels"] = args.corrections_file
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
     print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
 

@@ -4,7 +4,7 @@
     python probe.py                             the checkpoint's own test part, all of it
     python probe.py --protocol casting          all folds: unseen castings only
     python probe.py --gate                      pictures of nothing: what the gate lets pass
-    python probe.py --labels --protocol casting     labels that are likely wrong
+    python probe.py --label-issues --protocol casting     labels that are likely wrong
 
 Every image is predicted as it is and under ten perturbations: brightness, contrast and histogram
 changed; the ring blurred (fine defects gone, light and shape kept); the ring gone (the whole part
@@ -22,10 +22,10 @@ plain grey, gradients, noise, drawings and pages, of held-out photographs and th
 they are, and of some held-out ones (--images, default 20) spoiled in twenty ways: too small, too
 large, cut, doubled, covered, blurred, over- and underexposed. Writes gate.json.
 
---labels lists the images whose label the predictions of models that never saw the casting
+--label-issues lists the images whose label the predictions of models that never saw the casting
 contradict, suspicious castings first. Writes label_issues.csv and label_issues.png, the first of
 them with heatmaps. Nothing is dropped: a person corrects the table's column label and gives it to
-train.py --corrected-labels.
+train.py --labels.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="with --gate: other photographs of parts",
     )  # fmt: skip
     parser.add_argument(
-        "--labels", action="store_true", help="labels that are likely wrong, instead"
+        "--label-issues", action="store_true", help="labels that are likely wrong, instead"
     )
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
@@ -65,8 +65,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--gate tests one model; leave out --protocol")
     if args.external and not args.gate:
         raise UserError("--external goes with --gate; test.py measures other photographs")
-    if args.labels and (args.gate or args.images):
-        raise UserError("--labels looks at the labels of all images; leave out --gate and --images")
+    if args.label_issues and (args.gate or args.images):
+        raise UserError(
+            "--label-issues looks at the labels of all images; leave out --gate and --images"
+        )
     return args
 
 
@@ -153,7 +155,7 @@ def measure(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     with output_folder(args.out):
-        if args.labels:
+        if args.label_issues:
             find_wrong_labels(args)
         else:
             (test_gate if args.gate else measure)(args)

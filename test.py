@@ -12,7 +12,7 @@ given by session. Writes into --out: predictions.csv, metrics.json, classificati
 confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png, reliability.png,
 predictions.png, and errors.png: all errors, with what spoke for a defect.
 
-The labels are those of the folders. --corrected-labels FILE adds the figures with labels that a
+The labels are those of the folders. --labels FILE adds the figures with labels that a
 person has corrected.
 """
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "probability in between; default: nobody does",
     )  # fmt: skip
     add(
-        "--corrected-labels", type=Path, dest="corrections_file", metavar="FILE",
+        "--labels", type=Path, dest="corrections_file", metavar="FILE",
         help="table with the columns path,label: also report the figures with these labels",
     )  # fmt: skip
     add("--no-cache", action="store_true", help="do not keep decoded images")

@@ -30,7 +30,7 @@ def corrections_for(models: Sequence[Model], path: Path | None) -> dict[str, str
         return None
     rows = models[0].rows
     if not rows:
-        raise UserError("--corrected-labels corrects the model's own images; name them with --data")
+        raise UserError("--labels corrects the model's own images; name them with --data")
     refuse_unknown(rows, labels_of(text))
     return labels_of(text)
 

@@ -441,7 +441,7 @@ def test_labels_that_were_exchanged_are_found_and_ranked_first(
     wrong = next(name for path, name in truth.items() if path.startswith("train/ok_front"))
     monkeypatch.setattr("evaluation.label_issues.predict_folds", predicted)
     own = ["--data", str(castings), "--checkpoint", str(trained_folds), "--protocol", "casting"]
-    assert probe.main([*own, "--labels", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert probe.main([*own, "--label-issues", "--device", "cpu", "--out", str(tmp_path)]) == 0
     with open(tmp_path / "label_issues.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == ["path", "casting", "label", "probability", "rank"]
@@ -457,7 +457,7 @@ def test_labels_that_were_exchanged_are_found_and_ranked_first(
 
 
 def test_models_that_have_seen_the_castings_do_not_judge_their_labels(trained, castings, tmp_path):
-    own = ["--data", str(castings), "--checkpoint", str(trained / "best.pth"), "--labels"]
+    own = ["--data", str(castings), "--checkpoint", str(trained / "best.pth"), "--label-issues"]
     with pytest.raises(UserError, match="has seen the castings of 13 of 13 images") as failure:
         probe.main([*own, "--device", "cpu", "--out", str(tmp_path)])
     assert "\n" not in str(failure.value)
@@ -484,8 +484,8 @@ def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
     [
         ["--images", "0"],
         ["--protocol", "casting", "--split", "val"],
-        ["--labels", "--gate"],
-        ["--labels", "--images", "3"],
+        ["--label-issues", "--gate"],
+        ["--label-issues", "--images", "3"],
     ],
 )
 def test_options_that_make_no_sense(arguments, tmp_path):

@@ -521,7 +521,7 @@ def test_figures_with_corrected_labels_stand_beside_those_of_the_folders(
     wrong = next(row["path"] for row in before if row["label"] == "ok_front")
     table = tmp_path / "labels.csv"
     table.write_text(f"path,label\n{wrong},def_front\n")
-    own = ["--protocol", "casting", "--corrected-labels", table]
+    own = ["--protocol", "casting", "--labels", table]
     printed = run(castings, trained_folds, tmp_path / "results", *own)
     result, published = read_metrics(tmp_path / "results"), read_metrics(measured_folds)
     assert result["tiers"] == published["tiers"]
@@ -541,7 +541,7 @@ def test_figures_with_corrected_labels_stand_beside_those_of_the_folders(
 def test_corrections_of_other_images_are_refused(trained_folds, castings, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("path,label\ntrain/ok_front/none.png,def_front\n")
-    own = ["--protocol", "casting", "--corrected-labels", table]
+    own = ["--protocol", "casting", "--labels", table]
     with pytest.raises(UserError, match="1 path not among the images"):
         run(castings, trained_folds, tmp_path / "results", *own)
 

@@ -617,10 +617,10 @@ def test_a_model_remembers_the_labels_that_were_corrected(castings, fold_options
     out, split, table = tmp_path / "run", tmp_path / "split", tmp_path / "labels.csv"
     changed = next(row.path for row in list_images(castings)[0] if row.label == "ok_front")
     table.write_text(f"path,label,rank\n{changed},def_front,1\n")
-    correct = ["--corrected-labels", str(table)]
+    correct = ["--labels", str(table)]
     own = ["--data", str(castings), "--protocol", "casting", "--folds", "2"]
     assert data_split.main([*own, *correct, "--out", str(split)]) == 0
-    assert f"--corrected-labels {table}" in capsys.readouterr().out
+    assert f"--labels {table}" in capsys.readouterr().out
     assert train.main([*fold_options, *correct, "--out", str(out)]) == 0
     assert "note: corrected labels: 1 image of 1 casting changed" in capsys.readouterr().err
     assert (out / "split.csv").read_text() == (split / "split.csv").read_text()
