@@ -150,7 +150,7 @@ def test_name_that_is_no_text_is_refused(small_set):
 @pytest.mark.parametrize("below", ["", "casting_data", "casting_data/casting_data"])
 def test_kaggles_doubled_folder_is_looked_through(tmp_path, below):
     make_set(tmp_path / "archive" / below, each=1)
-    assert find_data(str(tmp_path / "archive")) == tmp_path / "archive" / below
+    assert find_data(str(tmp_path / "archive")).root == tmp_path / "archive" / below
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -168,8 +168,8 @@ def test_wrong_folder_is_named_with_the_ways_to_data(tmp_path):
 def test_variable_names_the_data_and_the_option_wins_over_it(tmp_path, monkeypatch):
     first, second = make_set(tmp_path / "1", each=1), make_set(tmp_path / "2", each=1)
     monkeypatch.setenv("CASTING_DATA", str(first))
-    assert find_data() == first
-    assert find_data(str(second)) == second
+    assert find_data().root == first
+    assert find_data(str(second)).root == second
     monkeypatch.setenv("CASTING_DATA", str(tmp_path / "none"))
     with pytest.raises(UserError, match="CASTING_DATA: no such folder"):
         find_data()
@@ -177,7 +177,7 @@ def test_variable_names_the_data_and_the_option_wins_over_it(tmp_path, monkeypat
 
 def test_data_folder_of_the_working_directory_is_found(empty_folder):
     make_set(empty_folder / "data" / "casting_data", each=1)
-    assert find_data(download=False) == Path("data/casting_data")
+    assert find_data(download=False).root == Path("data/casting_data")
 
 
 def test_nothing_found_lists_the_ways(empty_folder):
@@ -214,7 +214,7 @@ def test_kaggles_set_is_downloaded_with_its_version_pinned(empty_folder, monkeyp
 
     make_set(empty_folder / "cache" / "casting_data" / "casting_data", each=1)
     monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=download))
-    assert find_data() == empty_folder / "cache" / "casting_data" / "casting_data"
+    assert find_data().root == empty_folder / "cache" / "casting_data" / "casting_data"
     assert handles[0].endswith("/versions/2")
 
 
@@ -226,7 +226,7 @@ def test_synthetic_castings_are_rendered_once(empty_folder, monkeypatch):
 
     rendered = []
     monkeypatch.setattr(synthetic, "render_dataset", render)
-    roots = [find_data("synthetic") for _ in range(2)]
+    roots = [find_data("synthetic").root for _ in range(2)]
     assert roots == [Path("data/synthetic")] * 2
     assert rendered == [Path("data/synthetic")]
 
