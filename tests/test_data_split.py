@@ -256,7 +256,7 @@ def test_split_csv_has_its_columns_sorted_and_with_the_files_hashes(small_set, t
     assert main(["--data", str(small_set), "--out", str(tmp_path / "out")]) == 0
     with open(tmp_path / "out" / "split.csv", newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert list(lines[0]) == ["path", "label", "split", "casting", "sha256"]
+    assert list(lines[0]) == ["path", "label", "split", "casting", "sha256", "session"]
     assert [line["path"] for line in lines] == sorted(line["path"] for line in lines)
     assert Counter(line["split"] for line in lines) == {"train": 8, "val": 4, "test": 4}
     for line in lines:
