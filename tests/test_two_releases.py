@@ -3,16 +3,15 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 from conftest import rendered, trained_into
 
 import test as measure
+import train
 from common.errors import UserError
-from common.files import ROOT, read_csv, write_csv
+from common.files import read_csv, write_csv
 from data_split import load_split, split_sha256
 from dataset.folds import SplitOptions
 from dataset.listing import find_data
@@ -106,8 +105,6 @@ def test_the_held_out_session_is_what_is_measured(archive, trained_on_others, tm
 
 
 def test_the_model_goes_on_with_the_session_held_out(archive, trained_on_others, tmp_path):
-    import train
-
     shutil.copytree(trained_on_others, tmp_path / "run")
     data = ["--data", str(archive / "casting_data"), "--out", str(tmp_path / "run")]
     assert train.main([*data, "--resume", "--epochs", "2"]) == 0
@@ -121,10 +118,8 @@ def test_a_second_release_that_has_gone_is_one_line_with_its_option(
     archive, trained_on_others, tmp_path
 ):
     alone = shutil.copytree(archive / "casting_data", tmp_path / "casting_data")
-    command = [sys.executable, "test.py", "--checkpoint", str(trained_on_others / "best.pth")]
-    command += ["--data", str(alone), "--device", "cpu", "--out", str(tmp_path / "results")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert "--second-release" in line
+    arguments = ["--checkpoint", str(trained_on_others / "best.pth"), "--data", str(alone)]
+    with pytest.raises(UserError, match=f"no {SECOND} near {alone}.*--second-release") as caught:
+        measure.main([*arguments, "--device", "cpu", "--out", str(tmp_path / "results")])
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
