@@ -1,5 +1,6 @@
 """Protocol `casting`: folds over the castings, so that none is on two sides of a split."""
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -84,16 +85,17 @@ def _fold(
             f"{options.folds} folds; use a smaller --folds, or photograph more castings"
         )
     folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.fold_seed)
-    parts = [
-        held_out for _, held_out in folds.split(names, _strata(names, classes, sessions, options))
-    ]
+    strata = _strata(names, classes, sessions, options)
+    with warnings.catch_warnings():  # a small stratum is in some folds only, as it has to be
+        warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
+        parts = [held_out for _, held_out in folds.split(names, strata)]
     return {names[i] for i in parts[number - 1]}
 
 
 def _strata(
     names: list[str], classes: list[bool], sessions: dict[str, str], options: SplitOptions
 ) -> list[str]:
-    """Class and session of each casting; the class alone where fewer than folds have both."""
+    """Class and session of each casting; a class's sessions of fewer than folds are one."""
     both = [f"{kind} {sessions[name]}" for name, kind in zip(names, classes, strict=True)]
     counts = Counter(both)
     return [
@@ -130,10 +132,14 @@ def refuse_small_parts(
         for kind, wanted in (("good", False), ("defective", True)):
             count = sum(s == split and defective[name] == wanted for s, name in castings)
             if count < least:
+                which = f"fold {options.fold or 'none'} of {options.folds}"
+                remedy = "use a smaller --folds"
+                if options.hold_out_session and split == "test":
+                    which = f"session {options.hold_out_session} held out"
+                    remedy = "hold out another session"
                 raise UserError(
-                    f"fold {options.fold or 'none'} of {options.folds}: the {split} part has "
-                    f"{count_of(count, f'{kind} casting')}, at least {least} are needed; use a "
-                    "smaller --folds"
+                    f"{which}: the {split} part has {count_of(count, f'{kind} casting')}, at least "
+                    f"{least} are needed; {remedy}"
                 )
 
 

@@ -94,6 +94,7 @@ def find_second(root: Path, argument: str | None = None) -> Path | None:
             f"{source}: {folder} holds no class folders, one that begins with 'ok' and one of "
             f"defects; name the folder {SECOND}, or '{WITHOUT}' to leave it out"
         )
+    root = root.absolute()  # '.' has neither a name nor a parent
     if root.name != FIRST:
         return None
     # Kaggle's archive doubles the folders: casting_data/casting_data, casting_512x512/...

@@ -65,7 +65,8 @@ def release(path: Path, root: Path) -> None:
             published figures, or changed decisions.
     """
     checkpoint = load_checkpoint(path)
-    if checkpoint.fold != NO_TEST_PART or not checkpoint.operating_point:
+    held_out = checkpoint.fold != NO_TEST_PART or checkpoint.training.get("hold_out_session")
+    if held_out or not checkpoint.operating_point:
         raise UserError(
             f"{path} is no finished model for use; train one with --protocol casting --fold none"
         )

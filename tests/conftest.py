@@ -46,7 +46,8 @@ def own_world(tmp_path_factory):
         patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
         patch.setenv("CASTING_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        patch.delenv("CASTING_DATA", raising=False)
+        for name in ("CASTING_DATA", "CASTING_DATA_512"):
+            patch.delenv(name, raising=False)
         # Tiny networks gain nothing from threads, which wait for each other on a busy machine.
         threads = os.environ.get("TEST_THREADS", "1")
         patch.setenv("OMP_NUM_THREADS", threads)

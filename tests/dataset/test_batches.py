@@ -355,6 +355,26 @@ def test_classes_alike_and_castings_alike_within_a_class():
     assert len(order_by_classes(castings, is_defect, [""] * 40, 7, seeded(3))) == 7
 
 
+def test_one_session_gives_the_order_of_none():
+    castings, is_defect = list("aabbbcdd"), torch.arange(8) > 4
+    orders = [
+        order_by_classes(castings, is_defect, [name] * 8, 30, seeded(5)) for name in ("", "light")
+    ]
+    assert orders[0].tolist() == orders[1].tolist()
+
+
+def test_sessions_are_alike_within_a_class_that_has_several():
+    castings = ["a"] * 20 + ["b"] * 8 + ["c"] * 2 + ["d"] * 10
+    sessions = ["light"] * 28 + ["dark"] * 2 + ["light"] * 10
+    is_defect = torch.tensor([False] * 30 + [True] * 10)  # all of one session
+    order = order_by_classes(castings, is_defect, sessions, 32, seeded(3)).tolist()
+    assert Counter(castings[i] for i in order) == {"a": 4, "b": 4, "c": 8, "d": 16}
+    odd = order_by_classes(castings, is_defect, sessions, 15, seeded(3)).tolist()
+    assert Counter((sessions[i], bool(is_defect[i])) for i in odd) == {
+        ("light", False): 4, ("dark", False): 3, ("light", True): 8,
+    }  # fmt: skip
+
+
 def with_drawn_defects(**options) -> Batches:
     pixels = torch.full((40, 64, 64), 150, dtype=torch.uint8)
     is_defect = torch.arange(40) % 2 == 0

@@ -15,6 +15,7 @@ from dataset.recognition import (
     Castings,
     NoHubError,
     best_positions,
+    contrast,
     correlations,
     find_hub,
     find_hubs,
@@ -22,6 +23,7 @@ from dataset.recognition import (
     match,
     ring_spectra,
 )
+from dataset.sessions import DARKER
 from rendering.casting import render_casting
 from rendering.data_set import make_castings, widen
 from rendering.options import RenderOptions
@@ -307,3 +309,30 @@ def test_a_black_image_matches_nothing_and_spoils_nothing():
     found = match(torch.cat([spectra, torch.zeros(1, 16, 8)])).groups()
     assert found[:60].tolist() == found[60:120].tolist() == list(range(60))
     assert found[120] == 60
+
+
+# --- light ---------------------------------------------------------------------------------------
+
+
+def darkened_part(image):
+    """The same part with a face of 80 to 102 levels, lighter than its hub; ground as it was."""
+    y, x = np.indices(image.shape) - (SIZE_PX - 1) / 2
+    face = (np.hypot(x, y) < 125) & (image > 80)
+    return np.where(face, 80 + (image - 80.0) / 8, image).astype(np.uint8)
+
+
+def contrast_of(images):
+    return contrast(images, torch.from_numpy(np.stack(find_hubs(images))))
+
+
+def test_a_part_darker_than_its_ground_is_told_from_the_usual_one():
+    castings = make_castings(RenderOptions(), 0, 6)
+    canvases = [render_casting(casting, 0, SIZE_PX)[0] for casting in castings]
+    edge = (len(canvases[0]) - SIZE_PX) // 2
+    usual = np.stack(canvases)[:, edge : edge + SIZE_PX, edge : edge + SIZE_PX]
+    assert (contrast_of(usual) > DARKER).all()
+    assert (contrast_of(np.stack([darkened_part(image) for image in usual])) < DARKER).all()
+
+
+def test_contrasts_come_with_what_is_recognised(copies, recognised):
+    assert np.allclose(recognised.contrasts, contrast_of(copies[0]).numpy(), atol=1e-3)

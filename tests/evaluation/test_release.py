@@ -1,6 +1,7 @@
 """The released model decides as the trained one did, and its card says what was measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,12 @@ def test_only_a_finished_model_without_a_test_part_is_released(
     with pytest.raises(UserError, match="no finished model for use"):
         release.main([str(trained / "best.pth"), "--data", str(castings)])
     checkpoint = load_checkpoint(finished)
-    checkpoint.operating_point = None
-    save_checkpoint(tmp_path / "stopped.pth", checkpoint)
-    with pytest.raises(UserError, match="no finished model for use"):
-        release.main([str(tmp_path / "stopped.pth"), "--data", str(castings)])
+    without = replace(checkpoint, operating_point=None)
+    other = replace(checkpoint, training=checkpoint.training | {"hold_out_session": "dark"})
+    for name, unfit in (("stopped.pth", without), ("session held out.pth", other)):
+        save_checkpoint(tmp_path / name, unfit)
+        with pytest.raises(UserError, match="no finished model for use"):
+            release.main([str(tmp_path / name), "--data", str(castings)])
 
 
 def test_a_card_needs_published_figures_of_the_recipe(place, finished, castings):
