@@ -48,7 +48,7 @@ def named_sessions(data: Path | DataFolder) -> dict[str, str]:
     """Session by path as in split.csv, from the tables `sessions.csv` in the data's folders.
 
     Raises:
-        UserError: a table that cannot be read, or names no plain text.
+        UserError: a table that cannot be read, names no plain text, or contradicts itself.
     """
     folders = {"": data}
     if isinstance(data, DataFolder):
@@ -61,7 +61,8 @@ def named_sessions(data: Path | DataFolder) -> dict[str, str]:
             name = line["session"].strip()
             if not name.isprintable():
                 raise UserError(f"{folder / TABLE} gives {line['path']} a session that is no text")
-            named[prefix + line["path"]] = name
+            if named.setdefault(prefix + line["path"], name) != name:
+                raise UserError(f"{folder / TABLE} gives {line['path']} two sessions")
     return named
 
 

@@ -59,6 +59,7 @@ def test_without_second_release_and_table_no_session_is_known(data):
         (b"path,when\nok/1.png,x\n", "has no column session"),
         (b"path,session\nok/1.png,\xff\n", "is not a CSV file"),
         (b"path,session\nok/1.png,a\x07b\n", "gives ok/1.png a session that is no text"),
+        (b"path,session\nok/1.png,a\nok/1.png,b\n", "gives ok/1.png two sessions"),
     ],
 )
 def test_a_damaged_table_is_named(data, content, message):
