@@ -27,10 +27,10 @@ from networks.local import LocalNetwork
 from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
-CHECKPOINT_FORMAT = 4
-# The oldest that can be read; a local network's threshold of format 2 was fitted without
-# test-time augmentation. Up to format 3 there was no gate.
-OLDEST_FORMAT = {"resnet18": 2, "local": 3}
+CHECKPOINT_FORMAT = 5
+# The oldest that can be read; a local network's threshold and gate of formats 3 and 4 were fitted
+# to means over four turns of the image. Up to format 3 there was no gate.
+OLDEST_FORMAT = {"resnet18": 2, "local": 5}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
@@ -188,7 +188,7 @@ class Checkpoint:
                 check_distance(self.gate["mean"], self.gate["whitening"], self.architecture)
 
     def model(self) -> nn.Module:
-        """The network with these weights, in evaluation mode, with its test-time augmentation."""
+        """The network with these weights, in evaluation mode."""
         model = build_model(
             len(self.class_names),
             "none",
@@ -199,8 +199,6 @@ class Checkpoint:
             defect_flags(self.class_names).tolist(),
         )
         model.load_state_dict(self.weights)
-        if self.architecture == "local":
-            model.test_time_augmentation = True
         return model.eval()
 
 

@@ -39,6 +39,7 @@ class Batches:
     castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
     sessions: Sequence[str] = ()  # (N,), names, for the sampler 'class'
     is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and synthetic defects
+    real_defects: float = 0.5  # share of photographs of defective parts, for the sampler 'class'
     synthetic_defects: float | None = None  # on which share of the good images
     seed: int = 0
     rank: int = 0
@@ -101,8 +102,11 @@ class Batches:
         if self.sampler == "casting":
             return order_by_castings(self.castings, self.images, generator)
         if self.sampler == "class":
-            is_defect = self.is_defect.cpu()
-            return order_by_classes(self.castings, is_defect, self.sessions, self.images, generator)
+            defective = round(self.real_defects * self.images)
+            parts = ((True, defective), (False, self.images - defective))
+            return order_by_classes(
+                self.castings, self.is_defect.cpu(), self.sessions, parts, generator
+            )
         count = len(self.targets)
         if not self.shuffle:
             return torch.arange(count)[: self.images]
@@ -132,22 +136,27 @@ def order_by_classes(
     castings: Sequence[str],
     is_defect: Tensor,
     sessions: Sequence[str],
-    images: int,
+    parts: Sequence[tuple[bool, int]],
     generator: torch.Generator,
 ) -> Tensor:
-    """Indices int64 (`images`,), half of them good parts; within a half each session alike, within
-    a session each casting."""
+    """Indices int64 of as many images as `parts` says, `(is_defect, images)` of either class.
+
+    Within a class each session occurs equally often, within a session each casting.
+    """
     found = []
-    for wanted, count in ((False, images // 2), (True, images - images // 2)):
+    for wanted, count in parts:
         members = torch.nonzero(is_defect == wanted).flatten()
         present = sorted({sessions[index] for index in members.tolist()})
         for number, session in enumerate(present):
             chosen = [index for index in members.tolist() if sessions[index] == session]
             # Shares of a count that does not divide differ by one
             share = (number + 1) * count // len(present) - number * count // len(present)
+            if share == 0:
+                continue
             order = order_by_castings([castings[index] for index in chosen], share, generator)
             found.append(torch.tensor(chosen)[order])
-    return torch.cat(found)[torch.randperm(images, generator=generator)]
+    order = torch.cat(found)
+    return order[torch.randperm(len(order), generator=generator)]
 
 
 def make_batches(

@@ -17,7 +17,6 @@ from inspection.onnx_file import read_sealed
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_probability
 from networks.features import logits_and_features
-from networks.local import QUARTER_TURNS
 
 # Of the ONNX graph
 INPUT, LOGITS, PROBABILITY, DISTANCE = "images", "logits", "prob_defect", "distance"
@@ -37,8 +36,7 @@ def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
     model = checkpoint.model().to(device)
-    turns = QUARTER_TURNS if checkpoint.architecture == "local" else 1
-    at_once = max(1, PIXELS_AT_ONCE // (turns * checkpoint.image_size_px**2))
+    at_once = max(1, PIXELS_AT_ONCE // checkpoint.image_size_px**2)
     distance = checkpoint.distance()
     if distance:
         distance = distance.to(device)

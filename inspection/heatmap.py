@@ -12,8 +12,7 @@ of h x w cells) and, by backpropagation, the gradient G of that difference with 
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network has the first two stages only; of the four quarter turns these maps explain the
-one as the image lies.
+The local network has the first two stages only.
 
 Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
 all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
@@ -175,7 +174,7 @@ class Explainer:
     @torch.inference_mode()
     def probability_of_cells(self, grey: Tensor) -> Tensor:
         """2 P - 1 of each cell, or 0 for P < 1/2, at the images' size (B, S, S)."""
-        parts = unit_range(grey).split(1)  # four turns of each are enough at once
+        parts = unit_range(grey).split(4)  # which stay in a CPU's cache
         logits = torch.cat([self.model(part, pool=False) for part in parts])
         margin = (defect_margin(logits, self.checkpoint.class_names) / 2).tanh().relu()
         return enlarged(margin, STRIDES["layer2"], grey.shape[-1])

@@ -13,36 +13,32 @@ features, is near 1 for an image like them:
 import torch
 from torch import Tensor, nn
 
-from networks.local import QUARTER_TURNS, LocalNetwork, normalise_local_contrast
+from networks.local import LocalNetwork, normalise_local_contrast
 from networks.tensor_files import check_finite
 
 FEATURES = {"resnet18": 384, "local": 192}  # D: two for each channel of both stages
 
 
 def logits_and_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, C) and features (B, D) of grey images (B, 1, S, S) in 0..1, in one pass.
-
-    With a local network's test-time augmentation, features are those over all quarter turns.
-    """
+    """Logits (B, C) and features (B, D) of grey images (B, 1, S, S) in 0..1, in one pass."""
     if isinstance(model, LocalNetwork):
         cells, stages = model.cells_and_stages(normalise_local_contrast(images))
-        turns = QUARTER_TURNS if model.test_time_augmentation else 1
-        return model.top_k_pooling(cells), features_of(stages, turns)
+        return model.top_k_pooling(cells), features_of(stages)
     x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
     first = model.layer1(x)
     second = model.layer2(first)
     x = model.avgpool(model.layer4(model.layer3(second)))
-    return model.fc(x.flatten(1)), features_of((first, second), 1)
+    return model.fc(x.flatten(1)), features_of((first, second))
 
 
-def features_of(stages: tuple[Tensor, ...], turns: int) -> Tensor:
-    """Features (B, D) of the outputs (turns * B, C, h, w) of the stages, turn by turn."""
+def features_of(stages: tuple[Tensor, ...]) -> Tensor:
+    """Features (B, D) of the outputs (B, C, h, w) of the stages."""
     found = []
     for stage in stages:
-        x = stage.float().unflatten(0, (turns, -1))  # (turns, B, C, h, w)
-        mean = x.mean(dim=(0, 3, 4), keepdim=True)
-        deviation = (x - mean).square().mean(dim=(0, 3, 4)).sqrt()
-        found += [mean[0, ..., 0, 0], deviation]
+        x = stage.float()
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        deviation = (x - mean).square().mean(dim=(2, 3)).sqrt()
+        found += [mean[..., 0, 0], deviation]
     return torch.cat(found, dim=1)
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import (
 )
 
 from networks.classes import class_logits, defect_flags, logit_margin
-from networks.local import TOP_SHARE_IN_TRAINING, LocalNetwork
+from networks.local import LocalNetwork
 
 CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
 
@@ -38,7 +38,7 @@ class LocalLoss(nn.Module):
     def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (), and which parts (B,) were classified right."""
         cells = cells.float()
-        logits = class_logits(self.top_k_pooling(cells, TOP_SHARE_IN_TRAINING), self.class_names)
+        logits = class_logits(self.top_k_pooling(cells), self.class_names)
         synthetic = marks.flatten(1).amax(1) > 0
         by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)

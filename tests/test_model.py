@@ -288,14 +288,12 @@ def test_values_that_no_decision_can_rest_on_are_refused(tmp_path, trained, dama
         load_checkpoint(path)
 
 
-def test_a_local_network_fitted_without_test_time_augmentation_is_refused_and_an_old_resnet_is_not(
-    tmp_path,
-):
+def test_a_local_network_fitted_to_four_turns_is_refused_and_an_old_resnet_is_not(tmp_path):
     for network in ("resnet18", "local"):
         save_checkpoint(tmp_path / f"{network}.pth", checkpoint_of(TWO, network=network))
-        break_a_value("format", 2)(tmp_path / f"{network}.pth")
-    assert load_checkpoint(tmp_path / "resnet18.pth").format == 2
-    with pytest.raises(UserError, match="local from format 3 on, up to 4: train it anew"):
+        break_a_value("format", 4)(tmp_path / f"{network}.pth")
+    assert load_checkpoint(tmp_path / "resnet18.pth").format == 4
+    with pytest.raises(UserError, match="local from format 5 on, up to 5: train it anew"):
         load_checkpoint(tmp_path / "local.pth")
 
 

@@ -805,7 +805,6 @@ def test_the_validation_loss_counts_castings_alike(tmp_path, castings, fold_opti
     checkpoint = load_checkpoint(tmp_path / "best.pth")
     assert checkpoint.fold == 1
     model = checkpoint.model()
-    model.test_time_augmentation = False  # as between epochs
     grey, rows = validation_part(castings, checkpoint)
     right = [checkpoint.class_names.index(row.label) for row in rows]
     with torch.inference_mode():

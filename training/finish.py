@@ -47,10 +47,7 @@ def unfitted(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def final_logits(run: Run, checkpoint: Checkpoint) -> Tensor:
-    """Validation logits float64 (N, C), on the CPU, of the network as it will be used.
-
-    That is with test-time augmentation, where it has any, and in full float32 precision.
-    """
+    """Validation logits float64 (N, C), on the CPU, in full float32 precision."""
     model = checkpoint.model().to(run.device)
     with tf32(allowed=False):
         return validation_logits(run, model).cpu().double()
@@ -99,8 +96,7 @@ def save(run: Run, checkpoint: Checkpoint, logits: Tensor) -> None:
     """Write best.pth with its final validation figures, and best_validation.csv."""
     found = predicted(run, checkpoint, logits)
     counts = count_decisions(found.is_defect, found.prob_defect, checkpoint.threshold)
-    # Until now they were those of the epoch: at 0.5, temperature 1, without
-    # test-time augmentation
+    # Until now they were those of the epoch: at 0.5, temperature 1
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     checkpoint.validation["accuracy"] = float(found.right.mean())
     if is_main_process():

@@ -58,8 +58,7 @@ def add_network_options(group: argparse._ArgumentGroup) -> None:
         "--network",
         choices=("resnet18", "local"),
         help="resnet18 (default), or local: two stages, half as wide, logits for each cell of the "
-        "image, top-k pooling, test-time augmentation over four quarter turns; needs "
-        "--drawn-defects",
+        "image, top-k pooling; needs --drawn-defects",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {DEFAULT['image_size']}")
@@ -104,6 +103,12 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
         help="put synthetic defects on this share of the good parts, and call them defective",
     )
     add(
+        "--real-defects",
+        type=share,
+        metavar="X",
+        help="share of an epoch that shows defective parts, with --sampler class; default 0.5",
+    )
+    add(
         "--label-smoothing",
         type=part_below_one,
         metavar="X",
@@ -112,8 +117,8 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
     add(
         "--sampler",
         choices=SAMPLERS,
-        help="what counts alike in an epoch: each image (default), each casting, or good parts and "
-        "defects, and in either each casting",
+        help="what counts alike in an epoch: each image (default), each casting, or, in either "
+        "class, each session, and in a session each casting",
     )
     add("--epoch-size", type=positive, metavar="N", help="images in an epoch; default: all")
     add(

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from common.arguments import IMAGE_SIZES_PX
@@ -50,6 +50,7 @@ class Settings:
     weight_decay: float
     augment: str
     drawn_defects: float | None  # share of the good parts
+    real_defects: float | None  # share of an epoch, for the sampler 'class'
     label_smoothing: float
     sampler: str
     epoch_size: int | None  # images; None: all
@@ -95,7 +96,7 @@ STORED: dict[str, Check] = {
     "schedule": choice(SCHEDULES),
     "weight_decay": number(0, math.inf),
     "augment": choice(AUGMENTATIONS),
-    "drawn_defects": or_none(SHARE),
+    **dict.fromkeys(("drawn_defects", "real_defects"), or_none(SHARE)),
     "label_smoothing": SHARE,
     "sampler": choice(SAMPLERS),
     "epoch_size": or_none(whole(1)),
@@ -134,6 +135,10 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     settings = Settings(**values)
     if (settings.network == "local") != (settings.drawn_defects is not None):
         raise UserError("--network local learns from --drawn-defects; give both or neither")
+    if settings.sampler != "class":
+        if "real_defects" in explicit:
+            raise UserError("--real-defects belongs to --sampler class")
+        settings = replace(settings, real_defects=None)
     if settings.network == "local" and settings.weights == "imagenet":
         raise UserError(NO_IMAGENET)
     return settings
@@ -160,9 +165,11 @@ def checked(stored: dict, out: Path) -> dict:
 
 
 def renamed(stored: dict) -> dict:
-    """Stored settings under their present names; earlier versions knew of one release only."""
+    """Stored settings under their present names, with what earlier versions did unasked."""
     if stored.get("protocol") == "casting":
         stored = {"releases": 1} | stored
+    if stored:
+        stored = {"real_defects": None} | stored
     if "min_recall" not in stored:
         return stored
     rest = {name: value for name, value in stored.items() if name != "min_recall"}

@@ -106,6 +106,8 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     names = ("augment", "sampler", "epoch_size", "seed")
     options = {name: getattr(settings, name) for name in names}
     options["synthetic_defects"] = settings.drawn_defects
+    if settings.real_defects is not None:
+        options["real_defects"] = settings.real_defects
     train_batches = make_batches(
         store, rows, "train", class_names, device, shuffle=True, **batch, **options
     )

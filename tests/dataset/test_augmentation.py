@@ -107,6 +107,18 @@ def test_strong_light_has_a_direction_of_its_own_on_each_image():
     assert found.mean((1, 2)).std() > 0.05
 
 
+def test_strong_puts_narrow_bright_sectors_on_most_parts():
+    found = photometric_augmentation(torch.full((200, 1, 64, 64), 0.3), "strong", seeded(0))[:, 0]
+    axis = torch.arange(64.0) - 31.5
+    sector = torch.atan2(axis[:, None], axis).mul(18 / torch.pi).floor()  # of 10 degrees
+    outer = torch.hypot(axis, axis[:, None]) > 16
+    greys = [found[:, outer & (sector == number)].mean(1) for number in range(-18, 18)]
+    greys = torch.stack(greys)  # (36, 200)
+    glint = greys / ((greys.roll(4, 0) + greys.roll(-4, 0)) / 2)  # against 40 degrees aside
+    assert 100 < int((glint.amax(0) > 1.3).sum()) < 190  # broad highlights alone: 37
+    assert glint.median() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("kind", ["none", "flip"])
 def test_the_others_leave_the_light_alone(kind):
     images = torch.rand(8, 1, 16, 16)

@@ -348,17 +348,26 @@ def test_epoch_of_any_size_continued_in_the_middle_is_its_tail(sampler):
 def test_classes_alike_and_castings_alike_within_a_class():
     castings = ["a"] * 30 + ["b"] * 2 + ["c"] * 4 + ["b"] * 4  # b has parts of either class
     is_defect = torch.tensor([False] * 32 + [True] * 8)
-    order = order_by_classes(castings, is_defect, [""] * 40, 24, seeded(3)).tolist()
+
+    def ordered(defective, good, seed):
+        parts = ((True, defective), (False, good))
+        return order_by_classes(castings, is_defect, [""] * 40, parts, seeded(seed)).tolist()
+
+    order = ordered(8, 16, seed=3)
     drawn = Counter((castings[i], bool(is_defect[i])) for i in order)
-    assert drawn == {("a", False): 6, ("b", False): 6, ("c", True): 6, ("b", True): 6}
-    assert order != order_by_classes(castings, is_defect, [""] * 40, 24, seeded(4)).tolist()
-    assert len(order_by_classes(castings, is_defect, [""] * 40, 7, seeded(3))) == 7
+    assert drawn == {("a", False): 8, ("b", False): 8, ("c", True): 4, ("b", True): 4}
+    assert order != ordered(8, 16, seed=4)
+    assert not any(is_defect[i] for i in ordered(0, 7, seed=3))
+
+
+HALVES_OF_30 = ((True, 15), (False, 15))
 
 
 def test_one_session_gives_the_order_of_none():
     castings, is_defect = list("aabbbcdd"), torch.arange(8) > 4
     orders = [
-        order_by_classes(castings, is_defect, [name] * 8, 30, seeded(5)) for name in ("", "light")
+        order_by_classes(castings, is_defect, [name] * 8, HALVES_OF_30, seeded(5))
+        for name in ("", "light")
     ]
     assert orders[0].tolist() == orders[1].tolist()
 
@@ -367,12 +376,23 @@ def test_sessions_are_alike_within_a_class_that_has_several():
     castings = ["a"] * 20 + ["b"] * 8 + ["c"] * 2 + ["d"] * 10
     sessions = ["light"] * 28 + ["dark"] * 2 + ["light"] * 10
     is_defect = torch.tensor([False] * 30 + [True] * 10)  # all of one session
-    order = order_by_classes(castings, is_defect, sessions, 32, seeded(3)).tolist()
+    halves = ((True, 16), (False, 16))
+    order = order_by_classes(castings, is_defect, sessions, halves, seeded(3)).tolist()
     assert Counter(castings[i] for i in order) == {"a": 4, "b": 4, "c": 8, "d": 16}
-    odd = order_by_classes(castings, is_defect, sessions, 15, seeded(3)).tolist()
+    halves = ((True, 8), (False, 7))
+    odd = order_by_classes(castings, is_defect, sessions, halves, seeded(3)).tolist()
     assert Counter((sessions[i], bool(is_defect[i])) for i in odd) == {
         ("light", False): 4, ("dark", False): 3, ("light", True): 8,
     }  # fmt: skip
+
+
+def test_the_share_of_real_defects_is_the_one_asked_for():
+    is_defect = torch.arange(40) % 2 == 0
+    batches = random_batches(
+        40, sampler="class", castings=["a"] * 40, sessions=[""] * 40, is_defect=is_defect,
+        epoch_size=50, real_defects=0.2,
+    )  # fmt: skip
+    assert int(is_defect[batches.order(3)].sum()) == 10
 
 
 def with_drawn_defects(**options) -> Batches:

@@ -39,7 +39,6 @@ from networks.classes import defect_margin
 )
 def test_raw_maps_equal_captums(class_names, head, network, stage):
     explainer = Explainer(checkpoint_of(class_names, head, network=network), torch.device("cpu"))
-    explainer.model.test_time_augmentation = False  # a map is of the image as it lies
     grey = images_of()
     ours = explainer.cells(grey, (stage,), (grad_cam,))[stage][0]
 

@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from builders import checkpoint_of
 
 from common.errors import UserError
 from model import build_model
 from networks.classes import class_logits, logit_margin
 from networks.local import (
     TOP_SHARE,
-    TOP_SHARE_IN_TRAINING,
     LocalNetwork,
     local_mean,
     normalise_local_contrast,
@@ -54,37 +52,6 @@ def test_a_cell_sees_its_neighbourhood_only():
     assert changed[:3, :3].any()
     assert not changed[10:].any()
     assert not changed[:, 10:].any()
-
-
-def test_finished_models_predict_with_test_time_augmentation_and_training_does_not():
-    assert checkpoint_of(NAMES, network="local").model().test_time_augmentation
-    assert not network().test_time_augmentation
-
-
-def test_with_test_time_augmentation_a_turned_image_gets_the_same_decision():
-    model, images = network(), torch.rand(3, 1, 160, 160)
-    turned = images.rot90(1, (2, 3))
-    assert not torch.allclose(model(turned), model(images), atol=1e-4)
-    model.test_time_augmentation = True
-    torch.testing.assert_close(model(turned), model(images))
-
-
-def test_with_test_time_augmentation_cells_are_means_that_stay_where_they_look():
-    model, images = network(), torch.rand(2, 1, 160, 160)
-    other = images.clone()
-    other[1, :, :24, :24] = 1 - other[1, :, :24, :24]
-    half = images.rot90(2, (2, 3))
-    quarters = [model.cells_and_stages(images.rot90(k, (2, 3)))[0] for k in range(4)]
-    model.test_time_augmentation = True
-    first, second, turned = (model.cells_and_stages(x)[0] for x in (images, other, half))
-    changed = (first - second).abs().amax(1) > 1e-5  # (2, 20, 20)
-    assert not changed[0].any()
-    assert changed[1, :3, :3].any()
-    assert not changed[1, 10:].any()
-    assert not changed[1, :, 10:].any()
-    as_they_lie = torch.stack([cells.mean((2, 3)) for cells in quarters])
-    torch.testing.assert_close(first.mean((2, 3)), as_they_lie.mean(0))
-    torch.testing.assert_close(turned, first.rot90(2, (2, 3)))
 
 
 def stages(model, images):
@@ -148,14 +115,13 @@ def test_an_ignorant_network_loses_ln_2_on_parts(head):
     assert right.shape == (2,)
 
 
-def test_parts_learn_from_fewer_cells_than_they_are_predicted_by():
+def test_parts_learn_from_the_cells_that_they_are_predicted_by():
     model = network("sigmoid")
     cells = torch.randn(1, 1, 20, 20, requires_grad=True)
     value, _ = LocalLoss(model, NAMES)(cells, torch.tensor([0]), marked(None))
     value.backward()
-    assert int((cells.grad != 0).sum()) == round(TOP_SHARE_IN_TRAINING * 400)
     predicted = torch.autograd.grad(model.top_k_pooling(cells).sum(), cells)[0]
-    assert int((predicted != 0).sum()) == round(TOP_SHARE * 400)
+    assert torch.equal(cells.grad != 0, predicted != 0)
 
 
 def test_a_good_part_with_a_synthetic_defect_counts_as_defective():
