@@ -28,7 +28,7 @@ from benchmarks.timing import (
 from data_split import load_split
 from dataset.listing import ImageRow, data_name, find_data
 from dataset.store import open_store
-from networks.devices import choose_device
+from networks.devices import choose_device, multiplies_bfloat16
 from training.loop import is_finished, train_one_epoch
 from training.options import build_parser
 from training.settings import resolve_settings
@@ -156,7 +156,10 @@ def fastest_variants(
 ) -> list[Variant]:
     """What else there is: on a CPU less work, on a GPU other numbers and fewer launches."""
     if device.type == "cpu":
-        return [own_variant("ours, recipe fast", args, images, folder, ["--recipe", "fast"])]
+        variants = [own_variant("ours, recipe fast", args, images, folder, ["--recipe", "fast"])]
+        if multiplies_bfloat16(device):  # where "ours" trains in it
+            variants.append(own_variant("ours, float32", args, images, folder, [*same, "--no-amp"]))
+        return variants
     fast, large = [*same, *FASTEST], ["--batch-size", "256"]
     return [
         own_variant("ours, bf16", args, images, folder, [*same, "--amp"]),

@@ -40,9 +40,12 @@ def own_world(tmp_path_factory):
     """
     import torch
 
+    from networks import devices
+
     has_gpu = torch.cuda.is_available()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(devices, "multiplies_bfloat16", lambda device: False)  # the same everywhere
         patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
         patch.setenv("CASTING_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
@@ -112,6 +115,7 @@ def resnet_options(castings) -> list[str]:
     return [
         "--data", str(castings), "--weights", "none", "--image-size", str(IMAGE_SIZE_PX),
         "--batch-size", "16", "--epochs", "2", "--augment", "full", "--device", "cpu",
+        "--no-amp",
     ]  # fmt: skip
 
 

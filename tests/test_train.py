@@ -32,6 +32,7 @@ from evaluation.held_out import load_models
 from inspection.predictor import load_predictor
 from metrics.castings import class_weights
 from model import load_checkpoint
+from networks import devices
 from training import finish, loop, runs, saving, validation
 from training import state as run_state
 from training.options import build_parser
@@ -40,6 +41,7 @@ from training.schedule import one_cycle
 from training.settings import resolve_settings
 from training.step import TrainingStep
 
+MULTIPLIES_BFLOAT16 = devices.multiplies_bfloat16  # before conftest.py makes all CPUs the same
 FILES = {
     "best.pth",
     "best.json",
@@ -1016,6 +1018,31 @@ def test_thresholds_rest_on_all_bits_of_float32(tmp_path, train_options, monkeyp
     assert train.main([*train_options, "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert found == [True, False]  # between epochs and at the end
     assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("device", "amx", "given", "expected"),
+    [
+        ("cpu", True, [], True),
+        ("cpu", False, [], False),
+        ("cpu", None, [], False),  # a PyTorch that cannot tell
+        ("cpu", True, ["--no-amp"], False),
+        ("cpu", False, ["--amp"], True),
+        ("meta", True, [], False),
+    ],
+)
+def test_bfloat16_is_the_default_where_the_cpu_multiplies_it(
+    monkeypatch, device, amx, given, expected
+):
+    if amx is None:
+        monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", MULTIPLIES_BFLOAT16)
+    monkeypatch.setattr(devices, "choose_device", lambda name: torch.device(device))
+    args = build_parser("").parse_args(given)
+    args.corrected_labels = None
+    assert resolve_settings(args, None).amp is expected
 
 
 @pytest.mark.slow  # a CPU without bfloat16 instructions emulates it

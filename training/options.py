@@ -22,6 +22,7 @@ from training.recipes import RECIPES
 DEFAULT = RECIPES["reference"]
 AUGMENTATIONS = ("none", "flip", "full", "strong")
 SAMPLERS = ("image", "casting", "class")
+AMP = "bfloat16 autocast; default: on a CPU that multiplies it (AMX), nowhere else"
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -135,7 +136,7 @@ def add_run_options(group: argparse._ArgumentGroup) -> None:
     """Where and how it runs, which its result does not depend on."""
     add = group.add_argument
     add("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
-    add("--amp", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: off)")
+    add("--amp", action=argparse.BooleanOptionalAction, help=AMP)
     add("--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them")
     add("--deterministic", action="store_true", help="same bits on every CUDA run")
     add("--no-cache", action="store_true", help="do not keep decoded images on disk")

@@ -11,6 +11,7 @@ from data_split import PROTOCOLS, split_options
 from dataset.corrections import described
 from dataset.folds import SplitOptions
 from model import NO_IMAGENET
+from networks import devices
 from networks.description import (
     HEADS,
     NETWORKS,
@@ -128,6 +129,7 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
         refuse_differences(args.out, readable(fixed), readable(stored))
     # A run of a recipe that is no more goes on with what it has stored
     defaults = {"recipe": recipe} | RECIPES.get(recipe, RECIPES["reference"])
+    defaults["amp"] = devices.multiplies_bfloat16(devices.choose_device(args.device))
     values = defaults | {k: v for k, v in stored.items() if k in NAMES} | explicit
     split = split_options(values)
     if split.protocol == "casting":
