@@ -46,11 +46,10 @@ from dataset.listing import (
 )
 from dataset.manifest import SPLITS, write_split
 from dataset.releases import (
-    SECOND,
-    VARIABLE,
     DataFolder,
     add_second_release,
     releases_line,
+    wants_second,
 )
 from dataset.sessions import sessions_line
 
@@ -72,7 +71,7 @@ def load_split(
     """
     options = options or SplitOptions()
     rows, notes = list_images(root)
-    if options.protocol == "casting" and wants_second(root, options):
+    if options.protocol == "casting" and wants_second(root, options.releases):
         more, passed_over = list_second(root, sorted({row.label for row in rows}))
         rows, notes = sorted([*rows, *more], key=lambda row: row.path), notes + passed_over
     rows = hashed(root, rows)
@@ -84,21 +83,6 @@ def load_split(
     if options.protocol == "casting":
         return assign_castings(rows, options), notes
     return assign_kaggle(rows), notes
-
-
-def wants_second(data: Path | DataFolder, options: SplitOptions) -> bool:
-    """Whether the second release belongs to the split.
-
-    Raises:
-        UserError: it does, but it is not there.
-    """
-    there = isinstance(data, DataFolder) and data.second is not None
-    if options.releases == 2 and not there:
-        raise UserError(
-            f"this split holds both releases of the archive, but there is no {SECOND} near {data}; "
-            f"name it with --second-release or {VARIABLE}"
-        )
-    return there and options.releases != 1
 
 
 def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:

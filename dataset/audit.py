@@ -14,8 +14,9 @@ from common.text import count_of
 from dataset.audit_figures import plot_audit, plot_copies
 from dataset.casting_table import recognise
 from dataset.cautions import both_labels
+from dataset.hubs import SIZE_PX
 from dataset.listing import ImageRow, data_name
-from dataset.recognition import SAME_CASTING, SIZE_PX, Castings, alignment
+from dataset.recognition import SAME_CASTING, Castings, alignment
 from imaging.reading import read_resized
 from metrics.castings import mostly_defective
 from metrics.decisions import DecisionCounts, count_decisions

@@ -131,7 +131,8 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
 def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
     from tqdm import tqdm
 
-    from dataset.recognition import NoHubError, fingerprint
+    from dataset.hubs import NoHubError
+    from dataset.recognition import fingerprint
 
     if len(rows) < 2:
         raise UserError(f"{root} holds one image; castings are recognised by comparing images")
@@ -158,7 +159,7 @@ def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
 
 def _decoded(root: Path, rows: Sequence[ImageRow]) -> Iterator[np.ndarray]:
     """Batches uint8 (B, 300, 300), so that the whole set is never in memory."""
-    from dataset.recognition import SIZE_PX
+    from dataset.hubs import SIZE_PX
 
     def decode(row: ImageRow) -> np.ndarray | str:
         try:

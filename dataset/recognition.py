@@ -14,24 +14,17 @@ turned on to the next mark, photographs of one casting in one position alone.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, grid_sample, pad
+from torch.nn.functional import avg_pool2d, pad
 
-SIZE_PX = 300  # images come in this size; all lengths below are pixels at it
-DARK, REACH_PX = 60, 90  # the hub is the largest blob darker than this, this near to the centre
-FIRST, LAST = SIZE_PX // 2 - REACH_PX - 1, SIZE_PX // 2 + REACH_PX + 1  # what is looked at
-BLUR_PX = 3  # as far as the blur reaches, so much more is read
-LEAST_HUB_PX = 400  # area; a smaller blob is no hub
+from dataset.hubs import ANGLES, NoHubError, contrast, find_hubs, unwrapped
+
 RING = (1.05, 1.9)  # of the hub's half axes: its rim, the groove, the face, the outer edge
-FACE, GROUND = (1.3, 1.8), (2.1, 2.3)
-RADII, ANGLES = 64, 512
+RADII = 64
 LIGHT_WINDOW = (9, 25)  # radii x angles over which light is taken to be even
 LOWEST_HARMONIC, HARMONICS = 6, 128  # of the angle: below is light, above is noise
 NEIGHBOURING, TOWERING = 10, 1.5  # harmonics either way, and times their median energy
@@ -81,14 +74,6 @@ class Castings:
         return np.where(score >= 0, partner, -1), np.maximum(score, 0)
 
 
-class NoHubError(ValueError):
-    """Images without the dark hub that tells where the ring is; `indices` says which."""
-
-    def __init__(self, indices: list[int]):
-        super().__init__(f"{len(indices)} images show no hub")
-        self.indices = indices
-
-
 def fingerprint(
     batches: Iterable[np.ndarray], progress: Callable[[int, str], None] = lambda done, what: None
 ) -> Castings:
@@ -119,64 +104,6 @@ def _pieces(batch: np.ndarray) -> list[np.ndarray]:
     return np.split(batch, range(AT_ONCE, len(batch), AT_ONCE))
 
 
-def find_hubs(images: np.ndarray) -> list[np.ndarray | None]:
-    """The hub's ellipse in each image uint8 (B, 300, 300): centre and half axes, float32 (3, 2).
-
-    Row 0 is the centre (x, y); rows 1 and 2 are the columns of the symmetric matrix that makes
-    the unit circle the ellipse. None where no blob is dark and large enough.
-    """
-    taps = torch.exp(-0.5 * torch.arange(-float(BLUR_PX), BLUR_PX + 1) ** 2)
-    taps = (taps / taps.sum()).view(1, 1, 1, -1)
-    grey = torch.from_numpy(np.ascontiguousarray(_around_the_centre(images))).float().unsqueeze(1)
-    blurred = conv2d(conv2d(grey, taps), taps.mT)
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(_hub_in, blurred[:, 0].numpy()))
-
-
-def find_hub(image: np.ndarray) -> np.ndarray | None:
-    """The same for one image uint8 (300, 300), up to rounding; in the caller's thread alone.
-
-    PyTorch would give each thread that asks threads of its own.
-    """
-    around = _around_the_centre(image).astype(np.float32)
-    blurred = ndimage.gaussian_filter(around, sigma=1, radius=BLUR_PX)
-    return _hub_in(blurred[BLUR_PX:-BLUR_PX, BLUR_PX:-BLUR_PX])
-
-
-def _around_the_centre(images: np.ndarray) -> np.ndarray:
-    read = slice(FIRST - BLUR_PX, LAST + BLUR_PX)
-    return images[..., read, read]
-
-
-@cache
-def _near_the_centre() -> np.ndarray:
-    side = np.arange(FIRST, LAST) - (SIZE_PX - 1) / 2
-    return np.hypot(side[:, None], side) < REACH_PX
-
-
-def _hub_in(blurred: np.ndarray) -> np.ndarray | None:
-    """The hub in the blurred middle of an image."""
-    hub = _ellipse_of_largest_blob((blurred < DARK) & _near_the_centre())
-    if hub is not None:
-        hub[0] += FIRST
-    return hub
-
-
-def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
-    labels, _ = ndimage.label(dark)
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    if areas.max() < LEAST_HUB_PX:
-        return None
-    # Vanes and bore are bright islands in the hub: fill all that the outside does not reach.
-    outside, _ = ndimage.label(labels != areas.argmax())
-    y, x = np.nonzero(outside != outside[0, 0])
-    # For a filled ellipse the covariance is a quarter of the squared half axes.
-    variances, axes = np.linalg.eigh(np.cov(x, y))
-    half_axes = axes * (2 * np.sqrt(variances)) @ axes.T
-    return np.vstack([[x.mean(), y.mean()], half_axes]).astype(np.float32)
-
-
 def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
     """Angular spectra complex64 (B, K, R) of the unwrapped rings, light removed, of unit norm.
 
@@ -184,7 +111,7 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
         images: uint8 (B, S, S).
         hubs: float32 (B, 3, 2) as `find_hubs` gives them.
     """
-    ring = _unwrapped(images, hubs, RING, RADII)[0].unsqueeze(1)
+    ring = unwrapped(images, hubs, RING, (RADII, ANGLES))[0].unsqueeze(1)
     mean = _local_mean(ring)
     deviation = (_local_mean(ring * ring) - mean * mean).clamp_min(0).sqrt()
     skin = ((ring - mean) / (deviation + 4 / 255)).clamp(-4, 4)  # 4 grey levels: even metal
@@ -196,31 +123,6 @@ def ring_spectra(images: np.ndarray, hubs: Tensor) -> Tensor:
     # An image without any skin, all black say, is like none; NaN would spoil all others.
     norm = torch.linalg.vector_norm(spectrum, dim=(1, 2), keepdim=True)
     return spectrum / norm.clamp_min(1e-12)
-
-
-def contrast(images: np.ndarray, hubs: Tensor) -> Tensor:
-    """Grey of the face minus that of the ground around the part, medians, 0 to 255: (B,)."""
-    medians = []
-    for ring in (FACE, GROUND):
-        grey, inside = _unwrapped(images, hubs, ring, 6)
-        medians.append(grey.masked_fill(~inside, torch.nan).flatten(1).nanmedian(1).values)
-    # A part that fills the picture leaves no ground to be seen
-    return (255 * (medians[0] - medians[1])).nan_to_num()
-
-
-def _unwrapped(
-    images: np.ndarray, hubs: Tensor, ring: tuple[float, float], radii: int
-) -> tuple[Tensor, Tensor]:
-    """Grey (B, R, A) in 0..1 of a ring, in half axes of the hub, and what lies in the image."""
-    radius = torch.linspace(*ring, radii)
-    angle = torch.arange(ANGLES) * (2 * np.pi / ANGLES)
-    circle = torch.stack([torch.cos(angle), torch.sin(angle)])  # (2, A)
-    on_hub = (hubs[:, 1:] @ circle).mT  # (B, A, 2)
-    points = hubs[:, None, None, 0] + radius.view(1, -1, 1, 1) * on_hub[:, None]  # (B, R, A, 2)
-    grid = (points + 0.5) * (2 / SIZE_PX) - 1
-    grey = torch.from_numpy(np.ascontiguousarray(images)).float().unsqueeze(1) / 255
-    found = grid_sample(grey, grid, padding_mode="border", align_corners=False)
-    return found[:, 0], (grid.abs() <= 1).all(dim=3)
 
 
 def _without_towers(spectrum: Tensor) -> Tensor:

@@ -103,6 +103,21 @@ def find_second(root: Path, argument: str | None = None) -> Path | None:
     return next((folder for folder in candidates if _holds_classes(folder)), None)
 
 
+def wants_second(data: Path | DataFolder, releases: int | None) -> bool:
+    """Whether the second release belongs to a split of so many `releases`; None: of what is there.
+
+    Raises:
+        UserError: it does, but it is not there.
+    """
+    there = isinstance(data, DataFolder) and data.second is not None
+    if releases == 2 and not there:
+        raise UserError(
+            f"this split holds both releases of the archive, but there is no {SECOND} near {data}; "
+            f"name it with --second-release or {VARIABLE}"
+        )
+    return there and releases != 1
+
+
 def _holds_classes(folder: Path) -> bool:
     if not folder.is_dir():
         return False

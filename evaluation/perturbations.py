@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from dataset.recognition import SIZE_PX, find_hubs
+from dataset.hubs import SIZE_PX, find_hubs
 from imaging.reading import resized
 
 # In half axes of the hub's ellipse. The flange ends at about 1.8, its burrs mostly below 2.1, and

@@ -97,8 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", metavar="FOLDER", help="as for data_split.py; never downloads")
     add_second_release(parser)
     args = parser.parse_args(argv)
-    if args.checkpoint is None and args.data is not None:
-        raise UserError("--data belongs to a checkpoint that is to be released; name it too")
+    for option, value in (("--data", args.data), ("--second-release", args.second_release)):
+        if args.checkpoint is None and value is not None:
+            raise UserError(f"{option} belongs to a checkpoint that is to be released; name it too")
     if args.checkpoint is not None:
         release(args.checkpoint, find_data(args.data, args.second_release, download=False))
         print(f"written: {RELEASED} ({RELEASED.stat().st_size / 1e6:.1f} MB)")

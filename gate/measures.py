@@ -42,7 +42,7 @@ def _hub(grey: np.ndarray) -> dict[str, float]:
     # SciPy takes a while to import, and models of other products never look for a hub
     from PIL import Image
 
-    from dataset.recognition import SIZE_PX, find_hub
+    from dataset.hubs import SIZE_PX, find_hub
 
     if len(grey) != SIZE_PX:
         image = Image.fromarray(grey).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)

@@ -10,20 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
+from dataset.hubs import NoHubError, contrast, find_hubs
 from dataset.recognition import (
     SAME_CASTING,
     Castings,
-    NoHubError,
     best_positions,
-    contrast,
     correlations,
-    find_hub,
-    find_hubs,
     fingerprint,
     match,
     ring_spectra,
 )
-from dataset.sessions import DARKER
 from rendering.casting import render_casting
 from rendering.data_set import make_castings, widen
 from rendering.options import RenderOptions
@@ -163,45 +159,6 @@ def test_spectra_have_unit_norm(copies):
     assert torch.allclose(torch.linalg.vector_norm(spectra, dim=(1, 2)), torch.ones(5))
 
 
-def hub_image(x, y, half_axes, angle):
-    """A dark ellipse with a bright bore on bright ground."""
-    down, right = np.mgrid[:SIZE_PX, :SIZE_PX].astype(float)
-    along = (right - x) * np.cos(angle) + (down - y) * np.sin(angle)
-    across = (down - y) * np.cos(angle) - (right - x) * np.sin(angle)
-    distance = np.hypot(along / half_axes[0], across / half_axes[1])
-    image = np.full((SIZE_PX, SIZE_PX), 180, np.uint8)
-    image[distance < 1] = 15
-    image[distance < 0.5] = 200
-    return image
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "half_axes", "angle"),
-    [(150, 150, (70, 70), 0), (139.5, 162.3, (75, 66), 0.4), (160, 140, (60, 72), 1.2)],
-)
-def test_hub_is_the_filled_dark_ellipse(x, y, half_axes, angle):
-    (found,) = find_hubs(hub_image(x, y, half_axes, angle)[None])
-    along, across = np.array([np.cos(angle), np.sin(angle)]), [-np.sin(angle), np.cos(angle)]
-    centre, matrix = found[0], found[1:].T
-    assert centre == pytest.approx([x, y], abs=0.3)
-    assert matrix == pytest.approx(matrix.T, abs=1e-4)
-    # The blur that finds it takes about a pixel off its edge, alike all around.
-    assert np.linalg.norm(matrix @ along) == pytest.approx(half_axes[0], abs=2)
-    assert np.linalg.norm(matrix @ across) == pytest.approx(half_axes[1], abs=2)
-
-
-@pytest.mark.parametrize("hub", [(150, 150, (9, 9), 0), (20, 20, (14, 14), 0)])
-def test_small_or_far_dark_spots_are_no_hub(hub):
-    assert find_hubs(hub_image(*hub)[None]) == [None]
-
-
-def test_a_hub_is_the_same_alone_as_among_others(copies):
-    images = copies[0][:6]
-    for image, among in zip(images, find_hubs(images), strict=True):
-        np.testing.assert_allclose(find_hub(image), among, rtol=0, atol=1e-3 * abs(among).max())
-    assert find_hub(np.full((SIZE_PX, SIZE_PX), 180, np.uint8)) is None
-
-
 def test_all_images_without_a_hub_are_named(copies):
     images = copies[0].copy()
     bad = [2, 3, 11, 23]
@@ -311,28 +268,7 @@ def test_a_black_image_matches_nothing_and_spoils_nothing():
     assert found[120] == 60
 
 
-# --- light ---------------------------------------------------------------------------------------
-
-
-def darkened_part(image):
-    """The same part with a face of 80 to 102 levels, lighter than its hub; ground as it was."""
-    y, x = np.indices(image.shape) - (SIZE_PX - 1) / 2
-    face = (np.hypot(x, y) < 125) & (image > 80)
-    return np.where(face, 80 + (image - 80.0) / 8, image).astype(np.uint8)
-
-
-def contrast_of(images):
-    return contrast(images, torch.from_numpy(np.stack(find_hubs(images))))
-
-
-def test_a_part_darker_than_its_ground_is_told_from_the_usual_one():
-    castings = make_castings(RenderOptions(), 0, 6)
-    canvases = [render_casting(casting, 0, SIZE_PX)[0] for casting in castings]
-    edge = (len(canvases[0]) - SIZE_PX) // 2
-    usual = np.stack(canvases)[:, edge : edge + SIZE_PX, edge : edge + SIZE_PX]
-    assert (contrast_of(usual) > DARKER).all()
-    assert (contrast_of(np.stack([darkened_part(image) for image in usual])) < DARKER).all()
-
-
 def test_contrasts_come_with_what_is_recognised(copies, recognised):
-    assert np.allclose(recognised.contrasts, contrast_of(copies[0]).numpy(), atol=1e-3)
+    images = copies[0]
+    expected = contrast(images, torch.from_numpy(np.stack(find_hubs(images))))
+    assert np.allclose(recognised.contrasts, expected.numpy(), atol=1e-3)
