@@ -95,7 +95,7 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
         "--augment",
         choices=AUGMENTATIONS,
         help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
-        "mirror, shift, zoom, light, noise; strong: more of it, with stretch, highlights, blur",
+        "mirror, shift, zoom, light, noise; strong: more of it, with stretch, highlights, glints",
     )
     add(
         "--drawn-defects",
