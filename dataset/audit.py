@@ -17,6 +17,7 @@ from dataset.cautions import both_labels
 from dataset.hubs import SIZE_PX
 from dataset.listing import ImageRow, data_name
 from dataset.recognition import SAME_CASTING, Castings, alignment
+from dataset.releases import release_counts, releases_text
 from imaging.reading import read_resized
 from metrics.castings import mostly_defective
 from metrics.decisions import DecisionCounts, count_decisions
@@ -70,6 +71,7 @@ def casting_figures(rows: Sequence[ImageRow]) -> dict:
     mixed = [line for line in table if len({*map(is_defect, line["labels"])}) > 1]
     return {
         "images": len(rows),
+        "releases": release_counts(rows),
         "castings": len(table),
         "castings_good": len(good),
         "castings_defective": len(table) - len(good),
@@ -191,7 +193,8 @@ def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: 
 def describe(result: dict) -> str:
     """The audit in a few lines."""
     both = result["castings_with_both_labels"]
-    lines = [
+    lines = [f"releases: {releases_text(result['releases'])}"] if result["releases"] else []
+    lines += [
         f"castings: {result['castings']}, of them {result['castings_good']} good and "
         f"{result['castings_defective']} defective; the largest has "
         f"{count_of(result['casting_table'][0]['images'], 'image')}, the smallest "

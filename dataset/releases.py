@@ -19,6 +19,7 @@ from common.labels import is_defect
 from common.text import count_of
 
 FIRST, SECOND = "casting_data", "casting_512x512"
+IMAGES = {FIRST: 7348, SECOND: 1300}  # of each release, as Kaggle gives them out
 VARIABLE = "CASTING_DATA_512"
 WITHOUT = "none"
 
@@ -125,10 +126,18 @@ def _holds_classes(folder: Path) -> bool:
     return kinds == {True, False}
 
 
+def release_counts(rows: Iterable[WithPath]) -> dict[str, int]:
+    """How many images are of each release; empty where none is of the second."""
+    counts = Counter(SECOND if is_of_second(row.path) else FIRST for row in rows)
+    return {name: counts[name] for name in IMAGES if counts[name]} if counts[SECOND] else {}
+
+
+def releases_text(counts: dict[str, int]) -> str:
+    """'casting_data 7,348 images, casting_512x512 1,300 images'."""
+    return ", ".join(f"{name} {count_of(count, 'image')}" for name, count in counts.items())
+
+
 def releases_line(rows: Iterable[WithPath]) -> str:
     """'releases: casting_data 7,348 images, casting_512x512 1,300 images', for people; else ''."""
-    counts = Counter(SECOND if is_of_second(row.path) else FIRST for row in rows)
-    if not counts[SECOND]:
-        return ""
-    names = [name for name in (FIRST, SECOND) if counts[name]]
-    return "releases: " + ", ".join(f"{name} {count_of(counts[name], 'image')}" for name in names)
+    counts = release_counts(rows)
+    return f"releases: {releases_text(counts)}" if counts else ""

@@ -3,6 +3,7 @@
 from string import Template
 
 from common.files import ROOT
+from dataset.releases import FIRST, releases_text
 from evaluation.published import folds_of, probe_text
 from metrics.decisions import format_rate
 from metrics.exact import certificate, certificate_text
@@ -35,6 +36,8 @@ def model_card(released: dict, results: dict) -> str:
         "recipe": recipe,
         "folds": len(auc["folds"]),
         "images": f"{tier['images']:,}",
+        "releases": releases_text(tier.get("releases") or {FIRST: tier["images"]}),
+        "sessions": session_lines(tier),
         "castings": tier["castings"],
         "good": tier["castings_good"],
         "image_missed": format_rate(by_image["missed_defects"]),
@@ -62,6 +65,18 @@ def model_card(released: dict, results: dict) -> str:
         "val_alarms": f"{val['false_alarms']} of {val['good']}",
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def session_lines(tier: dict) -> str:
+    """One line a photo session of the figures, or one that only one session is known."""
+    lines = [
+        f"* Session {name}, {found['images']:,} images of {found['castings']} castings, "
+        f"{found['castings_good']} of them good: missed "
+        f"{format_rate(found['rates']['missed_defects'])}, false alarms "
+        f"{format_rate(found['rates']['false_alarms'])}, ROC-AUC {found['roc_auc']['mean']:.3f}."
+        for name, found in tier.get("by_session", {}).items()
+    ]
+    return "\n".join(lines or ["All photographs are of one session."])
 
 
 def aim_text(min_recall: float | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import ROOT
+from dataset.releases import IMAGES, SECOND, releases_text
 from evaluation.options import UNSEEN
 
 RESULTS = ROOT / "docs" / "results.json"
@@ -51,7 +52,21 @@ def results_table(results: dict) -> str:
         for tier, figures in run["tiers"].items():
             rows += tier_rows(tier, model_name(name, run), run, figures)
     table = HEADER + "".join(sorted(rows, key=lambda line: f"**{UNSEEN}**" in line))
-    return table + (f"\n{probe_text(results)}" if "probes" in results else "")
+    paragraphs = [releases_paragraph(results)]
+    paragraphs += [probe_text(results)] if "probes" in results else []
+    return table + "".join(f"\n{text}" for text in paragraphs if text)
+
+
+def releases_paragraph(results: dict) -> str:
+    """Which releases of the archive the figures of unseen castings are of; empty where one."""
+    lines = []
+    for name, run in results["runs"].items():
+        for tier in run["tiers"].values():
+            if counts := tier.get("releases"):
+                kept = IMAGES[SECOND] - counts.get(SECOND, 0)
+                rest = f", without the {kept:,} kept for an examination" if kept else ""
+                lines.append(f"'{name}' pools both releases: {releases_text(counts)}{rest}.\n")
+    return "".join(lines)
 
 
 def probe_text(results: dict) -> str:
@@ -86,7 +101,7 @@ def model_name(name: str, run: dict) -> str:
 
 
 def tier_rows(tier: str, name: str, run: dict, figures: dict) -> list[str]:
-    """One line for copies of known castings; for unseen castings one each by image, casting."""
+    """One line for copies of known castings; for unseen ones by image, by session, by casting."""
     if tier == "test" and run["protocol"] == "kaggle":
         return [row("its published half", name, figures)]
     title = UNSEEN if tier in UNSEEN_TIERS else tier
@@ -102,7 +117,12 @@ def tier_rows(tier: str, name: str, run: dict, figures: dict) -> list[str]:
         },
         "rates": counts,
     }
-    return [row(where, name, figures), row(f"{where}, by casting", name, single, "castings")]
+    sessions = figures.get("by_session", {})
+    return [
+        row(where, name, figures),
+        *(row(f"{where}, session {key}", name, found) for key, found in sessions.items()),
+        row(f"{where}, by casting", name, single, "castings"),
+    ]
 
 
 def row(where: str, name: str, figures: dict, unit: str = "images") -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from common.files import write_atomic, write_csv
 from common.labels import is_defect
 from common.text import count_of
+from dataset.releases import release_counts
 from evaluation.held_out import (
     Evaluation,
     Model,
@@ -37,6 +38,7 @@ def summary(evaluation: Evaluation) -> dict:
     castings = [row.casting for row in evaluation.rows]
     return {
         **figures,
+        "releases": release_counts(evaluation.rows),
         "certificate": certified(evaluation, figures["per_casting"]),
         "castings_known": evaluation.castings_known,
         "show_castings_in_training": sum(evaluation.seen) if evaluation.castings_known else None,

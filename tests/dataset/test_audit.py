@@ -153,7 +153,10 @@ def test_the_figures_are_told_in_a_few_lines(audited):
     assert "62.50 % of 8 held-out images right; 2/4 defects missed, 1/4 false alarms" in text
     assert "both labels: a (5 def, 1 ok)" in text
     assert "agreement" not in text
-    other = describe(audited[0] | {"agreement_with_recognised": 0.5})
+    assert "releases" not in text
+    both = {"casting_data": 3, "casting_512x512": 1}
+    other = describe(audited[0] | {"agreement_with_recognised": 0.5, "releases": both})
+    assert other.startswith("releases: casting_data 3 images, casting_512x512 1 image\n")
     assert "adjusted Rand index 0.5000" in other
 
 

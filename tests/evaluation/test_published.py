@@ -122,6 +122,20 @@ def test_unseen_castings_get_a_line_by_image_and_one_by_casting(pages):
     assert "43/50" in by_casting
 
 
+def test_unseen_castings_of_two_sessions_get_a_line_each_and_name_their_releases(pages):
+    content = metrics("unseen castings", "casting")
+    (tier,) = content["tiers"].values()
+    tier["by_session"] = {"dark": dict(tier, images=100), "light": dict(tier, images=258)}
+    tier["releases"] = {"casting_data": 315, "casting_512x512": 43}
+    page = publish(pages, content, "--name", "Ours")
+    assert "| **unseen castings**, 2 folds, session dark: 100 images | Ours" in page
+    assert "| **unseen castings**, 2 folds, session light: 258 images | Ours" in page
+    assert (
+        "'Ours' pools both releases: casting_data 315 images, casting_512x512 43 images, " in page
+    )
+    assert "without the 1,257 kept for an examination." in page
+
+
 def test_publishing_again_replaces_the_row(pages):
     for missed in (3, 1):
         text = publish(pages, metrics(missed=missed), "--name", "ours")

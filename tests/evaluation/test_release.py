@@ -38,7 +38,9 @@ def place(tmp_path, monkeypatch):
         "images": 64, "castings": 16, "castings_good": 8, "rates": rates, "per_casting": rates,
         "roc_auc": auc,
         "both_labels": [],
+        "releases": {"casting_data": 40, "casting_512x512": 24},
     }  # fmt: skip
+    tier["by_session"] = {"dark": dict(tier, images=24)}
     run = {"protocol": "casting", "recipe": "reference", "intervals": "some", "tiers": {"x": tier}}
     results = tmp_path / "results.json"
     probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
@@ -66,7 +68,15 @@ def test_the_released_model_is_half_the_size_and_predicts_alike(finished, place,
     assert described["sha256"] in card
     assert "CC BY-NC-ND 4.0" in card
     assert "1/4 = 25.00 % (1.00 % to 75.00 %)" in card
+    assert "casting_data 40 images, casting_512x512 24 images" in card
+    assert "* Session dark, 24 images of 16 castings, 8 of them good: missed 1/4" in card
     assert "$" not in card
+
+
+@pytest.mark.parametrize("option", ["--data", "--second-release"])
+def test_folders_without_a_checkpoint_are_refused(option):
+    with pytest.raises(UserError, match=f"{option} belongs to a checkpoint"):
+        release.main([option, "somewhere"])
 
 
 def test_a_changed_decision_stops_the_release(finished, place, castings, monkeypatch):
