@@ -52,7 +52,7 @@ RECIPES = {
         "network": "local",
         "head": "softmax",
         "image_size": 300,
-        "epochs": 2,
+        "epochs": 4,
         "patience": 0,
         "batch_size": 16,
         "lr": 1e-3,
