@@ -17,7 +17,7 @@ from dataset.sessions import with_sessions
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
 
 ARRAYS = ("partners", "scores", "elsewhere", "contrasts")  # of Castings, as the cache names them
-RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py changes
+RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py or hubs.py changes
 BATCH = 256
 
 

@@ -32,6 +32,14 @@ class SplitOptions:
     corrected_labels: str | None = None  # the user's, as read_corrections gives them
 
 
+@dataclass(frozen=True)
+class Casting:
+    """What folds mind of a casting."""
+
+    defective: bool
+    session: str  # empty where nobody knows
+
+
 def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
     """Whole castings to train, validation and test, by stratified folds over the castings.
 
@@ -43,19 +51,19 @@ def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[Ima
         UserError: too few castings; no such session; or (exit code 3) a casting or a file is on
             two sides.
     """
-    defective = casting_classes(rows)
-    names = sorted(defective)
-    sessions, held_out = casting_sessions(rows), set()
+    classes, sessions = casting_classes(rows), casting_sessions(rows)
+    castings = {name: Casting(classes[name], sessions[name]) for name in sorted(classes)}
+    held_out: set[str] = set()
     if options.hold_out_session:
-        held_out = castings_of_session(options.hold_out_session, sessions)
+        held_out = castings_of_session(options.hold_out_session, castings)
     elif options.fold != NO_TEST_PART:
-        held_out = _fold(names, defective, sessions, options, options.fold)
-    rest = [name for name in names if name not in held_out]
-    validation = _fold(rest, defective, sessions, options, 1)
-    part = {name: "test" if name in held_out else "train" for name in names}
+        held_out = _fold(castings, options, options.fold)
+    rest = {name: casting for name, casting in castings.items() if name not in held_out}
+    validation = _fold(rest, options, 1)
+    part = {name: "test" if name in held_out else "train" for name in castings}
     part |= dict.fromkeys(validation, "val")
     assigned = [replace(row, split=part[row.casting]) for row in rows]
-    refuse_small_parts(assigned, defective, options)
+    refuse_small_parts(assigned, castings, options)
     refuse_shared_castings(assigned)
     return sorted(assigned, key=lambda row: row.path)
 
@@ -68,16 +76,10 @@ def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
     return {name: mostly_defective(sum(votes[name]), len(votes[name])) for name in votes}
 
 
-def _fold(
-    names: list[str],
-    defective: dict[str, bool],
-    sessions: dict[str, str],
-    options: SplitOptions,
-    number: int,
-) -> set[str]:
+def _fold(castings: dict[str, Casting], options: SplitOptions, number: int) -> set[str]:
     from sklearn.model_selection import StratifiedKFold
 
-    classes = [defective[name] for name in names]
+    names, classes = list(castings), [casting.defective for casting in castings.values()]
     fewest = min(classes.count(True), classes.count(False))
     if fewest < options.folds:
         raise UserError(
@@ -85,34 +87,33 @@ def _fold(
             f"{options.folds} folds; use a smaller --folds, or photograph more castings"
         )
     folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.fold_seed)
-    strata = _strata(names, classes, sessions, options)
+    strata = _strata(castings, options)
     with warnings.catch_warnings():  # a small stratum is in some folds only, as it has to be
         warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
         parts = [held_out for _, held_out in folds.split(names, strata)]
     return {names[i] for i in parts[number - 1]}
 
 
-def _strata(
-    names: list[str], classes: list[bool], sessions: dict[str, str], options: SplitOptions
-) -> list[str]:
+def _strata(castings: dict[str, Casting], options: SplitOptions) -> list[str]:
     """Class and session of each casting; a class's sessions of fewer than folds are one."""
-    both = [f"{kind} {sessions[name]}" for name, kind in zip(names, classes, strict=True)]
-    counts = Counter(both)
+    counts = Counter(castings.values())
     return [
-        stratum if counts[stratum] >= options.folds else str(kind)
-        for stratum, kind in zip(both, classes, strict=True)
+        f"{casting.defective} {casting.session}"
+        if counts[casting] >= options.folds
+        else str(casting.defective)
+        for casting in castings.values()
     ]
 
 
-def castings_of_session(wanted: str, sessions: dict[str, str]) -> set[str]:
+def castings_of_session(wanted: str, castings: dict[str, Casting]) -> set[str]:
     """The castings photographed in a session.
 
     Raises:
         UserError: none was, or all.
     """
-    found = {name for name, session in sessions.items() if session == wanted}
-    known = sorted(set(sessions.values()) - {""})
-    if not found or len(found) == len(sessions):
+    found = {name for name, casting in castings.items() if casting.session == wanted}
+    known = sorted({casting.session for casting in castings.values()} - {""})
+    if not found or len(found) == len(castings):
         there = f"there are {', '.join(known)}" if known else "no sessions are known"
         raise UserError(
             f"--hold-out-session {wanted}: it has to be one of several sessions; {there} "
@@ -122,15 +123,15 @@ def castings_of_session(wanted: str, sessions: dict[str, str]) -> set[str]:
 
 
 def refuse_small_parts(
-    rows: Sequence[ImageRow], defective: dict[str, bool], options: SplitOptions
+    rows: Sequence[ImageRow], castings: dict[str, Casting], options: SplitOptions
 ) -> None:
     """Raise UserError unless each held-out part has enough castings of either class."""
-    castings = {(row.split, row.casting) for row in rows}
+    parts = {(row.split, row.casting) for row in rows}
     for split, least in LEAST_CASTINGS.items():
         if split == "test" and options.fold == NO_TEST_PART and not options.hold_out_session:
             continue
         for kind, wanted in (("good", False), ("defective", True)):
-            count = sum(s == split and defective[name] == wanted for s, name in castings)
+            count = sum(s == split and castings[name].defective == wanted for s, name in parts)
             if count < least:
                 which = f"fold {options.fold or 'none'} of {options.folds}"
                 remedy = "use a smaller --folds"
