@@ -17,6 +17,7 @@ from inspection.onnx_file import read_sealed
 from model import Checkpoint
 from networks.classes import class_probabilities, defect_probability
 from networks.features import logits_and_features
+from networks.folding import with_folded_batch_norm
 
 # Of the ONNX graph
 INPUT, LOGITS, PROBABILITY, DISTANCE = "images", "logits", "prob_defect", "distance"
@@ -35,7 +36,7 @@ def torch_network(checkpoint: Checkpoint, device: torch.device) -> Network:
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
-    model = checkpoint.model().to(device)
+    model = with_folded_batch_norm(checkpoint.model()).to(device)
     at_once = max(1, PIXELS_AT_ONCE // checkpoint.image_size_px**2)
     distance = checkpoint.distance()
     if distance:
