@@ -191,11 +191,14 @@ def sharp_castings(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_sharp(tmp_path_factory, sharp_castings) -> Path:
-    """The folder of a training on the sharp castings, protocol kaggle; read only."""
+    """The folder of a training on the sharp castings, protocol kaggle; read only.
+
+    Long enough, and with parts turned, that the gate's features are those of a trained network.
+    """
     options = [
-        "--data", str(sharp_castings), "--weights", "none", "--image-size", str(IMAGE_SIZE_PX),
-        "--batch-size", "8", "--epochs", "1", "--device", "cpu", "--network", "local",
-        "--drawn-defects", "0.5",
+        "--data", str(sharp_castings), "--weights", "none", "--image-size", "64",
+        "--batch-size", "8", "--epochs", "15", "--device", "cpu", "--network", "local",
+        "--drawn-defects", "0.5", "--augment", "full",
     ]  # fmt: skip
     return trained_into(tmp_path_factory.mktemp("trained sharp"), options)
 

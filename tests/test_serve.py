@@ -138,8 +138,9 @@ def test_an_unreadable_photograph_is_recorded_and_refused(client, tmp_path):
     assert recorded(tmp_path) == [(number, "(unnamed)", "", "", "", "not an image")]
 
 
-def test_a_heatmap_comes_when_it_is_asked_for(client, castings):
-    rejected = next((castings / "test").rglob("*def*.jpeg"))
+def test_a_heatmap_comes_when_it_is_asked_for(client, paths, predictor):
+    suspicion = [one.prob_defect for one in predictor.predict(paths)]
+    rejected = paths[int(np.argmax(suspicion))]
     plain, explained = sent(client, rejected), sent(client, rejected, params={"explain": "true"})
     assert plain.json()["heatmap_png"] is None
     image = image_of(explained)

@@ -58,7 +58,7 @@ def test_no_spoiled_photograph_is_ok_and_the_sound_one_is_judged(judge, good):
     (sound,) = judge.predict([good])
     assert (sound.status, sound.error) == ("ok", "")
     kinds = broken_views(good)
-    # At 32 px, as the small network looks, this is not blurred
+    # At 64 px, as the small network looks, the others are not blurred
     kinds["blurred beyond use"] = [good.filter(ImageFilter.GaussianBlur(40))]
     kinds["other"] = [
         good.point(lambda value: 255 - value),
