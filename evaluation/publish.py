@@ -95,7 +95,8 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
     elif name is None:
         raise UserError("say with --name what the table calls this model")
     else:
-        for tier in figures["tiers"].values():
+        corrected = figures.get("corrected_labels", {"tiers": {}})
+        for tier in (*figures["tiers"].values(), *corrected["tiers"].values()):
             for part in (tier, *tier.get("by_session", {}).values()):
                 for key in LEFT_OUT_OF_TIERS:
                     part.pop(key, None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import ROOT
+from common.text import count_of
 from dataset.releases import IMAGES, SECOND, releases_text
 from evaluation.options import UNSEEN
 
@@ -101,7 +102,7 @@ def model_name(name: str, run: dict) -> str:
 
 
 def tier_rows(tier: str, name: str, run: dict, figures: dict) -> list[str]:
-    """One line for copies of known castings; for unseen ones by image, by session, by casting."""
+    """One line for copies of known castings; for unseen ones by image, session and casting."""
     if tier == "test" and run["protocol"] == "kaggle":
         return [row("its published half", name, figures)]
     title = UNSEEN if tier in UNSEEN_TIERS else tier
@@ -117,12 +118,16 @@ def tier_rows(tier: str, name: str, run: dict, figures: dict) -> list[str]:
         },
         "rates": counts,
     }
-    sessions = figures.get("by_session", {})
-    return [
+    sessions, corrected = figures.get("by_session", {}), run.get("corrected_labels")
+    lines = [
         row(where, name, figures),
         *(row(f"{where}, session {key}", name, found) for key, found in sessions.items()),
         row(f"{where}, by casting", name, single, "castings"),
     ]
+    if corrected:
+        what = f"{where}, {count_of(corrected['images_changed'], 'label')} corrected"
+        lines.append(row(what, name, corrected["tiers"][tier]))
+    return lines
 
 
 def row(where: str, name: str, figures: dict, unit: str = "images") -> str:

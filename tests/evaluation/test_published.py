@@ -136,6 +136,16 @@ def test_unseen_castings_of_two_sessions_get_a_line_each_and_name_their_releases
     assert "without the 1,257 kept for an examination." in page
 
 
+def test_corrected_labels_get_a_line_of_their_own(pages):
+    content = metrics("unseen castings", "casting")
+    corrected = metrics("unseen castings", missed=1)["tiers"]
+    content["corrected_labels"] = {"images_changed": 24, "tiers": corrected}
+    page = publish(pages, content, "--name", "Ours")
+    (line,) = [line for line in page.splitlines() if "24 labels corrected: 358 images" in line]
+    assert "1/241 = 0.41 %" in line
+    assert "confusion_matrix" not in (pages / "docs" / "results.json").read_text().split("Ours")[1]
+
+
 def test_publishing_again_replaces_the_row(pages):
     for missed in (3, 1):
         text = publish(pages, metrics(missed=missed), "--name", "ours")
