@@ -26,10 +26,9 @@ from evaluation.published import (
     headline_text,
     leak_text,
     results_table,
-    service_text,
-    speed_table,
     well_formed,
 )
+from evaluation.published_speed import service_text, speed_table
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
 LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors", "identical_with_both_labels")
