@@ -79,13 +79,37 @@ def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
     areas[0] = 0
     if areas.max() < LEAST_HUB_PX:
         return None
+    top, left, others = _cut_out(labels != areas.argmax())
     # Vanes and bore are bright islands in the hub: fill all that the outside does not reach.
-    outside, _ = ndimage.label(labels != areas.argmax())
-    y, x = np.nonzero(outside != outside[0, 0])
+    outside, _ = ndimage.label(others)
+    centre, covariance = _moments(outside != outside[0, 0])
     # For a filled ellipse the covariance is a quarter of the squared half axes.
-    variances, axes = np.linalg.eigh(np.cov(x, y))
+    variances, axes = np.linalg.eigh(covariance)
     half_axes = axes * (2 * np.sqrt(variances)) @ axes.T
-    return np.vstack([[x.mean(), y.mean()], half_axes]).astype(np.float32)
+    return np.vstack([centre + (left, top), half_axes]).astype(np.float32)
+
+
+def _cut_out(outside: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """First row and column of what is not `outside`, with a margin of one pixel, and the cutting.
+
+    Nothing that is to be found lies at the border of the image.
+    """
+    rows, columns = (np.flatnonzero(~outside.all(axis=axis)) for axis in (1, 0))
+    top, left = rows[0] - 1, columns[0] - 1
+    return top, left, outside[top : rows[-1] + 2, left : columns[-1] + 2]
+
+
+def _moments(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (x, y) and covariance (2, 2) of the pixels inside, bool (H, W), as np.cov has it."""
+    height, width = inside.shape
+    weights = inside.astype(np.float64)
+    columns, rows = weights.sum(axis=0), weights.sum(axis=1)
+    count = rows.sum()
+    x = np.arange(width) - columns @ np.arange(width) / count
+    y = np.arange(height) - rows @ np.arange(height) / count
+    mixed = y @ weights @ x
+    covariance = np.array([[columns @ x**2, mixed], [mixed, rows @ y**2]]) / (count - 1)
+    return np.array([-x[0], -y[0]]), covariance
 
 
 def contrast(images: np.ndarray, hubs: Tensor) -> Tensor:
