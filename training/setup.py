@@ -27,6 +27,7 @@ from networks.devices import choose_device
 from networks.local import LocalNetwork
 from networks.losses import LocalLoss, loss_function
 from training.distributed import is_main_process, local_main_process_first, rank, world_size
+from training.memory import keep_freed_memory
 from training.settings import Settings, readable
 from training.state import (
     previous_run,
@@ -163,7 +164,12 @@ def write_manifest(args: argparse.Namespace, rows: list) -> None:
 
 
 def prepare_backends(device: torch.device, deterministic: bool) -> None:
-    """Let cuDNN choose the fastest algorithms, or only such as repeat bit for bit."""
+    """Let cuDNN choose the fastest algorithms, or only such as repeat bit for bit.
+
+    On a CPU freed memory is kept for the next step.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # CUDA's streams and graphs are those of the current device
     if deterministic:
