@@ -58,12 +58,12 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def print_review_bands(result: dict) -> None:
     """What a person who decides the parts in between would change."""
+    from metrics.review import review_text
+
     for name, band in result.get("review", {}).items():
-        print(
-            f"{name}: review band {band['low']:g} to {band['high']:g}: {band['for_review']} of "
-            f"{band['images']} for a person; outside it {band['missed_outside']} missed, "
-            f"{band['false_alarms_outside']} false alarms"
-        )
+        print(f"{name}: review band {band['low']:g} to {band['high']:g}: {review_text(band)}")
+        for session, part in band.get("by_session", {}).items():
+            print(f"  session {session}: {review_text(part)}")
 
 
 def measure(args: argparse.Namespace) -> None:

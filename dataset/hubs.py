@@ -86,7 +86,7 @@ def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
     # For a filled ellipse the covariance is a quarter of the squared half axes.
     variances, axes = np.linalg.eigh(covariance)
     half_axes = axes * (2 * np.sqrt(variances)) @ axes.T
-    return np.vstack([centre + (left, top), half_axes]).astype(np.float32)
+    return np.vstack([centre + np.array([left, top]), half_axes]).astype(np.float32)
 
 
 def _cut_out(outside: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -7,6 +7,7 @@ from dataset.releases import FIRST, releases_text
 from evaluation.published import folds_of, probe_text
 from metrics.decisions import format_rate
 from metrics.exact import certificate, certificate_text
+from metrics.review import review_text
 
 NETWORK_NAMES = {
     "resnet18": "ResNet-18",
@@ -38,6 +39,7 @@ def model_card(released: dict, results: dict) -> str:
         "images": f"{tier['images']:,}",
         "releases": releases_text(tier.get("releases") or {FIRST: tier["images"]}),
         "sessions": session_lines(tier),
+        "review": review_lines(run),
         "castings": tier["castings"],
         "good": tier["castings_good"],
         "image_missed": format_rate(by_image["missed_defects"]),
@@ -77,6 +79,15 @@ def session_lines(tier: dict) -> str:
         for name, found in tier.get("by_session", {}).items()
     ]
     return "\n".join(lines or ["All photographs are of one session."])
+
+
+def review_lines(run: dict) -> str:
+    """What a review band would change, of all images and of each session."""
+    lines = []
+    for band in run.get("review", {}).values():
+        lines.append(f"With `--review {band['low']:g} {band['high']:g}`: {review_text(band)}")
+        lines += [f"session {key}: {review_text(one)}" for key, one in band["by_session"].items()]
+    return ";\n".join(lines) + "." if lines else "A review band was not measured."
 
 
 def aim_text(min_recall: float | None) -> str:

@@ -18,6 +18,7 @@ from gate.limits import NOT_JUDGED, REVIEW
 from metrics import decisions
 from metrics.calibration import calibration_errors, uncalibrated
 from metrics.exact import certificate, certificate_text
+from metrics.review import review_band
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
@@ -107,20 +108,6 @@ def metrics_report(
     if review:
         result["review"] = {tier.name: review_band(tier.parts, *review) for tier in tiers}
     return result
-
-
-def review_band(parts: decisions.Parts, low: float, high: float) -> dict:
-    """What happens when a person decides all parts with `low` <= P(defect) < `high`."""
-    inside = (parts.prob_defect >= low) & (parts.prob_defect < high)
-    rest = parts.chosen(~inside).counts
-    return {
-        "low": low,
-        "high": high,
-        "images": len(inside),
-        "for_review": int(inside.sum()),
-        "missed_outside": rest.missed,
-        "false_alarms_outside": rest.false_alarms,
-    }
 
 
 # --- the tables ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.files import sha256_of_file
 from evaluation.by_session import session_table
 from evaluation.held_out import load_models, predict_folds, predict_split
-from evaluation.report import review_band, summary, tier_table
+from evaluation.report import summary, tier_table
 from evaluation.report_figures import error_tiles, most_telling
 from inspection.predictor import load_predictor
 from model import load_checkpoint, save_checkpoint
@@ -395,23 +395,6 @@ def test_errors_come_first_then_the_least_certain(trained, castings):
 
 
 # --- the review band -----------------------------------------------------------------------------
-
-
-def test_the_review_band_is_counted_as_by_hand():
-    probabilities = [0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 0.2]
-    kinds = ["defect", "defect", "defect", "ok", "ok", "ok", "ok"]
-    images = [
-        f"c{n} {k} {p} 5 no" for n, (p, k) in enumerate(zip(probabilities, kinds, strict=True))
-    ]
-    # 0.3 is in the band and 0.7 is not; outside it 0.1 is missed, 0.7 and 0.9 are false alarms
-    assert review_band(evaluation_of(*images).parts, 0.3, 0.7) == {
-        "low": 0.3,
-        "high": 0.7,
-        "images": 7,
-        "for_review": 3,
-        "missed_outside": 1,
-        "false_alarms_outside": 2,
-    }
 
 
 def test_the_review_band_is_reported_for_every_tier(measured):

@@ -42,6 +42,9 @@ def place(tmp_path, monkeypatch):
     }  # fmt: skip
     tier["by_session"] = {"dark": dict(tier, images=24)}
     run = {"protocol": "casting", "recipe": "reference", "intervals": "some", "tiers": {"x": tier}}
+    outside = {"missed_outside": 2, "false_alarms_outside": 5}
+    band = {"low": 0.2, "high": 0.8, "images": 64, "for_review": 7, **outside}
+    run["review"] = {"x": {**band, "by_session": {"dark": {**band, "images": 24}}}}
     results = tmp_path / "results.json"
     probes = {"unmodified": {"roc_auc": auc}, "ring gone": {"roc_auc": auc}}
     probes = {"probes": probes, "verdict": {"shortcut": True}, "images": 9}
@@ -70,6 +73,8 @@ def test_the_released_model_is_half_the_size_and_predicts_alike(finished, place,
     assert "1/4 = 25.00 % (1.00 % to 75.00 %)" in card
     assert "casting_data 40 images, casting_512x512 24 images" in card
     assert "* Session dark, 24 images of 16 castings, 8 of them good: missed 1/4" in card
+    assert "With `--review 0.2 0.8`: 7 of 64 for a person; outside it 2 missed, 5 false" in card
+    assert "session dark: 7 of 24 for a person" in card
     assert "$" not in card
 
 
