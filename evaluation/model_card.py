@@ -86,7 +86,8 @@ def review_lines(run: dict) -> str:
     lines = []
     for band in run.get("review", {}).values():
         lines.append(f"With `--review {band['low']:g} {band['high']:g}`: {review_text(band)}")
-        lines += [f"session {key}: {review_text(one)}" for key, one in band["by_session"].items()]
+        sessions = band.get("by_session", {})
+        lines += [f"session {key}: {review_text(one)}" for key, one in sessions.items()]
     return ";\n".join(lines) + "." if lines else "A review band was not measured."
 
 

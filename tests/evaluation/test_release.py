@@ -12,6 +12,7 @@ import train
 from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
 from evaluation import release
+from evaluation.model_card import review_lines
 from inspection.predictor import load_predictor
 from model import load_checkpoint, save_checkpoint
 
@@ -109,6 +110,16 @@ def test_only_a_finished_model_without_a_test_part_is_released(
         save_checkpoint(tmp_path / name, unfit)
         with pytest.raises(UserError, match="no finished model for use"):
             release.main([str(tmp_path / name), "--data", str(castings)])
+
+
+def test_a_review_band_of_one_session_is_one_line_of_the_card():
+    band = {"low": 0.2, "high": 0.8, "images": 9, "for_review": 1}
+    band |= {"missed_outside": 0, "false_alarms_outside": 2}
+    line = review_lines({"review": {"unseen castings": band}})
+    assert line == (
+        "With `--review 0.2 0.8`: 1 of 9 for a person; outside it 0 missed, 2 false alarms."
+    )
+    assert review_lines({}) == "A review band was not measured."
 
 
 def test_a_card_needs_published_figures_of_the_recipe(place, finished, castings):
