@@ -79,7 +79,10 @@ def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
     areas[0] = 0
     if areas.max() < LEAST_HUB_PX:
         return None
-    top, left, others = _cut_out(labels != areas.argmax())
+    blob = areas.argmax()
+    rows, columns = ndimage.find_objects(labels)[blob - 1]
+    top, left = rows.start - 1, columns.start - 1  # nothing near the centre touches the border
+    others = labels[top : rows.stop + 1, left : columns.stop + 1] != blob
     # Vanes and bore are bright islands in the hub: fill all that the outside does not reach.
     outside, _ = ndimage.label(others)
     centre, covariance = _moments(outside != outside[0, 0])
@@ -87,16 +90,6 @@ def _ellipse_of_largest_blob(dark: np.ndarray) -> np.ndarray | None:
     variances, axes = np.linalg.eigh(covariance)
     half_axes = axes * (2 * np.sqrt(variances)) @ axes.T
     return np.vstack([centre + np.array([left, top]), half_axes]).astype(np.float32)
-
-
-def _cut_out(outside: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """First row and column of what is not `outside`, with a margin of one pixel, and the cutting.
-
-    Nothing that is to be found lies at the border of the image.
-    """
-    rows, columns = (np.flatnonzero(~outside.all(axis=axis)) for axis in (1, 0))
-    top, left = rows[0] - 1, columns[0] - 1
-    return top, left, outside[top : rows[-1] + 2, left : columns[-1] + 2]
 
 
 def _moments(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
