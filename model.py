@@ -34,6 +34,7 @@ OLDEST_FORMAT = {"resnet18": 2, "local": 5}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
+OPTIONAL = {"gate", "adaptation"}  # of a checkpoint's fields: older files lack them
 WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
@@ -160,6 +161,9 @@ class Checkpoint:
     # What it can be asked about (folder gate): 'limits', plain values, and of the features of
     # training images 'mean' (D,) and 'whitening' (D, D). None: it judges every picture.
     gate: dict | None = None
+    # How it was made from another one (folder adaptation): that one's SHA-256, the photographs with
+    # theirs, and figures, all plain values. None: train.py made it.
+    adaptation: dict | None = None
 
     def description(self) -> dict:
         """All but the tensors, as plain values for JSON."""
@@ -269,10 +273,10 @@ def checkpoint_from(content: dict, path: Path) -> Checkpoint:
     Raises:
         UserError: it is none, or holds values that no prediction can rest on.
     """
-    expected = {f.name for f in fields(Checkpoint)} - {"gate"}
+    expected = {f.name for f in fields(Checkpoint)} - OPTIONAL
     if not expected <= set(content):
         raise UserError(f"{path} is not a checkpoint of this repository; train.py writes best.pth")
-    names = expected | ({"gate"} & set(content))
+    names = expected | (OPTIONAL & set(content))
     checkpoint = Checkpoint(**{name: content[name] for name in names})
     oldest = OLDEST_FORMAT.get(str(checkpoint.architecture), CHECKPOINT_FORMAT + 1)
     if checkpoint.format not in range(oldest, CHECKPOINT_FORMAT + 1):

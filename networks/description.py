@@ -61,6 +61,26 @@ def _is_table(table: object, passes: Callable[[object], bool]) -> bool:
     )
 
 
+def _is_json(value: object) -> bool:
+    """Whether JSON can hold it, and tables in it have names."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(one) for key, one in value.items())
+    return all(map(_is_json, value)) if isinstance(value, list) else _is_plain(value)
+
+
+def _is_adaptation(value: object) -> bool:
+    whole_table = isinstance(value, dict) and _is_json(value)
+    return whole_table and isinstance(value.get("parent"), str) and is_listed(value.get("good"))
+
+
+def is_listed(value: object) -> bool:
+    """Whether it is a list of files, each with its path and SHA-256."""
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and all(isinstance(one.get(k), str) for k in ("path", "sha256"))
+        for one in value
+    )
+
+
 def number(low: float, high: float) -> Check:
     """A finite number within bounds."""
     return lambda value: is_number(value, low, high), f"a number from {low:g} to {high:g}"
@@ -102,6 +122,7 @@ DESCRIPTION: dict[str, Check] = {
     "data": TEXT,
     "split_sha256": TEXT,
     "torch_version": TEXT,
+    "adaptation": or_none((_is_adaptation, "a table with its parent and its photographs")),
     "operating_point": or_none((lambda value: _is_table(value, _is_plain), "a table of values")),
 }
 TRAINING = {

@@ -1,0 +1,154 @@
+"""What an adapted model is worth, as far as the photographs at hand can tell."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from torch import nn
+
+from adaptation.leaving_out import HeldOut, decisions_without
+from adaptation.photographs import framing
+from adaptation.scoring import SIZES
+from adaptation.task import Task
+from common.text import printable
+from metrics.exact import certificate, exact_rate
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The figures of an adaptation; rates with Clopper-Pearson intervals, as `exact_rate` has them.
+
+    `held_out`: the good photographs, decided by models that have not seen their parts; None with a
+    single part. `synthetic`: defects drawn on the good photographs, by size. `old`: photographs of
+    the line before, decided anew; None without any.
+    """
+
+    photographs: int
+    parts: int
+    recognised: bool
+    framing: str
+    left_out: list[dict]
+    rejected_before: dict
+    held_out: dict | None
+    certificate: dict | None
+    defects: dict | None
+    synthetic: list[dict]
+    old: dict | None
+    seconds: float
+
+    def as_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def headline(self) -> dict:
+        """What the last line of the command says."""
+        without = self.held_out or {"photographs": {"count": None}}
+        return {
+            "photographs": self.photographs,
+            "parts": self.parts,
+            "rejected_before": self.rejected_before["count"],
+            "rejected": without["photographs"]["count"],
+            "worse": self.old and self.old["worse"],
+            "seconds": self.seconds,
+        }
+
+    def validation(self) -> dict:
+        """What `Checkpoint.validation` holds: numbers."""
+        found = {"photographs": self.photographs, "parts": self.parts}
+        if self.held_out:
+            found["false_alarms"] = self.held_out["photographs"]["count"]
+        return found
+
+
+def checked(
+    task: Task, network: nn.Module, point: float, held_out: HeldOut, seconds: float
+) -> Checked:
+    """The figures of the adapted network, which decides at this point.
+
+    Args:
+        seconds: that the adaptation took.
+    """
+    parent, good = task.parent, task.good
+    rejected, caught, _ = decisions_without(task, held_out)
+    without = held_out_figures(rejected, good.parts) if held_out.groups else None
+    drawn, defects = task.drawn, None
+    if task.defective:
+        before = parent.scores(parent.network, task.defective.pixels) >= 0
+        defects = defect_figures(before, caught if held_out.groups else None)
+    good_before, drawn_before = task.before
+    drawn_now = parent.scores(network, drawn.images)
+    return Checked(
+        photographs=len(good.photographs),
+        parts=good.count,
+        recognised=good.recognised,
+        framing=framing(good.photographs),
+        left_out=[{"path": printable(path), "reason": reason} for path, reason in good.left_out],
+        rejected_before=exact_rate(int((good_before >= 0).sum()), len(good_before)),
+        held_out=without,
+        certificate=certificate(without["parts"]["count"], good.count) if without else None,
+        defects=defects,
+        synthetic=synthetic_figures(drawn.width, drawn_before >= 0, drawn_now >= point),
+        old=old_figures(task, network, point) if task.earlier else None,
+        seconds=round(seconds, 1),
+    )
+
+
+def held_out_figures(rejected: np.ndarray, parts: list[str]) -> dict:
+    """Of good photographs (N,): how many are rejected, of how many parts, and of each part.
+
+    A part is rejected that half of its photographs or more are.
+    """
+    each = []
+    for part in dict.fromkeys(parts):
+        own = rejected[np.array(parts) == part]
+        each.append({"part": part, "photographs": len(own), "rejected": int(own.sum())})
+    lost = sum(2 * one["rejected"] >= one["photographs"] for one in each)
+    return {
+        "photographs": exact_rate(int(rejected.sum()), len(rejected)),
+        "parts": exact_rate(lost, len(each)),
+        "each": each,
+    }
+
+
+def defect_figures(before: np.ndarray, caught: np.ndarray | None) -> dict:
+    """Of defective photographs (M,): how many the parent, and models without them, reject."""
+    return {
+        "caught_before": exact_rate(int(before.sum()), len(before)),
+        "caught": None if caught is None else exact_rate(int(caught.sum()), len(caught)),
+    }
+
+
+def synthetic_figures(widths: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[dict]:
+    """By class of size: how many defects there are, and how many parent and adapted model catch."""
+    rows, low = [], 0.0
+    for number, high in enumerate(SIZES):
+        own = np.digitize(widths, SIZES) == number
+        rows.append(
+            {
+                "from": low,
+                "to": None if np.isinf(high) else high,  # of the image's width
+                "drawn": int(own.sum()),
+                "caught_before": int(before[own].sum()),
+                "caught": int(after[own].sum()),
+            }
+        )
+        low = high
+    return rows
+
+
+def old_figures(task: Task, network: nn.Module, point: float) -> dict:
+    """Of photographs of the line before: which decisions became wrong, and which right."""
+    parent, earlier = task.parent, task.earlier
+    is_defect = earlier.is_defect
+    before = parent.scores(parent.network, earlier.pixels) >= 0
+    after = parent.scores(network, earlier.pixels) >= point
+    right_before, right = before == is_defect, after == is_defect
+    return {
+        "photographs": len(is_defect),
+        "defective": int(is_defect.sum()),
+        "missed_before": int((is_defect & ~before).sum()),
+        "missed": int((is_defect & ~after).sum()),
+        "false_alarms_before": int((~is_defect & before).sum()),
+        "false_alarms": int((~is_defect & after).sum()),
+        "worse": int((right_before & ~right).sum()),
+        "better": int((~right_before & right).sum()),
+    }

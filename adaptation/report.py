@@ -1,0 +1,236 @@
+"""The page of an adaptation: one HTML file without links to others, and its figures as JSON."""
+
+import base64
+import html
+import io
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from string import Template
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from adaptation.checking import Checked
+from adaptation.leaving_out import HeldOut
+from adaptation.task import Parent, Task
+from common.colours import outcome_colour
+from common.files import write_atomic, write_json
+from common.text import count_of, printable
+from dataset.batches import unit_range
+from imaging.overlays import contact_sheets, overlay, png
+from inspection.heatmap import STRIDES, enlarged, hottest_region
+from metrics.decisions import format_rate
+from metrics.exact import certificate_text
+from model import Checkpoint
+from networks.classes import defect_margin
+from networks.local import LocalNetwork
+
+PAGE, FIGURES = "adaptation.html", "adaptation.json"
+TEMPLATE = Path(__file__).with_name("page.html")
+TILES, TILE_PX = 8, 220
+
+
+def write_report(
+    folder: Path,
+    out: Path,
+    sha256: str,
+    task: Task,
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    found: Checked,
+    scores: tuple[HeldOut, float],
+) -> None:
+    """Write adaptation.html and adaptation.json; each atomically.
+
+    Args:
+        out, sha256: the file of the checkpoint.
+        scores: without each part, and where the adapted model decides.
+    """
+    figures = {"checkpoint": printable(out), "sha256": sha256} | checkpoint.adaptation
+    write_json(folder / FIGURES, figures)
+    parent = task.parent
+    way = "only its threshold moved" if task.threshold_only else "its network tuned"
+    values = {
+        "title": f"{out.stem}: model {parent.sha256[:12]} on a new line",
+        "lead": f"Model {sha256[:12]} is model {parent.sha256[:12]} with {way}, by "
+        f"{task.good.describe()}{_and_defects(task)}. It took {found.seconds:.0f} s.",
+        "facts": _table(("", ""), facts(found)),
+        "held_out": _held_out(found),
+        "certificate": _sentence(found),
+        "defects": _defects(found),
+        "scores": _picture(score_chart(task, *scores), "scores of good parts and drawn defects"),
+        "synthetic": _synthetic(found),
+        "hottest": _picture(hottest(task, network), "good parts with their hottest places"),
+        "old": old_text(found),
+        "next": html.escape("\n".join(next_commands(shlex.quote(str(out))))),
+    }
+    texts = ("title", "lead", "certificate", "old")
+    escaped = {
+        name: html.escape(values[name]) if name in texts else values[name] for name in values
+    }
+    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(escaped)
+    write_atomic(folder / PAGE, page)
+
+
+def next_commands(out: str) -> list[str]:
+    """What to do with the checkpoint, a quoted name."""
+    return [
+        f"python watch.py incoming/ --checkpoint {out} --log inspections.db",
+        f"python export.py --checkpoint {out}",
+    ]
+
+
+# --- the sections --------------------------------------------------------------------------------
+
+
+def facts(found: Checked) -> list[tuple[str, str]]:
+    """What was found."""
+    rows = [
+        ("photographs of good parts", f"{found.photographs:,}"),
+        ("parts that they show", f"{found.parts:,}" if found.recognised else "not recognised"),
+        ("framing", found.framing.removeprefix("framing: ")),
+        ("the model before rejects of them", format_rate(found.rejected_before)),
+    ]
+    for one in found.left_out:
+        rows.append((f"left out: {one['path']}", one["reason"]))
+    return rows
+
+
+def _and_defects(task: Task) -> str:
+    return f" of good parts, and {task.defective.describe()} of defects" if task.defective else ""
+
+
+def _held_out(found: Checked) -> str:
+    if found.held_out is None:
+        return "<p>All photographs show one part: nothing can be left out.</p>"
+    rows = [(one["part"], one["photographs"], one["rejected"]) for one in found.held_out["each"]]
+    total = found.held_out
+    text = (
+        f"<p>Rejected: {html.escape(format_rate(total['photographs']))} of the photographs, "
+        f"{html.escape(format_rate(total['parts']))} of the parts.</p>"
+    )
+    return text + _table(("part", "photographs", "rejected"), rows)
+
+
+def _sentence(found: Checked) -> str:
+    if found.certificate is None:
+        return "One part certifies nothing: photograph others."
+    text = certificate_text(found.certificate)
+    return f"{text[0].upper()}{text[1:]}. Nothing here says how many defects of this line pass."
+
+
+def _defects(found: Checked) -> str:
+    if found.defects is None:
+        return ""
+    caught = found.defects["caught"]
+    without = format_rate(caught) if caught else "unknown: nothing could be left out"
+    text = (
+        f"Photographs of real defects: the model before rejects "
+        f"{format_rate(found.defects['caught_before'])}; models that have not seen the part, "
+        f"{without}."
+    )
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _synthetic(found: Checked) -> str:
+    rows = []
+    for one in found.synthetic:
+        low, high = 100 * one["from"], one["to"] and 100 * one["to"]
+        size = f"{low:g} to {high:g} %" if high else f"over {low:g} %"
+        rows.append((size, one["drawn"], _share(one, "caught_before"), _share(one, "caught")))
+    return _table(("of the width", "drawn", "found before", "found now"), rows)
+
+
+def _share(one: dict, name: str) -> str:
+    return f"{one[name] / one['drawn']:.0%}" if one["drawn"] else "-"
+
+
+def old_text(found: Checked) -> str:
+    """What became of the line before; a sentence or two."""
+    old = found.old
+    if old is None:
+        return (
+            "Not tested: no photographs of the line before were named (--old FOLDER). Keep the "
+            "model before for that line."
+        )
+    good = old["photographs"] - old["defective"]
+    return (
+        f"Of {count_of(old['photographs'], 'photograph')} of the line before, of castings that "
+        f"were not learned again, {old['worse']} are decided worse than before "
+        f"({old['worse'] / old['photographs']:.1%}), {old['better']} better. Missed: "
+        f"{old['missed_before']} before, {old['missed']} now, of {old['defective']}. False alarms: "
+        f"{old['false_alarms_before']} before, {old['false_alarms']} now, of {good}. "
+        "For that line the model before is the better one."
+    )
+
+
+def _table(head: Iterable, rows: Iterable[Iterable]) -> str:
+    def line(cells: Iterable, tag: str) -> str:
+        return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
+
+    first = f"<tr>{line(head, 'th')}</tr>" if any(head) else ""
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return f"<table>{first}{body}</table>"
+
+
+# --- the pictures --------------------------------------------------------------------------------
+
+
+def _picture(data: bytes, alt: str) -> str:
+    text = base64.b64encode(data).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}">'
+
+
+def score_chart(task: Task, held_out: HeldOut, point: float) -> bytes:
+    """Scores of good photographs and of drawn defects by size, before and now, as PNG."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+    panels = ((task.before, 0.0, "before"), ((held_out.good, held_out.drawn), point, "now"))
+    width = 100 * task.drawn.width
+    for axis, ((of_good, of_drawn), decision, title) in zip(axes, panels, strict=True):
+        axis.scatter(width, of_drawn, 9, "#D55E00", alpha=0.6, label="defects drawn on good parts")
+        axis.scatter(np.zeros(len(of_good)), of_good, 22, "#0072B2", marker="D", label="good parts")
+        axis.axhline(decision, color="black", linewidth=1)
+        axis.annotate("rejected", (1, decision), (-4, 4), ("axes fraction", "data"),
+                      "offset points", ha="right", fontsize=8)  # fmt: skip
+        axis.set_yscale("symlog", linthresh=2)
+        axis.set(title=title, xlabel="size of the defect, % of the width", xlim=(-1, None))
+    axes[0].set_ylabel("score (logit margin of a defect)")
+    axes[0].legend(fontsize=8, loc="upper left")
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=110)
+    plt.close(figure)
+    return data.getvalue()
+
+
+def hottest(task: Task, network: nn.Module) -> bytes:
+    """The good photographs that are nearest to being rejected, and where, as PNG."""
+    scores = task.parent.scores(network, task.good.pixels)
+    tiles = []
+    for index in np.argsort(-scores)[:TILES]:
+        one = task.good.photographs[index]
+        heat = relative_heat(network, one.pixels, task.parent)
+        picture = Image.fromarray(one.pixels).resize((TILE_PX, TILE_PX))
+        region = hottest_region(heat)
+        caption = f"{one.path.name}\n{task.good.parts[index]}, score {scores[index]:.1f}"
+        tiles.append((overlay(picture, heat, region), caption, outcome_colour("ok")))
+    (sheet, *_) = contact_sheets(tiles, TILE_PX, "good parts, the most suspicious first")
+    return png(sheet)
+
+
+@torch.inference_mode()
+def relative_heat(network: nn.Module, pixels: np.ndarray, parent: Parent) -> np.ndarray:
+    """The hottest tenth of an image's cells (S, S), 0 to 1 on this image's own scale.
+
+    Nothing need be probable there. A network without cells has no such map: zeros.
+    """
+    if not isinstance(network, LocalNetwork):
+        return np.zeros(pixels.shape, np.float32)
+    image = unit_range(torch.tensor(pixels[None]).to(parent.device))
+    cells = defect_margin(network(image, pool=False), parent.checkpoint.class_names).float()
+    usual = cells.quantile(0.9)
+    heat = ((cells - usual) / (cells.max() - usual).clamp(min=1e-6)).clamp(0, 1)
+    return enlarged(heat, STRIDES["layer2"], len(pixels))[0].cpu().numpy()
