@@ -13,7 +13,8 @@ The gate: on the validation part of the checkpoint's own split, 32-bit logits di
 0.001 and decide every image alike, and so does the gate for photographs; INT8 misses no defect that
 PyTorch catches, newly rejects at most 1 % of the good parts, and its gate says otherwise of at most
 2 %. Else no file is written and the exit code is 3. Without the images that the checkpoint was
-trained on, rendered castings take their place, and the file says gate=synthetic.
+trained on, rendered castings take their place, and the file says gate=synthetic. A checkpoint of
+adapt.py is gated on the photographs of its line, with synthetic defects: gate=photographs.
 """
 
 import argparse

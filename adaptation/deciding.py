@@ -19,6 +19,7 @@ from metrics.castings import class_weights
 from metrics.operating_point import balanced_curve, platt_goals
 
 PASSING = 0.9  # share of the photographs of good parts
+ROOM = 0.1  # above all of them, as a logit margin
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ def point_of(scores: Scores, castings_before: int, threshold_only: bool) -> floa
 
 def raised_point(scores: Scores) -> float:
     """The score at which to decide, when nothing but the threshold may change."""
-    highest = np.quantile(scores.good, PASSING, method="inverted_cdf")
-    return max(0.0, float(np.nextafter(highest, np.inf)))
+    highest = float(np.quantile(scores.good, PASSING, method="inverted_cdf"))
+    above = scores.good[scores.good > highest]
+    # Midway, as rounding and a photograph's noise want room on either side
+    return max(0.0, (highest + float(above.min())) / 2 if len(above) else highest + ROOM)
 
 
 def blended_point(scores: Scores, castings_before: int) -> float:
@@ -58,7 +61,7 @@ def blended_point(scores: Scores, castings_before: int) -> float:
     castings = [f"defective {name}" for name in scores.defective_parts] + list(scores.good_parts)
     weights, goals = class_weights(castings, defective), platt_goals(defective, castings)
     _, balanced = balanced_curve(odds, goals, weights)
-    return balanced * scores.parts / (scores.parts + castings_before)
+    return float(balanced) * scores.parts / (scores.parts + castings_before)
 
 
 def groups_of(parts: Sequence[str], count: int) -> list[list[str]]:

@@ -35,7 +35,6 @@ from common.text import printable
 from imaging.finding import find_images
 from model import (
     Checkpoint,
-    described_sha256,
     find_checkpoint,
     load_identified,
     save_checkpoint,
@@ -66,9 +65,8 @@ def adapt_into(args: argparse.Namespace) -> tuple[str, Checked]:
     found = checked(task, network, point, held_out, time.perf_counter() - started)
     checkpoint.adaptation = description_of(task, found)
     checkpoint.validation = found.validation()
-    checkpoint.check()
     save_checkpoint(args.out, checkpoint)
-    sha256 = described_sha256(args.out)
+    _, sha256 = load_identified(args.out)  # what could not be read again is no result
     files = args.out.parent, args.out, sha256
     write_report(*files, task, checkpoint, network, found, (held_out, point))
     return sha256, found

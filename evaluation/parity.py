@@ -1,5 +1,6 @@
 """The gate of an export: does the ONNX file decide as PyTorch does, on held-out images?"""
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ import torch
 from common.errors import EXIT_GATE, UserError, tell
 from common.labels import is_defect
 from common.text import count_of
+from dataset.batches import seeded, unit_range
 from dataset.listing import ImageRow, data_name, find_data, list_images
 from dataset.store import open_store
+from dataset.synthetic_defects import with_synthetic_defects
 from evaluation.held_out import rebuild_split
+from imaging.reading import UnreadableImageError, decode_grey, read_file, resized
 from inspection.engines import INPUT, OnnxNetwork, outputs_of, torch_network
 from metrics.castings import equally
 from model import Checkpoint
@@ -35,15 +39,21 @@ class Images:
     calibration: np.ndarray  # uint8 (N, S, S)
     validation: np.ndarray  # uint8 (M, S, S)
     is_defect: np.ndarray  # bool (M,)
-    gate: str  # 'validation', or 'synthetic' for rendered castings
+    gate: str  # 'validation', 'photographs' of a new line, or 'synthetic' for rendered castings
 
 
 def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
     """Training and validation images of the checkpoint's split, else rendered castings.
 
+    For an adapted checkpoint the photographs of its line, while they lie where they were.
+
     Raises:
         UserError: `data` was named and is not what the checkpoint was trained on.
     """
+    if checkpoint.adaptation and not data:
+        found = photographs_of_the_line(checkpoint)
+        if found:
+            return found
     try:
         root = find_data(data, download=False)
         rows = rebuild_split(root, checkpoint, path)
@@ -63,6 +73,39 @@ def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
         np.array([is_defect(rows[i].label) for i in held_out]),
         "synthetic" if data_name(root).startswith("synthetic") else "validation",
     )
+
+
+def photographs_of_the_line(checkpoint: Checkpoint) -> Images | None:
+    """Those that an adapted checkpoint remembers, the good ones also with synthetic defects.
+
+    None, and a note on stderr, where one of them is missing or another file by now.
+    """
+    pixels: dict[str, list[np.ndarray]] = {"good": [], "defective": []}
+    for kind, found in pixels.items():
+        for one in checkpoint.adaptation[kind]:
+            path = Path(one["path"])
+            try:
+                data = read_file(path)
+                if hashlib.sha256(data).hexdigest() != one["sha256"]:
+                    raise UnreadableImageError("is another file by now")
+                found.append(resized(decode_grey(data), checkpoint.image_size_px))
+            except UnreadableImageError as error:
+                tell(f"note: {path}, a photograph that the model was adapted by: {error}")
+                return None
+    good = np.stack(pixels["good"])
+    drawn = with_defects(good)
+    validation = np.concatenate([good, drawn, *(one[None] for one in pixels["defective"])])
+    both = np.concatenate([good, drawn])
+    turned = np.concatenate([np.rot90(both, quarter, (1, 2)) for quarter in range(4)])
+    is_bad = np.arange(len(validation)) >= len(good)
+    return Images(turned[:CALIBRATION_IMAGES], validation, is_bad, "photographs")
+
+
+def with_defects(good: np.ndarray) -> np.ndarray:
+    """The images uint8 (N, S, S), each with synthetic defects."""
+    chosen = torch.ones(len(good), dtype=torch.bool)
+    drawn, _ = with_synthetic_defects(unit_range(torch.from_numpy(good)), chosen, seeded(0))
+    return (drawn[:, 0] * 255).round().byte().numpy()
 
 
 def rendered_images(checkpoint: Checkpoint) -> Images:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from common.errors import UserError
 from common.files import ROOT, read_json
+from common.text import count_of
 from dataset.validation_scores import read_validation
 from evaluation.published import RESULTS, leak_text, probe_text, results_table, well_formed
 from metrics.castings import casting_names
@@ -57,6 +58,23 @@ def show_model(desk: Desk) -> None:
         f"{escape_markdown(str(desk.path))} · protocol {escape_markdown(checkpoint.protocol)} · "
         f"started from {weights}{limits} · temperature {checkpoint.temperature:.2f}"
     )
+    if checkpoint.adaptation:
+        st.info(lineage_text(checkpoint.adaptation))
+
+
+def lineage_text(adaptation: dict) -> str:
+    """What an adapted model was made from, and what it made of parts that it had not seen."""
+    what = "tuned" if adaptation["mode"] == "network" else "with another threshold"
+    found = adaptation["figures"]["held_out"]
+    text = (
+        f"Model {adaptation['parent'][:12]}, {what} for a line by "
+        f"{count_of(len(adaptation['good']), 'photograph')} of good parts"
+    )
+    if bad := len(adaptation["defective"]):
+        text += f" and {bad} of defective ones"
+    if found:
+        text += f". Of good parts that it had not seen it rejected {format_rate(found['parts'])}"
+    return text + ". The figures below are those of other models."
 
 
 def show_thresholds(

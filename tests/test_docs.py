@@ -17,7 +17,7 @@ from inspection.options import HEATMAP_METHODS
 
 COMMANDS = (
     "data_split", "synthetic", "train", "test", "predict", "probe", "benchmark", "watch",
-    "explain", "export", "records", "serve", "app",
+    "explain", "export", "records", "serve", "app", "adapt",
 )  # fmt: skip
 MODULES = ("evaluation.publish", "evaluation.release")  # commands for maintainers
 # Which folders, and data_split and model, may import which others; everybody may import common.
@@ -39,6 +39,7 @@ ALLOWED = {
     "training": MODEL,
     "inspection": INSPECTION,
     "evaluation": INSPECTION,
+    "adaptation": INSPECTION | {"training"},
     "service": INSPECTION,
     "page": INSPECTION | {"evaluation"},
     "benchmarks": INSPECTION | {"training", "evaluation"},
