@@ -33,7 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("paths", nargs="+", metavar="GOOD", help=f"photographs of good parts: {PATHS_HELP}")
-    add("--defects", nargs="+", metavar="PATH", help="photographs of defective parts, if any")
+    add(
+        "--defects",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="photographs of defective parts, if any",
+    )
     add("--checkpoint", type=Path, metavar="FILE", help="the model to adapt; default: the latest")
     add("--old", type=Path, metavar="FOLDER", help="labelled photographs of the line before")
     add("--threshold-only", action="store_true", help="move the decision, leave the network")
@@ -47,11 +53,14 @@ def run(args: argparse.Namespace) -> None:
     """Adapt, write the checkpoint and its page, and say what it is worth."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from adaptation.report import PAGE, next_commands
-    from adaptation.run import adapt_into
+    from adaptation.run import adapt, write
     from metrics.decisions import format_rate
     from metrics.exact import certificate_text
 
-    sha256, found = adapt_into(args)
+    adapted = adapt(
+        args.paths, args.checkpoint, args.defects, args.old, args.threshold_only, args.device
+    )
+    sha256, found = write(args.out, adapted), adapted.figures
     print(f"before   rejects {format_rate(found.rejected_before)} of these photographs")
     if found.held_out:
         print(f"now      {format_rate(found.held_out['photographs'])}, parts not seen before")

@@ -6,6 +6,7 @@
     python benchmark.py accuracy                  seconds to a validation accuracy; needs a GPU
     python benchmark.py heatmaps                  do heatmaps point at rendered defects?
     python benchmark.py serve                     the service under load; needs wrk and hey
+    python benchmark.py adapt --checkpoint F      what adapt.py reaches on a session new to a model
     python benchmark.py gpu                       all that wants a CUDA GPU (make gpu)
 
 Variants are interleaved, since a machine's speed changes from minute to minute; figures are
@@ -15,6 +16,7 @@ machine alone meanwhile.
 
 import importlib
 import json
+from statistics import mean
 
 from benchmarks.options import build_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
@@ -81,6 +83,30 @@ def print_heatmaps(result: dict) -> None:
     )
 
 
+def print_adaptation(result: dict) -> None:
+    print(
+        f"{'':18s}{'AUC':>16s}{'balanced':>18s}{'missed':>9s}{'rejected':>9s}{'known worse':>13s}"
+    )
+    draws, known = result["draws"], result["known"]["photographs"]
+    for way in ("before", "threshold", "network"):
+        auc, balanced = ([draw[way][name] for draw in draws] for name in ("auc", "balanced"))
+        missed, rejected, worse = (
+            sum(draw[way].get(name, 0) for draw in draws)
+            for name in ("missed", "rejected", "known_worse")
+        )
+        print(
+            f"{way:18s}{mean(auc):9.3f} ({min(auc):.2f}){mean(balanced):11.3f} "
+            f"({min(balanced):.2f}){missed:9d}{rejected:9d}{worse / len(draws) / known:13.1%}"
+        )
+    print(
+        f"means (and worst) of {len(draws)} draws of {result['photographs']} good photographs of "
+        f"{result['castings']} castings of the {result['session']} session, tested on its others "
+        f"({sum(draw['defective'] for draw in draws):,} defective and "
+        f"{sum(draw['good'] for draw in draws):,} good photographs in all); "
+        f"known: {known} photographs of other sessions; {result['checkpoint']}"
+    )
+
+
 def print_service(result: dict) -> None:
     paced, full, memory = result["paced"], result["saturated"], result["memory_mb"]
     print(
@@ -116,6 +142,7 @@ BENCHMARKS = {
     "accuracy": ("benchmarks.training", "measure_accuracy", print_accuracy),
     "infer": ("benchmarks.inference", "measure_inference", print_inference),
     "heatmaps": ("benchmarks.heatmaps", "measure_heatmaps", print_heatmaps),
+    "adapt": ("benchmarks.adaptation", "measure_adaptation", print_adaptation),
     "serve": ("benchmarks.service", "measure_service", print_service),
     "gpu": ("benchmarks.gpu", "measure_on_gpu", print_gpu),
 }

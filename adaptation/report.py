@@ -35,7 +35,6 @@ TILES, TILE_PX = 8, 220
 
 
 def write_report(
-    folder: Path,
     out: Path,
     sha256: str,
     task: Task,
@@ -51,7 +50,7 @@ def write_report(
         scores: without each part, and where the adapted model decides.
     """
     figures = {"checkpoint": printable(out), "sha256": sha256} | checkpoint.adaptation
-    write_json(folder / FIGURES, figures)
+    write_json(out.with_name(FIGURES), figures)
     parent = task.parent
     way = "only its threshold moved" if task.threshold_only else "its network tuned"
     values = {
@@ -73,7 +72,7 @@ def write_report(
         name: html.escape(values[name]) if name in texts else values[name] for name in values
     }
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(escaped)
-    write_atomic(folder / PAGE, page)
+    write_atomic(out.with_name(PAGE), page)
 
 
 def next_commands(out: str) -> list[str]:

@@ -1,8 +1,8 @@
 """From photographs of a new line to an adapted checkpoint and its figures."""
 
-import argparse
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,57 +46,94 @@ from training.setup import prepare_backends
 DRAWN_SEED = 1  # of the synthetic defects that place the decision and are counted
 
 
-def adapt_into(args: argparse.Namespace) -> tuple[str, Checked]:
-    """Write the adapted checkpoint and its page; returns the file's SHA-256 and the figures.
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted model, not yet written."""
 
-    Nothing is written before all is known.
+    task: Task
+    network: nn.Module
+    held_out: HeldOut
+    point: float  # where it decides, above the parent's own decision
+    checkpoint: Checkpoint
+    figures: Checked
+
+
+def adapt(
+    good: Sequence[str | Path],
+    checkpoint: Path | None = None,
+    defects: Sequence[str | Path] = (),
+    old: Path | None = None,
+    threshold_only: bool = False,
+    device: str | None = None,
+) -> Adapted:
+    """Read the photographs, tune, decide and check; what is what: see adapt.py's options.
 
     Raises:
         UserError: unusable photographs, or a model that cannot be adapted.
     """
     started = time.perf_counter()
-    task = prepared(args)
+    parent = load_parent(checkpoint, device, threshold_only)
+    task = prepared(parent, good, defects, old, threshold_only)
     with tqdm(total=task.images, desc="tuning", unit="img", disable=None) as bar:
         network = task.network(task.lesson(), FULL, bar.update)
         held_out = scores_without_each(task, network, bar.update)
-    print("checking", flush=True)
     point = point_without(task, held_out, [])
-    checkpoint = adapted_checkpoint(task, network, point, held_out)
-    found = checked(task, network, point, held_out, time.perf_counter() - started)
-    checkpoint.adaptation = description_of(task, found)
-    checkpoint.validation = found.validation()
-    save_checkpoint(args.out, checkpoint)
-    _, sha256 = load_identified(args.out)  # what could not be read again is no result
-    files = args.out.parent, args.out, sha256
-    write_report(*files, task, checkpoint, network, found, (held_out, point))
-    return sha256, found
+    adapted = adapted_checkpoint(task, network, point, held_out)
+    figures = checked(task, network, point, held_out, time.perf_counter() - started)
+    adapted.adaptation = description_of(task, figures)
+    adapted.validation = figures.validation()
+    return Adapted(task, network, held_out, point, adapted, figures)
 
 
-def prepared(args: argparse.Namespace) -> Task:
-    """Read all that was named, and say what was found."""
-    path = find_checkpoint(args.checkpoint)
-    checkpoint, sha256 = load_identified(path)
-    if checkpoint.architecture != "local" and not args.threshold_only:
+def write(out: Path, adapted: Adapted) -> str:
+    """Write the checkpoint and its page; returns the file's SHA-256."""
+    save_checkpoint(out, adapted.checkpoint)
+    _, sha256 = load_identified(out)  # what could not be read again is no result
+    task, scores = adapted.task, (adapted.held_out, adapted.point)
+    write_report(out, sha256, task, adapted.checkpoint, adapted.network, adapted.figures, scores)
+    return sha256
+
+
+def load_parent(checkpoint: Path | None, device: str | None, threshold_only: bool) -> Parent:
+    """The model to adapt; says which.
+
+    Raises:
+        UserError: there is none, or it cannot be tuned.
+    """
+    path = find_checkpoint(checkpoint)
+    found, sha256 = load_identified(path)
+    if found.architecture != "local" and not threshold_only:
         raise UserError(
-            f"{path} is a {checkpoint.architecture}; only a local network (recipe robust) can be "
+            f"{path} is a {found.architecture}; only a local network (recipe robust) can be "
             "tuned: name one with --checkpoint, or move its threshold alone with --threshold-only"
         )
-    device = choose_device(args.device)
-    prepare_backends(device, False)
-    parent = Parent(checkpoint, sha256, checkpoint.model().to(device), device)
-    print(f"model    {path}, {sha256[:12]}, threshold {checkpoint.threshold:.4f}", flush=True)
-    good = material_of(args.paths, checkpoint)
+    where = choose_device(device)
+    prepare_backends(where, False)
+    print(f"model    {path}, {sha256[:12]}, threshold {found.threshold:.4f}", flush=True)
+    return Parent(found, sha256, found.model().to(where), where)
+
+
+def prepared(
+    parent: Parent,
+    names: Sequence[str | Path],
+    defects: Sequence[str | Path],
+    old: Path | None,
+    threshold_only: bool,
+) -> Task:
+    """Read all that was named, and say what was found."""
+    checkpoint = parent.checkpoint
+    good = material_of(names, checkpoint)
     refuse_unusable(good)
     print(f"good     {good.describe()}; {framing(good.photographs)}", flush=True)
-    defective = defective_material(args.defects, checkpoint, good) if args.defects else None
-    earlier = read_earlier(args.old, checkpoint) if args.old else None
+    defective = defective_material(defects, checkpoint, good) if defects else None
+    earlier = read_earlier(old, checkpoint) if old else None
     if earlier:
         print(f"old      {earlier.describe()}", flush=True)
     drawn = drawn_on(good.pixels, DRAWN_SEED)
-    return Task(parent, good, defective, earlier, drawn, args.threshold_only)
+    return Task(parent, good, defective, earlier, drawn, threshold_only)
 
 
-def material_of(names: list[Path], checkpoint: Checkpoint) -> Material:
+def material_of(names: Sequence[str | Path], checkpoint: Checkpoint) -> Material:
     """The photographs that were named; says what is left out."""
     read = read_photographs(find_images(names), checkpoint.image_size_px)
     found = sorted_out(read, checkpoint.limits)
@@ -105,7 +142,9 @@ def material_of(names: list[Path], checkpoint: Checkpoint) -> Material:
     return found
 
 
-def defective_material(names: list[Path], checkpoint: Checkpoint, good: Material) -> Material:
+def defective_material(
+    names: Sequence[str | Path], checkpoint: Checkpoint, good: Material
+) -> Material:
     """Photographs of defective parts, under names that no good part has.
 
     Raises:

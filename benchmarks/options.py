@@ -17,7 +17,7 @@ USUAL = tuple(name for name in NAMES if name != "accuracy")  # which takes as lo
 def build_parser(description: str) -> argparse.ArgumentParser:
     """All benchmarks, each with its options; `benchmark` is the chosen one's name."""
     parser = script_parser(description)
-    names = "{train,infer,accuracy,heatmaps,serve,gpu}"
+    names = "{train,infer,accuracy,heatmaps,serve,adapt,gpu}"
     benchmarks = parser.add_subparsers(required=True, metavar=names, dest="benchmark")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -41,6 +41,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         add(
             "serve",
             "latency, throughput, memory and answers of serve.py under load from this machine",
+        )
+    )
+    adapt_options(
+        add(
+            "adapt",
+            "what adapt.py reaches on the session that a model was trained without, some four "
+            "minutes a draw on two cores",
         )
     )
     gpu_options(
@@ -93,6 +100,17 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     data_option(parser)
     rounds_option(parser)
     parts_options(parser, 64)
+
+
+def adapt_options(parser: argparse.ArgumentParser) -> None:
+    """Of adaptations to a session."""
+    data_option(parser)
+    add = parser.add_argument
+    add("--checkpoint", type=Path, metavar="FILE", help="trained with --hold-out-session")
+    add("--draws", type=positive, default=10, metavar="N", help="default 10")
+    add("--castings", type=positive, default=3, metavar="N", help="to adapt by; default 3")
+    text = "of them; default 10"
+    add("--photographs", type=positive, default=10, metavar="N", help=text)
 
 
 def gpu_options(parser: argparse.ArgumentParser) -> None:

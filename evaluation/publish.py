@@ -28,6 +28,7 @@ from evaluation.published import (
     results_table,
     well_formed,
 )
+from evaluation.published_adaptation import adaptation_text
 from evaluation.published_speed import service_text, speed_table
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
@@ -57,6 +58,7 @@ PARTS = (
     Part("results", "docs/results.md", "reference", results_table),
     Part("leak", "docs/results.md", "audit", leak_text),
     Part("gate", "docs/results.md", "gate", gate_text),
+    Part("adaptation", "docs/results.md", "adaptation", adaptation_text),
     Part("speed", "docs/speed.md", "speed", speed_table),
     Part("service", "docs/service.md", "speed", service_text),
 )
@@ -78,6 +80,8 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
         results["gpu"] = figures
         for speed in speeds:
             add_benchmark(results, speed)
+    elif figures.get("benchmark") == "adapt":
+        results.setdefault("adaptation", {})[figures["session"]] = figures
     elif "benchmark" in figures:
         add_benchmark(results, figures)
     elif "copy_lookup" in figures:

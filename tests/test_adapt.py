@@ -8,7 +8,6 @@ import torch
 
 import adapt
 from adaptation import task, tuning
-from adaptation.run import adapt_into
 from common.errors import UserError
 from common.files import sha256_of_file
 from model import load_checkpoint, load_identified
@@ -113,11 +112,8 @@ def test_photographs_of_defects_and_of_the_line_before_are_learned(
     assert "to test what was forgotten" in capsys.readouterr().out
 
 
-def arguments(photographs, trained, tmp_path, *options):
-    return adapt.build_parser().parse_args(
-        [str(photographs), "--checkpoint", str(trained / "best.pth"), "--device", "cpu",
-         "--out", str(tmp_path / "a.pth"), *map(str, options)]
-    )  # fmt: skip
+def refused(photographs, trained, tmp_path, *options):
+    adapted(photographs, trained, tmp_path / "a.pth", *options)
 
 
 def test_too_few_photographs_are_refused(photographs, trained, tmp_path):
@@ -127,25 +123,25 @@ def test_too_few_photographs_are_refused(photographs, trained, tmp_path):
         shutil.copy(path, few)
         shutil.copy(path, few / f"copy_{path.name}")
     with pytest.raises(UserError, match=r"usable photographs? of good parts; .* left out.*same"):
-        adapt_into(arguments(few, trained, tmp_path))
+        refused(few, trained, tmp_path)
     assert not (tmp_path / "a.pth").exists()
 
 
 def test_a_picture_cannot_be_good_and_defective(photographs, trained, tmp_path):
     both = sorted(photographs.iterdir())[0]
     with pytest.raises(UserError, match="good or defective"):
-        adapt_into(arguments(photographs, trained, tmp_path, "--defects", both))
+        refused(photographs, trained, tmp_path, "--defects", both)
 
 
 def test_what_is_no_photograph_is_named(photographs, trained, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"1 unreadable image.*\n.*broken\.png"):
-        adapt_into(arguments(photographs, trained, tmp_path, "--defects", tmp_path / "broken.png"))
+        refused(photographs, trained, tmp_path, "--defects", tmp_path / "broken.png")
 
 
 def test_a_resnet_has_its_threshold_moved_and_nothing_else(photographs, trained_resnet, tmp_path):
     with pytest.raises(UserError, match="--threshold-only"):
-        adapt_into(arguments(photographs, trained_resnet, tmp_path))
+        refused(photographs, trained_resnet, tmp_path)
     found = adapted(photographs, trained_resnet, tmp_path / "a.pth", "--threshold-only")
     assert found.architecture == "resnet18"
 

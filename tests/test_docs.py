@@ -42,7 +42,7 @@ ALLOWED = {
     "adaptation": INSPECTION | {"training"},
     "service": INSPECTION,
     "page": INSPECTION | {"evaluation"},
-    "benchmarks": INSPECTION | {"training", "evaluation"},
+    "benchmarks": INSPECTION | {"training", "evaluation", "adaptation"},
 }  # fmt: skip
 PAGES = ("README.md", "docs/results.md", "docs/training.md", "docs/inspection.md",
          "docs/service.md", "docs/speed.md", "docs/deploy.md")  # fmt: skip
