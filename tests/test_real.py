@@ -22,6 +22,7 @@ from dataset.releases import is_of_second
 from dataset.sessions import with_sessions
 from evaluation import parity
 from inspection.engines import torch_network
+from model import load_checkpoint
 
 pytestmark = pytest.mark.real
 
@@ -160,3 +161,23 @@ def test_the_released_model_passes_the_gate(real_data, predicted_once, tmp_path,
     assert found["gate"] == "validation"
     assert found["images"] > 1000
     assert found["new_missed"] == 0
+
+
+def test_a_few_real_photographs_move_the_threshold_and_stay_what_they_are(
+    real_data, real_castings, tmp_path
+):
+    """Their parts are recognised without a table, none is left out, and the gate knows them."""
+    from adaptation.run import adapt
+
+    rows = [row for row in real_castings if row.split == "train" and row.label == "ok_front"]
+    rows = [row for row in rows if row.casting == rows[0].casting][:4] + rows[-6:]
+    model = ROOT / "checkpoints" / "released.pth"
+    found = adapt([real_data / row.path for row in rows], model, threshold_only=True, device="cpu")
+    figures = found.figures
+    assert figures.recognised
+    assert figures.parts == len({row.casting for row in rows})
+    assert figures.left_out == []
+    assert figures.held_out["photographs"]["of"] == 10
+    before, after = load_checkpoint(model).limits, found.checkpoint.limits
+    assert all(after.measures[n].lowest <= one.lowest for n, one in before.measures.items())
+    assert before.known <= after.known < 2 * before.known
