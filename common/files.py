@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -118,10 +118,11 @@ class CsvFile:
             raise UserError(f"cannot write {self.path}: {reason}", EXIT_FAILURE) from error
 
 
-def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def read_csv(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     """The lines of a CSV file, with these columns at least; what a short line lacks is ''.
 
-    Texts are as they were before `CsvFile` disarmed them.
+    Texts are as they were before `CsvFile` disarmed them. Commas, semicolons or tabs separate, and
+    the columns' names may have capitals and spaces around them, as spreadsheets and people write.
 
     Raises:
         UserError: missing, no CSV file in UTF-8, or without one of the columns.
@@ -130,7 +131,11 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         if path.stat().st_size > LARGEST_CSV_BYTES:
             raise UserError(f"{path} is too large for what it should be")
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets add a mark
-            reader = csv.DictReader(file, restval="")
+            names, separator = _header(file.readline(), columns)
+            file.seek(0)
+            reader = csv.DictReader(file, restval="", delimiter=separator)
+            if reader.fieldnames:
+                reader.fieldnames = [names.get(name, name) for name in reader.fieldnames]
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             lines = [{k: unescape_formula(v) for k, v in line.items()} for line in reader]
     except FileNotFoundError:
@@ -141,6 +146,22 @@ def read_csv(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         wanted = ",".join(columns)
         raise UserError(f"{path} has no column {missing[0]}; its header needs {wanted}")
     return lines
+
+
+def _header(line: str, columns: Collection[str]) -> tuple[dict[str, str], str]:
+    """By a CSV file's first line: which of its names mean these columns, and what separates."""
+
+    def meant(separator: str) -> dict[str, str]:
+        found = next(csv.reader([line], delimiter=separator), [])
+        plain = {name.strip().casefold(): name for name in found}
+        return {plain[name]: name for name in columns if name in plain and name not in found}
+
+    def count(separator: str) -> int:
+        found = next(csv.reader([line], delimiter=separator), [])
+        return sum(name.strip().casefold() in columns for name in found)
+
+    separator = max(",;\t", key=count)  # the first of several that do as well
+    return meant(separator), separator
 
 
 def sha256_of_file(path: Path) -> str:

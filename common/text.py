@@ -67,3 +67,11 @@ def _spelt_out(found: re.Match) -> str:
     if "\udc80" <= letter <= "\udcff":  # a byte that is no text
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode()
+
+
+def table_path(text: str) -> str:
+    """A path in a person's table as split.csv has it: slashes, no spaces around it, no './'."""
+    path = text.strip().replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    return path

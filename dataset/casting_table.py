@@ -11,7 +11,7 @@ import PIL
 
 from common.errors import UserError
 from common.files import cache_folder, read_csv, write_atomic
-from common.text import count_of
+from common.text import count_of, table_path
 from dataset.listing import ImageRow
 from dataset.sessions import with_sessions
 from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
@@ -92,15 +92,15 @@ def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
         name = (line["casting"] or "").strip()
         if not name.isprintable():
             raise UserError(f"{path} gives {line['path']} a casting that is no plain text")
-        if name and castings.setdefault(line["path"], name) != name:
+        if name and castings.setdefault(table_path(line["path"]), name) != name:
             raise UserError(f"{path} gives {line['path']} two castings; keep one line an image")
-    missing = [row.path for row in rows if row.path not in castings]
+    missing = [row.path for row in rows if table_path(row.path) not in castings]
     if missing:
         raise UserError(
             f"{path} names no casting for {count_of(len(missing), 'image')} of {root}, "
             f"{missing[0]} first; paths are relative to that folder"
         )
-    return [castings[row.path] for row in rows]
+    return [castings[table_path(row.path)] for row in rows]
 
 
 def recognise(root: Path, rows: Sequence[ImageRow]):

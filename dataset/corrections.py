@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_csv
-from common.text import count_of
+from common.text import count_of, table_path
 from dataset.listing import ImageRow
 
 NAMED = 8  # castings in a message
@@ -37,7 +37,7 @@ def read_corrections(path: Path | None) -> str | None:
         return None
     labels: dict[str, str] = {}
     for line in read_csv(path, ("path", "label")):
-        name, label = (line["path"] or "").strip(), (line["label"] or "").strip()
+        name, label = table_path(line["path"]), line["label"].strip()
         if labels.setdefault(name, label) != label:
             raise UserError(f"{path} gives {name} two labels; keep one line an image")
     if not labels:

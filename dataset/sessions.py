@@ -12,7 +12,7 @@ from statistics import median
 
 from common.errors import UserError
 from common.files import read_csv
-from common.text import count_of
+from common.text import count_of, table_path
 from dataset.listing import ImageRow
 from dataset.releases import SECOND, DataFolder, is_of_second
 
@@ -61,7 +61,7 @@ def named_sessions(data: Path | DataFolder) -> dict[str, str]:
             name = line["session"].strip()
             if not name.isprintable():
                 raise UserError(f"{folder / TABLE} gives {line['path']} a session that is no text")
-            if named.setdefault(prefix + line["path"], name) != name:
+            if named.setdefault(prefix + table_path(line["path"]), name) != name:
                 raise UserError(f"{folder / TABLE} gives {line['path']} two sessions")
     return named
 

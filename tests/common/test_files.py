@@ -344,3 +344,24 @@ def test_every_command_that_writes_a_file_refuses_one_that_is_in_use(tmp_path, c
     with output_file(table), output_file(model):
         with pytest.raises(UserError, match="another run is writing"):
             importlib.import_module(command).main(own)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;casting\na,b;1\n",
+        "Path ; CASTING;note\na,b;1;x\n",
+        "path\tcasting\na,b\t1\n",
+        'path,casting\n"a,b",1\n',
+        '\ufeff PATH,Casting\n"a,b",1\n',
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_and_people_write_it(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    (line,) = read_csv(tmp_path / "t.csv", ("path", "casting"))
+    assert (line["path"], line["casting"]) == ("a,b", "1")
+
+
+def test_a_column_of_the_very_name_comes_before_one_that_is_like_it(tmp_path):
+    (tmp_path / "t.csv").write_text("Path,path\n1,2\n")
+    assert read_csv(tmp_path / "t.csv", ("path",)) == [{"Path": "1", "path": "2"}]

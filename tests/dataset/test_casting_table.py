@@ -239,3 +239,16 @@ def test_a_single_image_has_nothing_to_be_compared_with(photographs, cache):
     root, rows = photographs
     with pytest.raises(UserError, match=f"{root} holds one image"):
         with_castings(root, rows[:1])
+
+
+@pytest.mark.parametrize("written", ["{}", "./{}", " .\\{} ", "././{}"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_may_be_written_on_any_system(tmp_path, photographs, written, separator):
+    root, rows = photographs
+    lines = [f"Path{separator} Casting"]
+    for number, row in enumerate(rows):
+        path = written.format(row.path)
+        lines.append(f"{path.replace('/', chr(92))}{separator}no. {number}")
+    table = tmp_path / "castings.csv"
+    table.write_text("\n".join(lines))
+    assert read_table(table, root, rows) == [f"no. {n}" for n in range(len(rows))]
