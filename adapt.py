@@ -8,8 +8,8 @@
 Take five to fifty photographs of good parts of the new line, best of ten different parts, as its
 camera will take them. Synthetic defects are drawn on them, and the network, its decision and its
 gate are fitted; the model before stays as it is. Writes --out, which predict, watch, serve, app,
-export and explain take like any other checkpoint, and beside it adaptation.html and
-adaptation.json: good parts judged by models that have not seen them, from which size on drawn
+export and explain take like any other checkpoint, and beside it line3.adaptation.html and
+line3.adaptation.json: good parts judged by models that have not seen them, from which size on drawn
 defects are found, what so few parts certify, and the hottest places of good parts.
 
 With --old, a folder of labelled photographs of the line before (a folder a class), half of its
@@ -19,12 +19,12 @@ is for the new line alone. Some two minutes on two cores; Ctrl-C leaves everythi
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_OK, run_script
+from common.errors import EXIT_OK, UserError, run_script
 from common.files import CHECKPOINTS, check_suffix, output_file
+from common.text import printable
 from imaging.finding import PATHS_HELP
 
 
@@ -52,24 +52,30 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Adapt, write the checkpoint and its page, and say what it is worth."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from adaptation.report import PAGE, next_commands
+    from adaptation.report import next_commands, report_path
     from adaptation.run import adapt, write
     from metrics.decisions import format_rate
     from metrics.exact import certificate_text
+    from model import find_checkpoint
 
-    adapted = adapt(
-        args.paths, args.checkpoint, args.defects, args.old, args.threshold_only, args.device
-    )
+    parent = find_checkpoint(args.checkpoint)
+    if args.out.resolve() == parent.resolve():
+        raise UserError(
+            f"{args.out} is the model to adapt, which stays as it is; name another file"
+        )
+    adapted = adapt(args.paths, parent, args.defects, args.old, args.threshold_only, args.device)
     sha256, found = write(args.out, adapted), adapted.figures
     print(f"before   rejects {format_rate(found.rejected_before)} of these photographs")
     if found.held_out:
         print(f"now      {format_rate(found.held_out['photographs'])}, parts not seen before")
+    if found.certificate:
         print(f"         {certificate_text(found.certificate)}")
-    print(f"-> {args.out}, and {args.out.with_name(PAGE)}: read it before you rely on the model")
+    page = printable(report_path(args.out, "html"))
+    print(f"-> {printable(args.out)}, and {page}: read it before you rely on the model")
     print("next:")
-    for command in next_commands(shlex.quote(str(args.out))):
+    for command in next_commands(args.out):
         print(f"  {command}")
-    print(json.dumps({"out": str(args.out), "model": sha256[:12]} | found.headline()))
+    print(json.dumps({"out": printable(args.out), "model": sha256[:12]} | found.headline()))
 
 
 def main(argv: list[str] | None = None) -> int:

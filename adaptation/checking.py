@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from adaptation.leaving_out import HeldOut, decisions_without
-from adaptation.photographs import framing
+from adaptation.photographs import Material, framing
 from adaptation.scoring import SIZES
 from adaptation.task import Task
 from common.text import printable
@@ -53,8 +53,9 @@ class Checked:
 
     def validation(self) -> dict:
         """What `Checkpoint.validation` holds: numbers."""
-        found = {"photographs": self.photographs, "parts": self.parts}
+        found = {"parts": self.parts}
         if self.held_out:
+            found["good"] = self.photographs
             found["false_alarms"] = self.held_out["photographs"]["count"]
         return found
 
@@ -84,12 +85,19 @@ def checked(
         left_out=[{"path": printable(path), "reason": reason} for path, reason in good.left_out],
         rejected_before=exact_rate(int((good_before >= 0).sum()), len(good_before)),
         held_out=without,
-        certificate=certificate(without["parts"]["count"], good.count) if without else None,
+        certificate=certified(without, good),
         defects=defects,
         synthetic=synthetic_figures(drawn.width, drawn_before >= 0, drawn_now >= point),
         old=old_figures(task, network, point) if task.earlier else None,
         seconds=round(seconds, 1),
     )
+
+
+def certified(without: dict | None, good: Material) -> dict | None:
+    """What parts that were left out certify; None where photographs may show one and the same."""
+    if without is None or not good.recognised:
+        return None
+    return certificate(without["parts"]["count"], good.count)
 
 
 def held_out_figures(rejected: np.ndarray, parts: list[str]) -> dict:
@@ -144,6 +152,7 @@ def old_figures(task: Task, network: nn.Module, point: float) -> dict:
     right_before, right = before == is_defect, after == is_defect
     return {
         "photographs": len(is_defect),
+        "recognised": earlier.recognised,
         "defective": int(is_defect.sum()),
         "missed_before": int((is_defect & ~before).sum()),
         "missed": int((is_defect & ~after).sum()),

@@ -22,6 +22,7 @@ class Earlier:
     """What to go on learning, and on what to see whether anything was forgotten."""
 
     lesson: Lesson
+    learned: list[Photograph]  # those of the lesson
     pixels: np.ndarray  # uint8 (N, S, S), of castings that the lesson does not show
     is_defect: np.ndarray  # bool (N,)
     recognised: bool
@@ -41,6 +42,7 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
     Raises:
         UserError: no such folder, other classes, or files that cannot be read.
     """
+    folder = folder.resolve()  # '.' has no name
     if not folder.is_dir():
         raise UserError(f"--old: no such folder: {folder}")
     rows, notes = list_images(folder.parent, parts=(folder.name,))
@@ -62,7 +64,11 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
 
 
 def split_by_part(photographs: Sequence[Photograph], labels: Sequence[str]) -> Earlier:
-    """Every second part of each class goes into the lesson."""
+    """Every second part of each class goes into the lesson.
+
+    Raises:
+        UserError: none of the good or of the defective parts is left to test.
+    """
     found = recognised_parts(photographs)
     parts = found or [f"photograph {number}" for number in range(len(labels))]
     taught: set[str] = set()
@@ -70,12 +76,19 @@ def split_by_part(photographs: Sequence[Photograph], labels: Sequence[str]) -> E
         own = dict.fromkeys(part for part, name in zip(parts, labels, strict=True) if name == label)
         taught |= set(list(own)[::2])
     into = np.array([part in taught for part in parts])
-    pixels, count = np.stack([one.pixels for one in photographs]), len(labels)
+    pixels = np.stack([one.pixels for one in photographs])
+    chosen = np.flatnonzero(into).tolist()
     lesson = Lesson(
         pixels[into],
-        [labels[i] for i in range(count) if into[i]],
-        [f"old {parts[i]}" for i in range(count) if into[i]],
-        ["old"] * int(into.sum()),
+        [labels[index] for index in chosen],
+        [f"old {parts[index]}" for index in chosen],
+        ["old"] * len(chosen),
     )
     defective = np.array([is_defect(label) for label in labels])
-    return Earlier(lesson, pixels[~into], defective[~into], found is not None)
+    if len(set(defective[~into].tolist())) < 2:
+        raise UserError(
+            "--old: good and defective parts are needed to learn and others to test; it shows "
+            f"{count_of(len(set(parts)), 'part')}"
+        )
+    learned = [photographs[index] for index in chosen]
+    return Earlier(lesson, learned, pixels[~into], defective[~into], found is not None)

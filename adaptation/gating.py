@@ -1,8 +1,9 @@
 """The gate of an adapted model: what it knows from before, and the new line.
 
 Features are taken to be normal about two means, those of the training images and of the new
-photographs, which weigh alike. One mean and covariance stand for both: an image of either line is
-near, one of anything else as far as before.
+photographs, which weigh alike. One mean and covariance stand for both, so that the gate is wider
+than before, most of all between the two lines. The training images' features are those of the
+network before: they are not at hand, and tuning changes the first stages little.
 """
 
 from collections.abc import Sequence

@@ -39,7 +39,7 @@ class Photograph:
 
     @property
     def contents(self) -> bytes:
-        """Equal for copies of a photograph, whatever their names and formats."""
+        """Equal for copies of a photograph, whatever they are called."""
         return self.small.tobytes()
 
 
@@ -121,19 +121,23 @@ def recognised_parts(photographs: Sequence[Photograph]) -> list[str] | None:
     return [f"part {group + 1}" for group in groups.tolist()]
 
 
-def refuse_unusable(good: Material) -> None:
-    """Raise UserError where there is too little, or too much, to fit a model by."""
+def refuse_many(paths: Sequence[Path]) -> None:
+    """Raise UserError for more photographs than are of use here."""
+    if len(paths) > MOST:
+        raise UserError(
+            f"{len(paths):,} photographs: with more than {MOST} of good parts, and some of "
+            "defects, train.py makes a better model"
+        )
+
+
+def refuse_few(good: Material) -> None:
+    """Raise UserError where there is too little to fit a model by."""
     count, out = len(good.photographs), good.left_out
     if count < LEAST:
         why = f"; {len(out)} left out, first {printable(out[0][0])}: {out[0][1]}" if out else ""
         raise UserError(
             f"{count_of(count, 'usable photograph')} of good parts{why}; at least {LEAST} are "
             "needed, better ten of ten different parts"
-        )
-    if count > MOST:
-        raise UserError(
-            f"{count:,} photographs of good parts: with more than {MOST}, and some of defects, "
-            "train.py makes a better model"
         )
 
 

@@ -18,68 +18,62 @@ from adaptation.checking import Checked
 from adaptation.leaving_out import HeldOut
 from adaptation.task import Parent, Task
 from common.colours import outcome_colour
-from common.files import write_atomic, write_json
 from common.text import count_of, printable
 from dataset.batches import unit_range
 from imaging.overlays import contact_sheets, overlay, png
 from inspection.heatmap import STRIDES, enlarged, hottest_region
 from metrics.decisions import format_rate
 from metrics.exact import certificate_text
-from model import Checkpoint
 from networks.classes import defect_margin
 from networks.local import LocalNetwork
 
-PAGE, FIGURES = "adaptation.html", "adaptation.json"
 TEMPLATE = Path(__file__).with_name("page.html")
 TILES, TILE_PX = 8, 220
 
 
-def write_report(
-    out: Path,
-    sha256: str,
-    task: Task,
-    checkpoint: Checkpoint,
-    network: nn.Module,
-    found: Checked,
-    scores: tuple[HeldOut, float],
-) -> None:
-    """Write adaptation.html and adaptation.json; each atomically.
+def report_path(out: Path, suffix: str) -> Path:
+    """The page ('html') or the figures ('json') beside a checkpoint."""
+    return out.with_name(f"{out.stem}.adaptation.{suffix}")
+
+
+def page_text(
+    out: Path, task: Task, network: nn.Module, found: Checked, scores: tuple[HeldOut, float]
+) -> str:
+    """The page of the checkpoint `out`.
 
     Args:
-        out, sha256: the file of the checkpoint.
         scores: without each part, and where the adapted model decides.
     """
-    figures = {"checkpoint": printable(out), "sha256": sha256} | checkpoint.adaptation
-    write_json(out.with_name(FIGURES), figures)
-    parent = task.parent
+    parent = task.parent.sha256[:12]
     way = "only its threshold moved" if task.threshold_only else "its network tuned"
-    values = {
-        "title": f"{out.stem}: model {parent.sha256[:12]} on a new line",
-        "lead": f"Model {sha256[:12]} is model {parent.sha256[:12]} with {way}, by "
-        f"{task.good.describe()}{_and_defects(task)}. It took {found.seconds:.0f} s.",
+    seen = "" if task.threshold_only else ", which the kept model has seen"
+    texts = {
+        "title": f"{printable(out.stem)}: model {parent} on a new line",
+        "lead": f"{printable(out.name)} is model {parent} with {way}, by {task.good.describe()}"
+        f"{_and_defects(task)}. It took {found.seconds:.0f} s.",
+        "certificate": _sentence(found),
+        "seen": seen,
+        "point": f"{scores[1]:.1f}",
+        "old": old_text(found),
+        "next": "\n".join(next_commands(out)),
+    }
+    values = {name: html.escape(text) for name, text in texts.items()} | {
         "facts": _table(("", ""), facts(found)),
         "held_out": _held_out(found),
-        "certificate": _sentence(found),
         "defects": _defects(found),
         "scores": _picture(score_chart(task, *scores), "scores of good parts and drawn defects"),
         "synthetic": _synthetic(found),
         "hottest": _picture(hottest(task, network), "good parts with their hottest places"),
-        "old": old_text(found),
-        "next": html.escape("\n".join(next_commands(shlex.quote(str(out))))),
     }
-    texts = ("title", "lead", "certificate", "old")
-    escaped = {
-        name: html.escape(values[name]) if name in texts else values[name] for name in values
-    }
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(escaped)
-    write_atomic(out.with_name(PAGE), page)
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
-def next_commands(out: str) -> list[str]:
-    """What to do with the checkpoint, a quoted name."""
+def next_commands(out: Path) -> list[str]:
+    """What to do with the checkpoint."""
+    name = shlex.quote(printable(out))
     return [
-        f"python watch.py incoming/ --checkpoint {out} --log inspections.db",
-        f"python export.py --checkpoint {out}",
+        f"python watch.py incoming/ --checkpoint {name} --log inspections.db",
+        f"python export.py --checkpoint {name}",
     ]
 
 
@@ -116,6 +110,11 @@ def _held_out(found: Checked) -> str:
 
 
 def _sentence(found: Checked) -> str:
+    if not found.recognised:
+        return (
+            "Parts cannot be recognised on these photographs: if several show one part, the "
+            "figures above are too good. Nothing is certified."
+        )
     if found.certificate is None:
         return "One part certifies nothing: photograph others."
     text = certificate_text(found.certificate)
@@ -157,13 +156,15 @@ def old_text(found: Checked) -> str:
             "model before for that line."
         )
     good = old["photographs"] - old["defective"]
+    which = ", of castings that were not learned again," if old["recognised"] else ""
+    better = "" if old["worse"] <= old["better"] else " For that line keep the model before."
     return (
-        f"Of {count_of(old['photographs'], 'photograph')} of the line before, of castings that "
-        f"were not learned again, {old['worse']} are decided worse than before "
+        f"Of {count_of(old['photographs'], 'photograph')} of the line before{which} "
+        f"{old['worse']} are decided worse than before "
         f"({old['worse'] / old['photographs']:.1%}), {old['better']} better. Missed: "
         f"{old['missed_before']} before, {old['missed']} now, of {old['defective']}. False alarms: "
-        f"{old['false_alarms_before']} before, {old['false_alarms']} now, of {good}. "
-        "For that line the model before is the better one."
+        f"{old['false_alarms_before']} before, {old['false_alarms']} now, of {good}."
+        f"{better}"
     )
 
 

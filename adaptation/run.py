@@ -21,16 +21,19 @@ from adaptation.leaving_out import (
 )
 from adaptation.photographs import (
     Material,
+    Photograph,
     framing,
     read_photographs,
-    refuse_unusable,
+    refuse_few,
+    refuse_many,
     sorted_out,
 )
-from adaptation.report import write_report
+from adaptation.report import page_text, report_path
 from adaptation.scoring import drawn_on
 from adaptation.task import Parent, Task
 from adaptation.tuning import FULL
 from common.errors import UserError, tell
+from common.files import write_atomic, write_json
 from common.text import printable
 from imaging.finding import find_images
 from model import (
@@ -75,7 +78,7 @@ def adapt(
     parent = load_parent(checkpoint, device, threshold_only)
     task = prepared(parent, good, defects, old, threshold_only)
     with tqdm(total=task.images, desc="tuning", unit="img", disable=None) as bar:
-        network = task.network(task.lesson(), FULL, bar.update)
+        network = task.network_without([], FULL, bar.update)
         held_out = scores_without_each(task, network, bar.update)
     point = point_without(task, held_out, [])
     adapted = adapted_checkpoint(task, network, point, held_out)
@@ -87,10 +90,14 @@ def adapt(
 
 def write(out: Path, adapted: Adapted) -> str:
     """Write the checkpoint and its page; returns the file's SHA-256."""
-    save_checkpoint(out, adapted.checkpoint)
-    _, sha256 = load_identified(out)  # what could not be read again is no result
+    adapted.checkpoint.check()
     task, scores = adapted.task, (adapted.held_out, adapted.point)
-    write_report(out, sha256, task, adapted.checkpoint, adapted.network, adapted.figures, scores)
+    page = page_text(out, task, adapted.network, adapted.figures, scores)  # takes some seconds
+    save_checkpoint(out, adapted.checkpoint)
+    _, sha256 = load_identified(out)
+    figures = {"checkpoint": printable(out), "sha256": sha256} | adapted.checkpoint.adaptation
+    write_json(report_path(out, "json"), figures)
+    write_atomic(report_path(out, "html"), page)
     return sha256
 
 
@@ -107,6 +114,8 @@ def load_parent(checkpoint: Path | None, device: str | None, threshold_only: boo
             f"{path} is a {found.architecture}; only a local network (recipe robust) can be "
             "tuned: name one with --checkpoint, or move its threshold alone with --threshold-only"
         )
+    if not 0 < found.threshold < 1:
+        raise UserError(f"{path} decides everything alike, at threshold {found.threshold:g}")
     where = choose_device(device)
     prepare_backends(where, False)
     print(f"model    {path}, {sha256[:12]}, threshold {found.threshold:.4f}", flush=True)
@@ -123,19 +132,21 @@ def prepared(
     """Read all that was named, and say what was found."""
     checkpoint = parent.checkpoint
     good = material_of(names, checkpoint)
-    refuse_unusable(good)
+    refuse_few(good)
     print(f"good     {good.describe()}; {framing(good.photographs)}", flush=True)
     defective = defective_material(defects, checkpoint, good) if defects else None
     earlier = read_earlier(old, checkpoint) if old else None
     if earlier:
         print(f"old      {earlier.describe()}", flush=True)
-    drawn = drawn_on(good.pixels, DRAWN_SEED)
+    drawn = drawn_on(good.pixels, good.parts, DRAWN_SEED)
     return Task(parent, good, defective, earlier, drawn, threshold_only)
 
 
 def material_of(names: Sequence[str | Path], checkpoint: Checkpoint) -> Material:
     """The photographs that were named; says what is left out."""
-    read = read_photographs(find_images(names), checkpoint.image_size_px)
+    paths = find_images(names)
+    refuse_many(paths)
+    read = read_photographs(paths, checkpoint.image_size_px)
     found = sorted_out(read, checkpoint.limits)
     for path, reason in found.left_out:
         tell(f"note: left out {printable(path)}: {reason}")
@@ -186,7 +197,7 @@ def adapted_checkpoint(
             "threshold_high": float(chances.max()),
             "min_recall": None,
             "castings_defective": task.defective.count if task.defective else 0,
-            "castings_good": task.good.count,
+            "castings_good": parent.good_castings + task.good.count,
             "cut": (before.operating_point or {}).get("cut", 0.0) + shift,
             "note": "adapted; the range is that of decisions placed without some of the parts",
         },
@@ -198,14 +209,18 @@ def adapted_checkpoint(
 def description_of(task: Task, found: Checked) -> dict:
     """What the checkpoint remembers of its making: plain values."""
 
-    def listed(material: Material | None) -> list[dict]:
-        photographs = material.photographs if material else []
-        return [{"path": printable(one.path), "sha256": one.sha256} for one in photographs]
+    def listed(photographs: Sequence[Photograph], parts: Sequence[str]) -> list[dict]:
+        return [
+            {"path": printable(one.path.resolve()), "sha256": one.sha256, "part": part}
+            for one, part in zip(photographs, parts, strict=True)
+        ]
 
+    defective, earlier = task.defective, task.earlier
     return {
         "parent": task.parent.sha256,
         "mode": "threshold" if task.threshold_only else "network",
-        "good": listed(task.good),
-        "defective": listed(task.defective),
+        "good": listed(task.good.photographs, task.good.parts),
+        "defective": listed(defective.photographs, defective.parts) if defective else [],
+        "old": listed(earlier.learned, earlier.lesson.parts) if earlier else [],
         "figures": found.as_dict(),
     }

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from dataset.augmentation import geometric_augmentation
 from dataset.batches import seeded, unit_range
 from dataset.synthetic_defects import with_synthetic_defects
-from networks.classes import defect_margin
+from metrics.castings import equally
+from model import Checkpoint
+from networks.classes import class_logits, defect_flags
 from networks.devices import tf32
 
 AT_ONCE = 8
@@ -21,14 +23,23 @@ SIZES = (0.02, 0.03, 0.04, 0.06, 0.08, math.inf)
 
 
 @torch.inference_mode()
-def margins(network: nn.Module, class_names: list[str], images: Tensor, device) -> np.ndarray:
-    """Logit margins of a defect (N,) of grey bytes (N, S, S), or of images (N, 1, S, S) in 0..1."""
+def log_odds(network: nn.Module, checkpoint: Checkpoint, images: Tensor, device) -> np.ndarray:
+    """Log odds of a defect (N,), times the temperature: with two classes, the logit margin.
+
+    Args:
+        checkpoint: whose classes and temperature are the network's.
+        images: grey bytes (N, S, S), or (N, 1, S, S) in 0..1.
+    """
+    names, temperature = checkpoint.class_names, checkpoint.temperature
+    defects = defect_flags(names)
     found = []
     with tf32(allowed=False):
         for piece in images.split(AT_ONCE):
             piece = unit_range(piece) if piece.dtype == torch.uint8 else piece
-            found.append(defect_margin(network(piece.to(device)), class_names).cpu())
-    return torch.cat(found).double().numpy()
+            logits = class_logits(network(piece.to(device)).cpu().double(), names) / temperature
+            bad, good = (logits[:, kind].logsumexp(1) for kind in (defects, ~defects))
+            found.append(temperature * (bad - good))
+    return torch.cat(found).numpy()
 
 
 @dataclass(frozen=True)
@@ -39,21 +50,14 @@ class Drawn:
     photograph: np.ndarray  # (M,), index of the photograph that each was drawn on
     width: np.ndarray  # (M,), of a disc as large as its defects, in shares of the image's width
 
-    def of(self, photographs: Sequence[int]) -> "Drawn":
-        """Those drawn on these photographs."""
-        chosen = np.isin(self.photograph, photographs)
-        return Drawn(self.images[torch.from_numpy(chosen)], self.photograph[chosen],
-                     self.width[chosen])  # fmt: skip
 
-    def size_class(self) -> np.ndarray:
-        """Which of SIZES each belongs to (M,)."""
-        return np.digitize(self.width, SIZES)
+def drawn_on(pixels: np.ndarray, parts: Sequence[str], seed: int) -> Drawn:
+    """Pictures on photographs uint8 (N, S, S) of these parts (N,), turned and mirrored.
 
-
-def drawn_on(pixels: np.ndarray, seed: int) -> Drawn:
-    """The same number of pictures on each photograph uint8 (N, S, S), turned and mirrored."""
-    copies = max(1, PICTURES // len(pixels))
-    which = np.tile(np.arange(len(pixels)), copies)[:PICTURES]
+    As many on each photograph, or, of more than PICTURES, one on equally many of each part.
+    """
+    chosen = equally(parts, PICTURES)
+    which = np.tile(chosen, PICTURES // len(chosen))
     generator, images, marked = seeded(seed), [], []
     for some in np.array_split(which, -(-len(which) // AT_ONCE)):
         plain = geometric_augmentation(

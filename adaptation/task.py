@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from adaptation.deciding import groups_of
 from adaptation.earlier import Earlier
 from adaptation.photographs import Material
-from adaptation.scoring import Drawn, margins
+from adaptation.scoring import AT_ONCE, Drawn, log_odds
 from adaptation.tuning import BRIEF, FULL, Effort, Lesson, tuned
-from common.labels import is_defect
 from dataset.batches import unit_range
 from model import Checkpoint
-from networks.classes import defect_flags
+from networks.classes import class_logits, defect_flags
 
-GROUPS = 3  # of parts, each left out once
+GROUPS = 3  # of parts, each left out once, where that means to tune without it
 CASTINGS_BEFORE = 5  # good ones, where a checkpoint does not say
 
 
@@ -46,17 +45,17 @@ class Parent:
     def scores(self, network: nn.Module, images: np.ndarray | Tensor) -> np.ndarray:
         """Margins (N,) above this model's decision, of grey bytes or images, by any network."""
         images = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
-        return margins(network, self.checkpoint.class_names, images, self.device) - self.point
+        return log_odds(network, self.checkpoint, images, self.device) - self.point
 
-    def kinds(self, pixels: np.ndarray) -> list[str]:
-        """The likeliest kind of defect on each image uint8 (N, S, S)."""
-        names = self.checkpoint.class_names
-        with torch.inference_mode():
-            logits = self.network(unit_range(torch.from_numpy(pixels).to(self.device))).cpu()
-        if logits.shape[1] < len(names):  # a single logit, of the only kind
-            return [next(filter(is_defect, names))] * len(pixels)
-        likeliest = logits.masked_fill(~defect_flags(names), -torch.inf).argmax(1)
-        return [names[index] for index in likeliest.tolist()]
+    @torch.inference_mode()
+    def likeliest(self, pixels: np.ndarray, defective: bool) -> list[str]:
+        """Of the good classes, or of those of defects, the likeliest for each image (N, S, S)."""
+        names, wanted = self.checkpoint.class_names, defect_flags(self.checkpoint.class_names)
+        found = []
+        for piece in torch.from_numpy(pixels).split(AT_ONCE):
+            logits = class_logits(self.network(unit_range(piece.to(self.device))).cpu(), names)
+            found += logits.masked_fill(wanted != defective, -torch.inf).argmax(1).tolist()
+        return [names[index] for index in found]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Task:
     @property
     def groups(self) -> list[list[str]]:
         """Parts to leave out together, good and defective ones; none with a single good part."""
-        groups = groups_of(self.good.parts, GROUPS)
+        groups = groups_of(self.good.parts, self.good.count if self.threshold_only else GROUPS)
         if self.defective and groups:
             for number, part in enumerate(dict.fromkeys(self.defective.parts)):
                 groups[number % len(groups)].append(part)
@@ -91,23 +90,25 @@ class Task:
         """That all networks together are tuned on."""
         return 0 if self.threshold_only else FULL.images + BRIEF.images * len(self.groups)
 
+    @cached_property
     def lesson(self) -> Lesson:
         """What to tune on."""
-        good = next(name for name in self.parent.checkpoint.class_names if not is_defect(name))
-        lesson = _lesson_of(self.good, [good] * len(self.good.photographs))
+        lesson = self._lesson_of(self.good, False)
         if self.defective:
-            kinds = self.parent.kinds(self.defective.pixels)
-            lesson = lesson.plus(_lesson_of(self.defective, kinds))
+            lesson = lesson.plus(self._lesson_of(self.defective, True))
         return lesson.plus(self.earlier.lesson) if self.earlier else lesson
 
-    def network(self, lesson: Lesson, effort: Effort, progress: Callable[[int], None]) -> nn.Module:
-        """The parent's network, tuned unless only the threshold may change."""
+    def _lesson_of(self, material: Material, defective: bool) -> Lesson:
+        labels = self.parent.likeliest(material.pixels, defective)
+        return Lesson(material.pixels, labels, material.parts, ["new"] * len(labels))
+
+    def network_without(
+        self, group: list[str], effort: Effort, progress: Callable[[int], None]
+    ) -> nn.Module:
+        """The parent's network, tuned on all but a group, if more than the threshold may change."""
         parent = self.parent
         if self.threshold_only:
             return parent.network
+        lesson = self.lesson.without(group) if group else self.lesson
         names = parent.checkpoint.class_names
         return tuned(parent.network, names, lesson, effort, parent.device, progress)
-
-
-def _lesson_of(material: Material, labels: list[str]) -> Lesson:
-    return Lesson(material.pixels, labels, material.parts, ["new"] * len(labels))

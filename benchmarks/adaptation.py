@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from adaptation.photographs import LEAST
 from adaptation.run import adapt
 from benchmarks.timing import describe_machine
 from common.errors import UserError
@@ -96,6 +97,8 @@ def measure_adaptation(args: argparse.Namespace) -> dict:
     session = checkpoint.training.get("hold_out_session")
     if not session:
         raise UserError(f"{path} was not trained with --hold-out-session: no session is new to it")
+    if args.photographs < LEAST:
+        raise UserError(f"--photographs {args.photographs}: adapt.py needs at least {LEAST}")
     root = find_data(args.data, download=False)
     rows = rebuild_split(root, checkpoint, path)
     store = open_store(root, rows, checkpoint.image_size_px)

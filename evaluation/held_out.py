@@ -158,6 +158,11 @@ def find_folds(folder: Path) -> list[Path]:
 
 def _load_model(path: Path, root: DataFolder | None, device: str | None) -> Model:
     predictor = load_predictor(path, device)
+    if found := predictor.checkpoint.adaptation:
+        learned = (
+            f"; {len(found['old'])} photographs of it were learned again" if found["old"] else ""
+        )
+        tell(f"note: {path} was adapted to another line than the split's{learned}")
     rows = rebuild_split(root, predictor.checkpoint, path) if root else []
     return Model(path, predictor, rows)
 

@@ -94,18 +94,20 @@ def photographs_of_the_line(checkpoint: Checkpoint) -> Images | None:
                 return None
     good = np.stack(pixels["good"])
     drawn = with_defects(good)
-    validation = np.concatenate([good, drawn, *(one[None] for one in pixels["defective"])])
-    both = np.concatenate([good, drawn])
-    turned = np.concatenate([np.rot90(both, quarter, (1, 2)) for quarter in range(4)])
+    bad = np.concatenate([drawn, *(one[None] for one in pixels["defective"])])
+    validation = np.concatenate([good, bad])
+    turned = np.concatenate([np.rot90(validation, quarter, (1, 2)) for quarter in range(1, 4)])
+    some = np.random.default_rng(0).permutation(len(turned))[:CALIBRATION_IMAGES]
     is_bad = np.arange(len(validation)) >= len(good)
-    return Images(turned[:CALIBRATION_IMAGES], validation, is_bad, "photographs")
+    return Images(turned[some], validation, is_bad, "photographs")
 
 
 def with_defects(good: np.ndarray) -> np.ndarray:
-    """The images uint8 (N, S, S), each with synthetic defects."""
+    """Those of the images uint8 (N, S, S) on which synthetic defects can be seen, with them."""
     chosen = torch.ones(len(good), dtype=torch.bool)
-    drawn, _ = with_synthetic_defects(unit_range(torch.from_numpy(good)), chosen, seeded(0))
-    return (drawn[:, 0] * 255).round().byte().numpy()
+    drawn, marks = with_synthetic_defects(unit_range(torch.from_numpy(good)), chosen, seeded(0))
+    visible = marks.flatten(1).amax(1) > 0
+    return (drawn[visible, 0] * 255).round().byte().numpy()
 
 
 def rendered_images(checkpoint: Checkpoint) -> Images:

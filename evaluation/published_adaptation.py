@@ -25,7 +25,7 @@ def session_text(figures: dict) -> str:
         f"{figures['photographs']} good photographs of {' or '.join(map(str, seen))} of its "
         f"castings, tested on {min(tested)} to {max(tested)} photographs of its others; "
         f"{figures['machine']['device']}.\n",
-        "| | AUC | balanced accuracy | missed | good ones rejected | for review | "
+        "| | AUC | balanced accuracy | missed | good ones rejected | not decided by the gate | "
         f"of {known} known photographs decided worse | seconds |",
         "|---|---|---|---|---|---|---|---|",
         *(way_line(way, draws, known) for way in WAYS),
@@ -48,7 +48,7 @@ def way_line(way: str, draws: Sequence[dict], known: int) -> str:
         *(f"{mean(all_of(name)):.3f} ({min(all_of(name)):.2f})" for name in ("auc", "balanced")),
         share("missed", "defective"),
         share("rejected", "good"),
-        f"{100 * sum(all_of('reviewed')) / tested:.1f} %",
+        f"{100 * sum(all_of('reviewed') + all_of('refused')) / tested:.1f} %",
         "" if way == "before" else f"{100 * mean(all_of('known_worse')) / known:.1f} %",
         "" if way == "before" else f"{median(all_of('seconds')):.0f}",
     ]

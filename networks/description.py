@@ -30,7 +30,7 @@ def check_values(values: Mapping, checks: Mapping[str, Check], of: str = "") -> 
 
 def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether it is a finite number from `low` to `high`."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    plain = type(value) in (int, float)  # one of NumPy's would be refused when it is read again
     return plain and low <= value <= high and math.isfinite(value)
 
 
@@ -69,11 +69,19 @@ def _is_json(value: object) -> bool:
 
 
 def _is_adaptation(value: object) -> bool:
-    whole_table = isinstance(value, dict) and _is_json(value)
-    return whole_table and isinstance(value.get("parent"), str) and is_listed(value.get("good"))
+    if not isinstance(value, dict) or not _is_json(value) or not isinstance(value["parent"], str):
+        return False
+    held_out = value["figures"]["held_out"]
+    rate = held_out["parts"] if held_out else {"count": 0, "of": 0}
+    named = value["mode"] in ("network", "threshold") and bool(value["good"])
+    return (
+        named
+        and all(map(is_whole, (rate["count"], rate["of"])))
+        and all(_is_listed(value[kind]) for kind in ("good", "defective", "old"))
+    )
 
 
-def is_listed(value: object) -> bool:
+def _is_listed(value: object) -> bool:
     """Whether it is a list of files, each with its path and SHA-256."""
     return isinstance(value, list) and all(
         isinstance(one, dict) and all(isinstance(one.get(k), str) for k in ("path", "sha256"))

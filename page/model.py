@@ -47,10 +47,11 @@ def show_model(desk: Desk) -> None:
     columns[2].metric("Trained on", checkpoint.data)
     columns[3].metric("Threshold", f"{predictor.threshold:.3f}")
     point, limits = checkpoint.operating_point or {}, ""
+    resampled = "without some of its parts" if checkpoint.adaptation else "on resampled castings"
     if {"threshold_low", "threshold_high"} <= point.keys():
         limits = (
             f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
-            f"{point['threshold_high']:.3f} on resampled castings)"
+            f"{point['threshold_high']:.3f} {resampled})"
         )
     weights = str(checkpoint.training.get("weights"))
     weights = "random weights" if weights == "none" else escape_markdown(weights)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ import adapt
 from adaptation import task, tuning
 from common.errors import UserError
 from common.files import sha256_of_file
-from model import load_checkpoint, load_identified
+from model import load_checkpoint, load_identified, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,9 @@ def test_an_adapted_checkpoint_inspects_and_knows_where_it_comes_from(
     assert {one["sha256"] for one in found["good"]} <= hashes
     assert line["model"] == sha256_of_file(tmp_path / "line3.pth")[:12]
     assert line["photographs"] == len(found["good"]) == found["figures"]["photographs"]
-    written = json.loads((tmp_path / "adaptation.json").read_text())
+    written = json.loads((tmp_path / "line3.adaptation.json").read_text())
     assert written["figures"] == json.loads(json.dumps(found["figures"]))
-    page = (tmp_path / "adaptation.html").read_text()
+    page = (tmp_path / "line3.adaptation.html").read_text()
     assert "line3.pth" in page
     assert page.count("data:image/png") == 2
     assert "http" not in page.replace("http-equiv", "")
@@ -164,10 +165,36 @@ def test_nothing_is_written_when_it_is_stopped(photographs, trained, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_model_itself_is_not_overwritten(photographs, trained):
-    path = str(trained / "best.pth")
+@pytest.mark.parametrize("named", [True, False])
+def test_the_model_itself_is_not_overwritten(photographs, trained, tmp_path, monkeypatch, named):
+    shutil.copytree(trained, tmp_path / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    path = "checkpoints/best.pth"  # the one that is taken when none is named
+    before = (tmp_path / path).read_bytes()
     with pytest.raises(UserError, match="name another file"):
-        adapt.main([str(photographs), "--checkpoint", path, "--out", path])
+        adapt.main([str(photographs), "--out", path, *(["--checkpoint", path] if named else [])])
+    assert (tmp_path / path).read_bytes() == before
+
+
+def test_scores_are_those_that_the_predictor_decides_by(photographs, castings):
+    """With several kinds of defects, too, whose probabilities add up."""
+    from builders import checkpoint_of
+
+    from adaptation.photographs import read_photographs
+    from inspection.engines import torch_network
+    from inspection.predictor import Predictor
+
+    names = ["blow_hole", "chipping", "ok_back", "ok_front"]
+    checkpoint = checkpoint_of(names, network="local")
+    checkpoint.temperature, checkpoint.threshold = 0.7, 0.3
+    device = torch.device("cpu")
+    parent = task.Parent(checkpoint, "", checkpoint.model(), device)
+    read = read_photographs(sorted(photographs.iterdir()), checkpoint.image_size_px)
+    scores = parent.scores(parent.network, np.stack([one.pixels for one in read]))
+    predictor = Predictor(checkpoint, torch_network(checkpoint, device), "", device)
+    prob = np.array([one.prob_defect for one in predictor.predict([one.path for one in read])])
+    odds = np.log(prob / (1 - prob)) - np.log(0.3 / 0.7)
+    assert scores == pytest.approx(0.7 * odds, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -181,3 +208,24 @@ def test_an_adapted_model_is_exported_by_the_photographs_of_its_line(
     capsys.readouterr()
     assert export.main(["--checkpoint", str(tmp_path / "a.pth"), *out]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["gate"] == "photographs"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parent": 7},
+        {"good": []},
+        {"good": [{"path": "a"}]},
+        {"mode": "none"},
+        {"defective": None},
+        {"figures": {}},
+        {"figures": {"held_out": {"parts": {"count": "2", "of": 3}}}},
+    ],
+)
+def test_a_checkpoint_with_a_damaged_lineage_is_refused(photographs, trained, tmp_path, change):
+    checkpoint = adapted(photographs, trained, tmp_path / "a.pth", "--threshold-only")
+    checkpoint.check()
+    checkpoint.adaptation = checkpoint.adaptation | change
+    save_checkpoint(tmp_path / "b.pth", checkpoint)
+    with pytest.raises(UserError, match=r"b\.pth does not fit its own description"):
+        load_checkpoint(tmp_path / "b.pth")

@@ -8,6 +8,7 @@ import pytest
 from adaptation.earlier import split_by_part
 from adaptation.photographs import framing, read_photographs, sorted_out
 from adaptation.scoring import drawn_on
+from common.errors import UserError
 from tests.conftest import rendered
 
 
@@ -68,10 +69,23 @@ def test_no_part_of_the_line_before_is_learned_and_tested(photographs):
 
 def test_defects_are_drawn_alike_on_all_photographs_and_measured(photographs):
     pixels = np.stack([one.pixels for one in photographs])
-    found = drawn_on(pixels, seed=3)
-    again = drawn_on(pixels, seed=3)
+    parts = [one.path.name for one in photographs]
+    found, again = (drawn_on(pixels, parts, seed=3) for _ in range(2))
     assert (found.images == again.images).all()
     counts = np.bincount(found.photograph, minlength=len(pixels))
     assert counts.min() >= 0.5 * counts.max()
     assert (found.width > 0).all()
     assert (found.width < 0.5).all()
+
+
+def test_of_very_many_photographs_equally_many_of_each_part_get_defects(photographs):
+    pixels = np.stack([photographs[0].pixels] * 220)
+    found = drawn_on(pixels, ["a"] * 200 + ["b"] * 20, seed=3)
+    assert len(found.photograph) <= 160
+    assert (found.photograph >= 200).sum() >= 15
+
+
+def test_a_line_before_without_parts_to_test_is_refused(photographs):
+    labels = ["ok_front"] * (len(photographs) - 1) + ["def_front"]
+    with pytest.raises(UserError, match="--old: good and defective parts"):
+        split_by_part(photographs, labels)
