@@ -3,8 +3,9 @@
 Scores are logit margins of a defect, over the margin at which the model before decides: 0 is its
 decision. There are two rules, for the two ways to adapt.
 
-* With the threshold alone: at least nine in ten of the photographs of good parts pass. The
-  threshold is only ever raised: good parts do not tell how many defects a lower one would catch.
+* With the threshold alone: where more of the good photographs are rejected than chance explains,
+  it is raised until nine in ten pass. Else it stays, as each step up costs defects; and it is never
+  lowered, as good parts do not tell how many defects that would catch.
 * With a tuned network: the balanced point between its scores of good parts and of synthetic defects
   (metrics/operating_point.py), and the point before. Each weighs by how many good castings it
   rests on.
@@ -19,6 +20,7 @@ from metrics.castings import class_weights
 from metrics.operating_point import balanced_curve, platt_goals
 
 PASSING = 0.9  # share of the photographs of good parts
+CHANCE = 0.05  # of so many rejected ones, or more, were this share to pass as it is
 ROOM = 0.1  # above all of them, as a logit margin
 
 
@@ -44,6 +46,11 @@ def point_of(scores: Scores, castings_before: int, threshold_only: bool) -> floa
 
 def raised_point(scores: Scores) -> float:
     """The score at which to decide, when nothing but the threshold may change."""
+    from scipy.stats import binom
+
+    rejected = int((scores.good >= 0).sum())
+    if binom.sf(rejected - 1, len(scores.good), 1 - PASSING) > CHANCE:
+        return 0.0
     highest = float(np.quantile(scores.good, PASSING, method="inverted_cdf"))
     above = scores.good[scores.good > highest]
     # Midway, as rounding and a photograph's noise want room on either side

@@ -30,7 +30,7 @@ from inspection.engines import torch_network
 from metrics.castings import equally
 from metrics.decisions import weighted_auc
 from model import Checkpoint, find_checkpoint, load_checkpoint
-from networks.classes import class_probabilities, defect_probability
+from networks.classes import class_probabilities, defect_margin, defect_probability
 from networks.devices import choose_device
 
 TESTED, KNOWN = 500, 400  # photographs at most, equally many of each casting
@@ -52,15 +52,17 @@ class Photographs:
         prob = defect_probability(chances, checkpoint.class_names).double().numpy()
         limits = checkpoint.limits
         opinions = [limits.opinion_on(d)[0] for d in distances.tolist()] if limits else []
-        return Judged(self.is_defect, prob, prob >= checkpoint.threshold, opinions)
+        # Where P is 1 in all digits, margins still tell one part from another
+        margin = defect_margin(logits.cpu(), checkpoint.class_names).double().numpy()
+        return Judged(self.is_defect, margin, prob >= checkpoint.threshold, opinions)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """P(defect) and decisions, whatever the gate says, and its opinions."""
+    """Logit margins of a defect and decisions, whatever the gate says, and its opinions."""
 
     is_defect: np.ndarray
-    prob_defect: np.ndarray
+    margin: np.ndarray
     rejected: np.ndarray
     opinions: list[str]
 
@@ -77,7 +79,7 @@ class Judged:
     def figures(self) -> dict:
         """Plain values."""
         return {
-            "auc": round(float(weighted_auc(self.is_defect, self.prob_defect)), 4),
+            "auc": round(float(weighted_auc(self.is_defect, self.margin)), 4),
             "balanced": round(self.balanced, 4),
             "missed": int((self.is_defect & ~self.rejected).sum()),
             "rejected": int((~self.is_defect & self.rejected).sum()),

@@ -24,11 +24,18 @@ def scores_of(good, defective=(5.0, 6.0)):
 def test_a_raised_threshold_passes_nine_in_ten_and_is_never_lower(good):
     point = raised_point(scores_of(good))
     assert point >= 0
-    assert np.mean(np.array(good) < point) >= 0.9 - 1e-12 or max(good) == point
+    if point:
+        assert np.mean(np.array(good) < point) >= 0.9 - 1e-12
+
+
+@pytest.mark.parametrize(("rejected", "moves"), [(0, False), (3, False), (4, True), (10, True)])
+def test_a_threshold_is_raised_only_where_chance_does_not_explain_what_is_rejected(rejected, moves):
+    good = [1.0 + n for n in range(rejected)] + [-1.0] * (10 - rejected)
+    assert (raised_point(scores_of(good)) > 0) == moves
 
 
 def test_a_raised_threshold_leaves_one_outlier_in_ten_outside():
-    assert 1 < raised_point(scores_of([0.0] * 8 + [1.0, 9.0])) < 9
+    assert 1 < raised_point(scores_of([0.5] * 8 + [1.0, 9.0])) < 9
     assert raised_point(scores_of([-3.0] * 10)) == 0
 
 
