@@ -345,7 +345,9 @@ def test_sessions_are_published_without_what_is_left_out_of_tiers(tmp_path):
 def adaptation_of(session, balanced):
     draw = {
         "castings": ["a", "b", "c"], "good": 40, "defective": 60,
-        "before": {"auc": 0.9, "balanced": 0.6, "missed": 3, "rejected": 30, "reviewed": 100},
+        "before": {
+            "auc": 0.9, "balanced": 0.6, "missed": 3, "rejected": 30, "reviewed": 100, "refused": 0,
+        },
     }  # fmt: skip
     later = {"known_worse": 8, "known_better": 2, "known_balanced": 0.9, "seconds": 101.0}
     draws = [
