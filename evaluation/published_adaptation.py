@@ -24,7 +24,7 @@ def session_text(figures: dict) -> str:
         f"Trained without the {figures['session']} session; {len(draws)} draws of "
         f"{figures['photographs']} good photographs of {' or '.join(map(str, seen))} of its "
         f"castings, tested on {min(tested)} to {max(tested)} photographs of its others; "
-        f"{figures['machine']['device']}.\n",
+        f"{figures['machine']['device']}, threads: {figures['machine']['threads']}.\n",
         "| | AUC | balanced accuracy | missed | good ones rejected | not decided by the gate | "
         f"of {known} known photographs decided worse | seconds |",
         "|---|---|---|---|---|---|---|---|",
