@@ -23,7 +23,8 @@ def session_text(figures: dict) -> str:
     lines = [
         f"Trained without the {figures['session']} session; {len(draws)} draws of "
         f"{figures['photographs']} good photographs of {' or '.join(map(str, seen))} of its "
-        f"castings, tested on {min(tested)} to {max(tested)} photographs of its others; "
+        f"castings, tested on {' to '.join(map(str, sorted({min(tested), max(tested)})))} "
+        "photographs of its others; "
         f"{figures['machine']['device']}, threads: {figures['machine']['threads']}.\n",
         "| | AUC | balanced accuracy | missed | good ones rejected | not decided by the gate | "
         f"of {known} known photographs decided worse | seconds |",
