@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 
 from common.arguments import script_parser
-from common.errors import EXIT_OK, UserError, run_script
+from common.errors import EXIT_OK, run_script
 from common.files import CHECKPOINTS, check_suffix, output_file
 from common.text import printable
 from imaging.finding import PATHS_HELP
@@ -52,37 +52,40 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Adapt, write the checkpoint and its page, and say what it is worth."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from adaptation.report import next_commands, report_path
     from adaptation.run import adapt, write
-    from metrics.decisions import format_rate
-    from metrics.exact import certificate_text
     from model import find_checkpoint
 
     parent = find_checkpoint(args.checkpoint)
-    if args.out.resolve() == parent.resolve():
-        raise UserError(
-            f"{args.out} is the model to adapt, which stays as it is; name another file"
+    with output_file(args.out, parent):  # the model before stays as it is
+        adapted = adapt(
+            args.paths, parent, args.defects, args.old, args.threshold_only, args.device
         )
-    adapted = adapt(args.paths, parent, args.defects, args.old, args.threshold_only, args.device)
-    sha256, found = write(args.out, adapted), adapted.figures
+        print_result(args.out, write(args.out, adapted), adapted.figures)
+
+
+def print_result(out: Path, sha256: str, found) -> None:
+    """What an adaptation is worth, and what to do next; `found`: its figures."""
+    from adaptation.report import next_commands, report_path
+    from metrics.decisions import format_rate
+    from metrics.exact import certificate_text
+
     print(f"before   rejects {format_rate(found.rejected_before)} of these photographs")
     if found.held_out:
         print(f"now      {format_rate(found.held_out['photographs'])}, parts not seen before")
     if found.certificate:
         print(f"         {certificate_text(found.certificate)}")
-    page = printable(report_path(args.out, "html"))
-    print(f"-> {printable(args.out)}, and {page}: read it before you rely on the model")
+    page = printable(report_path(out, "html"))
+    print(f"-> {printable(out)}, and {page}: read it before you rely on the model")
     print("next:")
-    for command in next_commands(args.out):
+    for command in next_commands(out):
         print(f"  {command}")
-    print(json.dumps({"out": printable(args.out), "model": sha256[:12]} | found.headline()))
+    print(json.dumps({"out": printable(out), "model": sha256[:12]} | found.headline()))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     check_suffix("--out", args.out, ".pth")
-    with output_file(args.out, args.checkpoint):
-        run(args)
+    run(args)
     return EXIT_OK
 
 

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import nn
 
-from adaptation.leaving_out import HeldOut, decisions_without
+from adaptation.leaving_out import Decisions
 from adaptation.photographs import Material, framing
 from adaptation.scoring import SIZES
 from adaptation.task import Task
 from common.text import printable
+from metrics.castings import mostly_defective
+from metrics.decisions import count_decisions
 from metrics.exact import certificate, exact_rate
 
 
@@ -61,20 +63,20 @@ class Checked:
 
 
 def checked(
-    task: Task, network: nn.Module, point: float, held_out: HeldOut, seconds: float
+    task: Task, network: nn.Module, point: float, decisions: Decisions, seconds: float
 ) -> Checked:
     """The figures of the adapted network, which decides at this point.
 
     Args:
+        decisions: on parts that were left out.
         seconds: that the adaptation took.
     """
-    parent, good = task.parent, task.good
-    rejected, caught, _ = decisions_without(task, held_out)
-    without = held_out_figures(rejected, good.parts) if held_out.groups else None
+    parent, good, left_out = task.parent, task.good, bool(decisions.points)
+    without = held_out_figures(decisions.rejected, good.parts) if left_out else None
     drawn, defects = task.drawn, None
     if task.defective:
         before = parent.scores(parent.network, task.defective.pixels) >= 0
-        defects = defect_figures(before, caught if held_out.groups else None)
+        defects = defect_figures(before, decisions.caught if left_out else None)
     good_before, drawn_before = task.before
     drawn_now = parent.scores(network, drawn.images)
     return Checked(
@@ -109,7 +111,7 @@ def held_out_figures(rejected: np.ndarray, parts: list[str]) -> dict:
     for part in dict.fromkeys(parts):
         own = rejected[np.array(parts) == part]
         each.append({"part": part, "photographs": len(own), "rejected": int(own.sum())})
-    lost = sum(2 * one["rejected"] >= one["photographs"] for one in each)
+    lost = sum(mostly_defective(one["rejected"], one["photographs"]) for one in each)
     return {
         "photographs": exact_rate(int(rejected.sum()), len(rejected)),
         "parts": exact_rate(lost, len(each)),
@@ -147,17 +149,19 @@ def old_figures(task: Task, network: nn.Module, point: float) -> dict:
     """Of photographs of the line before: which decisions became wrong, and which right."""
     parent, earlier = task.parent, task.earlier
     is_defect = earlier.is_defect
-    before = parent.scores(parent.network, earlier.pixels) >= 0
-    after = parent.scores(network, earlier.pixels) >= point
-    right_before, right = before == is_defect, after == is_defect
+    scores_before = parent.scores(parent.network, earlier.pixels)
+    scores = parent.scores(network, earlier.pixels)
+    before = count_decisions(is_defect, scores_before, 0)
+    now = count_decisions(is_defect, scores, point)
+    right_before, right = (scores_before >= 0) == is_defect, (scores >= point) == is_defect
     return {
         "photographs": len(is_defect),
         "recognised": earlier.recognised,
-        "defective": int(is_defect.sum()),
-        "missed_before": int((is_defect & ~before).sum()),
-        "missed": int((is_defect & ~after).sum()),
-        "false_alarms_before": int((~is_defect & before).sum()),
-        "false_alarms": int((~is_defect & after).sum()),
+        "defective": now.defects,
+        "missed_before": before.missed,
+        "missed": now.missed,
+        "false_alarms_before": before.false_alarms,
+        "false_alarms": now.false_alarms,
         "worse": int((right_before & ~right).sum()),
         "better": int((~right_before & right).sum()),
     }

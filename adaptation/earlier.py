@@ -11,7 +11,7 @@ from adaptation.tuning import Lesson
 from common.errors import UserError
 from common.labels import is_defect
 from common.text import count_of
-from dataset.listing import list_images, report_notes
+from dataset.listing import list_class_folders, report_notes
 from model import Checkpoint
 
 EACH_CLASS = 150  # photographs: more cost more than they tell, in two minutes
@@ -42,10 +42,9 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
     Raises:
         UserError: no such folder, other classes, or files that cannot be read.
     """
-    folder = folder.resolve()  # '.' has no name
     if not folder.is_dir():
         raise UserError(f"--old: no such folder: {folder}")
-    rows, notes = list_images(folder.parent, parts=(folder.name,))
+    root, rows, notes = list_class_folders(folder)
     report_notes(notes)
     labels = sorted({row.label for row in rows})
     if labels != sorted(checkpoint.class_names):
@@ -58,7 +57,7 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
         own = [row for row in rows if row.label == label]
         some = np.linspace(0, len(own) - 1, min(EACH_CLASS, len(own))).round().astype(int)
         chosen += [own[index] for index in some]
-    paths = [folder.parent / row.path for row in chosen]
+    paths = [root / row.path for row in chosen]
     read = read_photographs(paths, checkpoint.image_size_px)
     return split_by_part(read, [row.label for row in chosen])
 

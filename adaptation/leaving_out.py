@@ -73,8 +73,20 @@ def point_without(task: Task, held_out: HeldOut, group: list[str]) -> float:
     return point_of(scores, task.parent.good_castings, task.threshold_only)
 
 
-def decisions_without(task: Task, held_out: HeldOut) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Which good (N,) and defective (M,) photographs are rejected, and the points of the groups."""
+@dataclass(frozen=True)
+class Decisions:
+    """Which good (N,) and defective (M,) photographs are rejected, and at which point each group.
+
+    Without groups there are no points, and the rest says nothing.
+    """
+
+    rejected: np.ndarray
+    caught: np.ndarray
+    points: list[float]
+
+
+def decisions_without(task: Task, held_out: HeldOut) -> Decisions:
+    """Each group decided at the point that the others place."""
     rejected, caught = np.zeros(len(held_out.good), bool), np.zeros(len(held_out.defective), bool)
     points = []
     for group in held_out.groups:
@@ -84,4 +96,4 @@ def decisions_without(task: Task, held_out: HeldOut) -> tuple[np.ndarray, np.nda
         if task.defective:
             own = np.isin(task.defective.parts, group)
             caught[own] = held_out.defective[own] >= points[-1]
-    return rejected, caught, points
+    return Decisions(rejected, caught, points)

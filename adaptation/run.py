@@ -81,8 +81,9 @@ def adapt(
         network = task.network_without([], FULL, bar.update)
         held_out = scores_without_each(task, network, bar.update)
     point = point_without(task, held_out, [])
-    adapted = adapted_checkpoint(task, network, point, held_out)
-    figures = checked(task, network, point, held_out, time.perf_counter() - started)
+    decisions = decisions_without(task, held_out)
+    adapted = adapted_checkpoint(task, network, point, decisions.points)
+    figures = checked(task, network, point, decisions, time.perf_counter() - started)
     adapted.adaptation = description_of(task, figures)
     adapted.validation = figures.validation()
     return Adapted(task, network, held_out, point, adapted, figures)
@@ -176,15 +177,15 @@ def defective_material(
 
 
 def adapted_checkpoint(
-    task: Task, network: nn.Module, point: float, held_out: HeldOut
+    task: Task, network: nn.Module, point: float, points: list[float]
 ) -> Checkpoint:
-    """The parent with new weights, decision and gate."""
+    """The parent with new weights, decision and gate; `points`: without some of the parts."""
     parent, before = task.parent, task.parent.checkpoint
     shift = parent.point + point
     weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
     features = features_in_all_positions(network, task.good.pixels, parent.device)
-    points = np.array([point, *decisions_without(task, held_out)[2]])
-    chances = 1 / (1 + np.exp(-(points - point) / before.temperature))
+    others = np.array([point, *points])
+    chances = 1 / (1 + np.exp(-(others - point) / before.temperature))
     return replace(
         before,
         weights=with_logit_bias(replace(before, weights=weights), -shift),

@@ -28,7 +28,7 @@ from evaluation.held_out import rebuild_split
 from gate.limits import NOT_JUDGED, REVIEW
 from inspection.engines import torch_network
 from metrics.castings import equally
-from metrics.decisions import weighted_auc
+from metrics.decisions import count_decisions, weighted_auc
 from model import Checkpoint, find_checkpoint, load_checkpoint
 from networks.classes import class_probabilities, defect_margin, defect_probability
 from networks.devices import choose_device
@@ -78,11 +78,12 @@ class Judged:
 
     def figures(self) -> dict:
         """Plain values."""
+        counts = count_decisions(self.is_defect, self.rejected, True)
         return {
             "auc": round(float(weighted_auc(self.is_defect, self.margin)), 4),
             "balanced": round(self.balanced, 4),
-            "missed": int((self.is_defect & ~self.rejected).sum()),
-            "rejected": int((~self.is_defect & self.rejected).sum()),
+            "missed": counts.missed,
+            "rejected": counts.false_alarms,
             "reviewed": self.opinions.count(REVIEW),
             "refused": self.opinions.count(NOT_JUDGED),
         }

@@ -153,14 +153,12 @@ def _header(line: str, columns: Collection[str]) -> tuple[dict[str, str], str]:
 
     def meant(separator: str) -> dict[str, str]:
         found = next(csv.reader([line], delimiter=separator), [])
-        plain = {name.strip().casefold(): name for name in found}
-        return {plain[name]: name for name in columns if name in plain and name not in found}
+        alike = {name.strip().casefold(): name for name in found}
+        as_written = {name: name if name in found else alike.get(name) for name in columns}
+        return {written: name for name, written in as_written.items() if written is not None}
 
-    def count(separator: str) -> int:
-        found = next(csv.reader([line], delimiter=separator), [])
-        return sum(name.strip().casefold() in columns for name in found)
-
-    separator = max(",;\t", key=count)  # the first of several that do as well
+    # The first of several that do as well
+    separator = max(",;\t", key=lambda one: len(meant(one)))
     return meant(separator), separator
 
 

@@ -170,6 +170,18 @@ def list_images(
     return sorted(rows, key=lambda row: row.path), notes
 
 
+def list_class_folders(
+    folder: Path, *, both_kinds: bool = True
+) -> tuple[Path, list[ImageRow], list[str]]:
+    """All images of a folder that holds a folder for each class, such as casting_data/test.
+
+    Returns:
+        The folder that the rows' paths start from, the rows, and notes, as `list_images`.
+    """
+    whole = Path(os.path.abspath(folder))  # '.' has no name; links stay what they are
+    return whole.parent, *list_images(whole.parent, parts=(whole.name,), both_kinds=both_kinds)
+
+
 def list_second(data: DataFolder, classes: Sequence[str]) -> tuple[list[ImageRow], list[str]]:
     """All images of the second release, as `list_images` lists those of the first.
 

@@ -20,7 +20,7 @@ from dataset.casting_table import (
     with_castings,
 )
 from dataset.corrections import as_published
-from dataset.listing import ImageRow, hashed, list_images
+from dataset.listing import ImageRow, hashed, list_class_folders
 from dataset.manifest import warn_of_changed_contents
 from dataset.releases import DataFolder
 from dataset.store import open_store
@@ -253,17 +253,17 @@ def predict_folder(
     Raises:
         UserError: missing or empty class folders, or classes that the model does not know.
     """
-    rows, _ = list_images(folder.parent, parts=(folder.name,), both_kinds=False)
+    root_of_rows, rows, _ = list_class_folders(folder, both_kinds=False)
     unknown = sorted({row.label for row in rows} - set(model.checkpoint.class_names))
     if unknown:
         raise UserError(
             f"{folder} has a class that the model does not know: {unknown[0]}; name its folders "
             f"{' and '.join(model.checkpoint.class_names)}"
         )
-    rows = [replace(row, split=name) for row in hashed(folder.parent, rows)]
+    rows = [replace(row, split=name) for row in hashed(root_of_rows, rows)]
     if root:
-        rows = _castings_beside_training(model, folder.parent, rows, root)
-    return predict_rows(model, name, folder.parent, rows, range(len(rows)), cache=cache)
+        rows = _castings_beside_training(model, root_of_rows, rows, root)
+    return predict_rows(model, name, root_of_rows, rows, range(len(rows)), cache=cache)
 
 
 def _castings_beside_training(

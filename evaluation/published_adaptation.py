@@ -19,10 +19,9 @@ def session_text(figures: dict) -> str:
     """One session: what it was, and a line for each way."""
     draws, known = figures["draws"], figures["known"]["photographs"]
     tested = [draw["good"] + draw["defective"] for draw in draws]
-    seen = sorted({len(draw["castings"]) for draw in draws})
     lines = [
         f"Trained without the {figures['session']} session; {len(draws)} draws of "
-        f"{figures['photographs']} good photographs of {' or '.join(map(str, seen))} of its "
+        f"{figures['photographs']} good photographs of {figures['castings']} of its "
         f"castings, tested on {' to '.join(map(str, sorted({min(tested), max(tested)})))} "
         "photographs of its others; "
         f"{figures['machine']['device']}, threads: {figures['machine']['threads']}.\n",

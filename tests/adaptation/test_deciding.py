@@ -76,8 +76,8 @@ def test_a_part_has_no_say_in_its_own_decision(threshold_only):
         own = np.isin(parts, group)
         changed = HeldOut(good + 50 * own, np.zeros(0), drawn + 50 * own, groups)
         assert point_without(task, changed, group) == point_without(task, held_out, group)
-    rejected, _, points = decisions_without(task, held_out)
-    assert len(points) == 3
-    for group, point in zip(groups, points, strict=True):
+    found = decisions_without(task, held_out)
+    assert len(found.points) == 3
+    for group, point in zip(groups, found.points, strict=True):
         own = np.isin(parts, group)
-        assert (rejected[own] == (good[own] >= point)).all()
+        assert (found.rejected[own] == (good[own] >= point)).all()

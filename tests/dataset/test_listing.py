@@ -12,7 +12,15 @@ from builders import make_set, write_image
 from PIL import Image
 
 from common.errors import UserError
-from dataset.listing import check_images, data_name, find_data, hashed, list_images, report_notes
+from dataset.listing import (
+    check_images,
+    data_name,
+    find_data,
+    hashed,
+    list_class_folders,
+    list_images,
+    report_notes,
+)
 from imaging.overlays import png
 from rendering import data_set as synthetic
 
@@ -281,3 +289,14 @@ def test_pipes_and_own_pictures_in_a_class_folder_are_no_photographs(small_set):
     rows, notes = list_images(small_set)
     assert rows == expected
     assert [note.split(" (")[1] for note in notes] == ["drawn by this program)", "no regular file)"]
+
+
+def test_class_folders_are_found_wherever_one_stands(tmp_path, monkeypatch):
+    make_set(tmp_path / "set")
+    expected = list_class_folders(tmp_path / "set" / "test")
+    assert expected[0] == tmp_path / "set"
+    assert {row.path.partition("/")[0] for row in expected[1]} == {"test"}
+    monkeypatch.chdir(tmp_path / "set" / "test")
+    assert list_class_folders(Path(".")) == expected
+    monkeypatch.chdir("ok_front")
+    assert list_class_folders(Path("..")) == expected

@@ -356,7 +356,7 @@ def adaptation_of(session, balanced):
         for value in balanced
     ]
     return {
-        "benchmark": "adapt", "session": session, "photographs": 10, "draws": draws,
+        "benchmark": "adapt", "session": session, "photographs": 10, "castings": 3, "draws": draws,
         "machine": {"device": "a CPU", "gpu": False, "threads": 2}, "data": "castings",
         "known": {"photographs": 400},
     }  # fmt: skip
