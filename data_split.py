@@ -5,12 +5,18 @@
     python data_split.py --audit              does the split hold out castings, or only copies?
     python data_split.py --protocol casting --folds 5 --fold 2
 
+The data are in one of three layouts: train/ and test/ with a folder a class in each; the same with
+val/, or with good parts alone in train/ (as MVTec's sets); or a folder a class and nothing above
+it. A class is good whose name begins with 'ok' or 'good', or that --good names.
+
 The `kaggle` protocol is the published one, file for file: the train folder trains; the test
 folder, sorted by class and name, is cut in two by scikit-learn's train_test_split with
 random_state=42. On the Kaggle set this gives 6,633 training, 357 validation and 358 test images.
 The `casting` protocol holds out whole castings, so that no casting is on two sides: stratified
 folds over the table of castings, whatever number of images each has; the castings are recognised
-on the images (about a minute, then cached) or read from --castings FILE.
+on the images (about a minute, then cached) or read from --castings FILE. It is the default for
+class folders without train/ and test/. The `folders` protocol takes train/, val/ and test/ as they
+are, the default where there is a val/ or train/ holds good parts alone.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
 --labels FILE replaces labels of the folders, which changes that identity.
@@ -20,6 +26,7 @@ shows castings that are also in train, and what a nearest-neighbour baseline rea
 
 import argparse
 import hashlib
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,24 +34,33 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from common.arguments import script_parser, whole_number
-from common.errors import UserError, run_script
+from common.errors import UserError, run_script, tell
 from common.files import CHECKPOINTS, output_folder
 from common.text import count_of
 from dataset.casting_table import with_castings
 from dataset.cautions import print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
-from dataset.folds import FOLD_SEED, FOLDS, NO_TEST_PART, SplitOptions, assign_castings
+from dataset.folds import (
+    FOLD_SEED,
+    FOLDS,
+    NO_TEST_PART,
+    SplitOptions,
+    assign_castings,
+    assign_folders,
+    without_defects,
+)
+from dataset.layouts import layout_of, learns_from_good_only
 from dataset.listing import (
     ImageRow,
     check_images,
     data_name,
     find_data,
     hashed,
-    list_images,
+    list_layout,
     list_second,
     report_notes,
 )
-from dataset.manifest import SPLITS, write_split
+from dataset.manifest import SPLITS, UNUSED, write_split
 from dataset.releases import (
     DataFolder,
     add_second_release,
@@ -53,7 +69,7 @@ from dataset.releases import (
 )
 from dataset.sessions import sessions_line
 
-PROTOCOLS = ("kaggle", "casting")
+PROTOCOLS = ("kaggle", "casting", "folders")
 
 
 # --- the protocols -------------------------------------------------------------------------------
@@ -70,19 +86,33 @@ def load_split(
     corrected, the first note says which.
     """
     options = options or SplitOptions()
-    rows, notes = list_images(root)
+    folder = root.root if isinstance(root, DataFolder) else root
+    if options.protocol != "casting" and not layout_of(folder).has_parts:
+        raise UserError(
+            f"protocol {options.protocol} needs train/ and test/; {folder} holds class folders: "
+            "--protocol casting holds out whole parts"
+        )
+    rows, notes = list_layout(
+        folder,
+        with_validation=options.protocol != "kaggle",
+        good=options.good,
+        good_only=options.good_only,
+    )
     if options.protocol == "casting" and wants_second(root, options.releases):
         more, passed_over = list_second(root, sorted({row.label for row in rows}))
         rows, notes = sorted([*rows, *more], key=lambda row: row.path), notes + passed_over
     rows = hashed(root, rows)
-    if options.protocol == "casting" or need_castings or options.castings:
+    if options.protocol != "kaggle" or need_castings or options.castings:
         rows = with_castings(root, rows, options.castings and Path(options.castings))
     if options.corrected_labels:
         rows, changed = with_corrected_labels(rows, options.corrected_labels)
         notes = [changed, *notes]
     if options.protocol == "casting":
         return assign_castings(rows, options), notes
-    return assign_kaggle(rows), notes
+    if options.protocol == "folders":
+        return assign_folders(rows, options), notes
+    rows = assign_kaggle(rows)
+    return without_defects(rows) if options.good_only else rows, notes
 
 
 def assign_kaggle(rows: Sequence[ImageRow]) -> list[ImageRow]:
@@ -126,7 +156,8 @@ def split_table(rows: Sequence[ImageRow]) -> str:
     with_castings = any(row.casting for row in rows)
     lines = [f"{'':6}" + "".join(f"{label:>20}" for label in labels) + f"{'all':>9}"]
     lines[0] += f"{'castings':>10}" if with_castings else ""
-    for split in SPLITS:
+    unused = [UNUSED] if any(row.split == UNUSED for row in rows) else []
+    for split in (*SPLITS, *unused):
         total = sum(counts[split, label] for label in labels)
         cells = (
             f"{counts[split, label]:,} ({counts[split, label] / max(total, 1):5.1%})"
@@ -147,14 +178,17 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
     parser.add_argument(
         "--data",
         metavar="FOLDER",
-        help="folder with train/ and test/, in each a folder per class; 'synthetic' renders "
-        "castings. Default: CASTING_DATA, else data/casting_data, else Kaggle's set is downloaded",
+        help="folder with train/ and test/, in each a folder per class, or with a folder per class "
+        "alone; 'synthetic' renders castings. Default: CASTING_DATA, else data/casting_data, else "
+        "Kaggle's set is downloaded",
     )
     add_second_release(parser)
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="kaggle: the published split, exactly (default); casting: no casting on two sides",
+        help="kaggle: the published split, exactly (default); casting: no casting on two sides "
+        "(default without train/ and test/); folders: train/, val/ and test/ as they are (default "
+        "with val/, or with good parts alone in train/)",
     )
     parser.add_argument(
         "--folds", type=_at_least_two, metavar="N", help=f"of protocol casting; default {FOLDS}"
@@ -189,12 +223,63 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         "default: castings are recognised on the images",
     )
     parser.add_argument(
+        "--good",
+        nargs="+",
+        action=JoinNames,
+        metavar="NAME",
+        help="the class folders of good parts; default: those that begin with 'ok' or 'good'",
+    )
+    parser.add_argument(
+        "--good-only",
+        action="store_true",
+        default=None,
+        help="learn from good parts alone, and from defects drawn on them; photographs of real "
+        "ones are for testing only. Default where there are none to train on",
+    )
+    parser.add_argument(
         "--labels",
         type=Path,
         dest="corrections_file",
         metavar="FILE",
         help="table with the columns path,label: labels in the place of those of the folders",
     )
+
+
+class JoinNames(argparse.Action):
+    """Names of folders in one text, '/' in between, as a run's settings hold them."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if bad := [name for name in values if not name.strip("/") or "/" in name.strip("/")]:
+            parser.error(f"{option_string}: {bad[0]!r} is no name of a folder")
+        setattr(namespace, self.dest, "/".join(name.strip("/") for name in values))
+
+
+def settle_by_layout(args: argparse.Namespace) -> bool:
+    """Fill in the options that follow from how the photographs are sorted, and say so.
+
+    Only of a folder that somebody has named; the published data are sorted as they are.
+
+    Returns:
+        Whether they are sorted otherwise than the published ones.
+
+    Raises:
+        UserError: there is no such folder, or it has no layout to take.
+    """
+    if not (args.data or os.environ.get("CASTING_DATA")) or args.data == "synthetic":
+        return False
+    root = find_data(args.data, "none").root
+    layout, good_only = layout_of(root), learns_from_good_only(root, args.good)
+    if good_only and args.good_only is None:
+        args.good_only = True
+        tell(f"note: {root} has good parts alone to train on: defects are drawn on them")
+    if args.protocol is None and not layout.has_parts:
+        args.protocol = "casting"
+        tell(f"note: {root} holds a folder a class: whole parts are held out (--protocol casting)")
+    elif args.protocol is None and (layout.has_validation or good_only):
+        args.protocol = "folders"
+        names = ", ".join(f"{name}/" for name in layout.parts.values())
+        tell(f"note: {names} are taken as they are (--protocol folders)")
+    return good_only or layout.has_validation or not layout.has_parts
 
 
 def _fold_number(text: str) -> int:
@@ -243,7 +328,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
-    print_cautions(rows)
+    print_cautions(rows, options.good_only)
     write_split(args.out / "split.csv", rows)
 
     fold = f", fold {options.fold or 'none'} of {options.folds}"
@@ -270,6 +355,8 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
     given["labels"] = args.corrections_file
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
+    again += f" --good {shlex.join(args.good.split('/'))}" if args.good else ""
+    again += " --good-only" if args.good_only else ""
     print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
 
 
@@ -281,6 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
     )
     args = parser.parse_args(argv)
+    settle_by_layout(args)
     args.corrected_labels = read_corrections(args.corrections_file)
     options = split_options(vars(args))
     with output_folder(args.out):

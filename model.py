@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.resnet import BasicBlock
@@ -19,22 +21,25 @@ from torchvision.models.resnet import BasicBlock
 from common.errors import UserError
 from common.files import CHECKPOINTS, read_json, write_atomic, write_json
 from gate.limits import Limits
+from imaging.framing import framed
 from networks.classes import defect_flags
 from networks.description import HEADS, check_description
 from networks.features import Distance, check_distance
 from networks.grey_stem import GreyStem
 from networks.local import LocalNetwork
+from networks.multiscale import MultiscaleNetwork
 from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
 CHECKPOINT_FORMAT = 5
 # The oldest that can be read; a local network's threshold and gate of formats 3 and 4 were fitted
 # to means over four turns of the image. Up to format 3 there was no gate.
-OLDEST_FORMAT = {"resnet18": 2, "local": 5}
+OLDEST_FORMAT = {"resnet18": 2, "local": 5, "multiscale": 5}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-NO_IMAGENET = "ImageNet's weights do not fit --network local; use --weights none"
-OPTIONAL = {"gate", "adaptation"}  # of a checkpoint's fields: older files lack them
+LOCAL = {"local": LocalNetwork, "multiscale": MultiscaleNetwork}
+NO_IMAGENET = "ImageNet's weights fit --network resnet18 only; use --weights none"
+OPTIONAL = {"gate", "fit", "adaptation"}  # of a checkpoint's fields: older files lack them
 WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
@@ -58,8 +63,9 @@ def build_model(
             file: a state dict under torchvision's names, or one of our checkpoints.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
         mean, std: of ResNet-18's three channels, each grey image fills them alike.
-        network: 'resnet18', or 'local', with logits for each cell (networks/local.py).
-        defects: which classes are defects; for 'local'.
+        network: 'resnet18', or one with logits for each cell: 'local' (networks/local.py), or
+            'multiscale' (networks/multiscale.py).
+        defects: which classes are defects; for the latter two.
 
     Raises:
         UserError: weights that cannot be had, or do not fit.
@@ -69,9 +75,9 @@ def build_model(
     if head == "sigmoid" and num_classes != 2:
         raise UserError(f"--head sigmoid tells two classes apart, the data has {num_classes}")
     outputs = 1 if head == "sigmoid" else num_classes
-    model = resnet18(weights=None) if network == "resnet18" else LocalNetwork(outputs, defects)
+    model = resnet18(weights=None) if network == "resnet18" else LOCAL[network](outputs, defects)
     if weights == "imagenet":
-        if network == "local":
+        if network in LOCAL:
             raise UserError(NO_IMAGENET)
         model.load_state_dict(_imagenet_weights())
     elif weights != "none":
@@ -116,11 +122,11 @@ def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
     """Everything but the last layer, whose classes may be others."""
     content, _ = load_tensors(path)
     state = content.get("weights", content)
-    name = "ResNet-18" if network == "resnet18" else "local network"
+    name = "ResNet-18" if network == "resnet18" else f"{network} network"
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no {name}")
     own = model.state_dict()
-    wanted = {key for key in own if not key.startswith("fc.")}
+    wanted = {key for key in own if not key.startswith("fc")}  # fc, fc3, fc4
     missing = sorted(wanted - set(state))
     if missing:
         raise UserError(f"{path} holds no {name}: {missing[0]} and {len(missing) - 1} more missing")
@@ -161,6 +167,7 @@ class Checkpoint:
     # What it can be asked about (folder gate): 'limits', plain values, and of the features of
     # training images 'mean' (D,) and 'whitening' (D, D). None: it judges every picture.
     gate: dict | None = None
+    fit: str = "stretch"  # one of FITS: how a photograph becomes a square
     # How it was made from another one (folder adaptation): that one's SHA-256, the photographs with
     # theirs, and figures, all plain values. None: train.py made it.
     adaptation: dict | None = None
@@ -174,6 +181,10 @@ class Checkpoint:
         if self.adaptation is None:  # as of most
             del values["adaptation"]
         return values
+
+    def framed(self, image: Image.Image) -> np.ndarray:
+        """An image as the network takes it, uint8 (S, S)."""
+        return framed(image, self.image_size_px, self.fit)
 
     @property
     def limits(self) -> Limits | None:

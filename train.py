@@ -15,12 +15,15 @@ two CPU cores need about 12 minutes an epoch; with --recipe robust five folds ta
 """
 
 from common.errors import run_script
+from data_split import settle_by_layout
 from dataset.corrections import read_corrections
-from training.options import build_parser, check_arguments
+from training.options import build_parser, check_arguments, choose_recipe
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
+    if settle_by_layout(args):
+        choose_recipe(args)
     check_arguments(args)
     args.corrected_labels = read_corrections(args.corrections_file)  # once for all folds
     from training.runs import train_in_processes  # PyTorch takes seconds to import

@@ -58,7 +58,7 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
         some = np.linspace(0, len(own) - 1, min(EACH_CLASS, len(own))).round().astype(int)
         chosen += [own[index] for index in some]
     paths = [root / row.path for row in chosen]
-    read = read_photographs(paths, checkpoint.image_size_px)
+    read = read_photographs(paths, checkpoint)
     return split_by_part(read, [row.label for row in chosen])
 
 

@@ -13,14 +13,15 @@ from dataset.hubs import SIZE_PX, NoHubError
 from dataset.recognition import fingerprint
 from gate.limits import Limits
 from gate.measures import measure
+from imaging.framing import framed
 from imaging.reading import (
     UnreadableImageError,
     decode_grey,
     in_threads,
     read_file,
     refuse_unreadable,
-    resized,
 )
+from model import Checkpoint
 
 LEAST, MOST = 5, 500
 EVEN_SIZE = 1.25  # largest hub over smallest: up to here all are photographed from one distance
@@ -43,8 +44,8 @@ class Photograph:
         return self.small.tobytes()
 
 
-def read_photographs(paths: Sequence[Path], size_px: int) -> list[Photograph]:
-    """Decode the files for a network with inputs of this size.
+def read_photographs(paths: Sequence[Path], checkpoint: Checkpoint) -> list[Photograph]:
+    """Decode the files as the checkpoint's network takes them.
 
     Raises:
         UserError: files that cannot be read, all of them.
@@ -56,8 +57,8 @@ def read_photographs(paths: Sequence[Path], size_px: int) -> list[Photograph]:
             image = decode_grey(data)
         except UnreadableImageError as error:
             return printable(path), str(error)
-        pixels = resized(image, size_px)
-        small = pixels if size_px == SIZE_PX else resized(image, SIZE_PX)
+        pixels = checkpoint.framed(image)
+        small = pixels if pixels.shape == (SIZE_PX, SIZE_PX) else framed(image, SIZE_PX)
         sha256 = hashlib.sha256(data).hexdigest()
         return Photograph(path, sha256, pixels, small, measure(pixels, image.size, hub=True))
 

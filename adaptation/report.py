@@ -21,10 +21,9 @@ from common.colours import outcome_colour
 from common.text import count_of, printable
 from dataset.batches import unit_range
 from imaging.overlays import contact_sheets, overlay, png
-from inspection.heatmap import STRIDES, enlarged, hottest_region
+from inspection.heatmap import hottest_region, margin_of_places
 from metrics.decisions import format_rate
 from metrics.exact import certificate_text
-from networks.classes import defect_margin
 from networks.local import LocalNetwork
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -230,7 +229,7 @@ def relative_heat(network: nn.Module, pixels: np.ndarray, parent: Parent) -> np.
     if not isinstance(network, LocalNetwork):
         return np.zeros(pixels.shape, np.float32)
     image = unit_range(torch.tensor(pixels[None]).to(parent.device))
-    cells = defect_margin(network(image, pool=False), parent.checkpoint.class_names).float()
-    usual = cells.quantile(0.9)
-    heat = ((cells - usual) / (cells.max() - usual).clamp(min=1e-6)).clamp(0, 1)
-    return enlarged(heat, STRIDES["layer2"], len(pixels))[0].cpu().numpy()
+    margins = margin_of_places(network(image, pool=False), parent.checkpoint, len(pixels))
+    usual = margins.quantile(0.9)
+    heat = ((margins - usual) / (margins.max() - usual).clamp(min=1e-6)).clamp(0, 1)
+    return heat[0].cpu().numpy()

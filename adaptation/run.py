@@ -147,7 +147,7 @@ def material_of(names: Sequence[str | Path], checkpoint: Checkpoint) -> Material
     """The photographs that were named; says what is left out."""
     paths = find_images(names)
     refuse_many(paths)
-    read = read_photographs(paths, checkpoint.image_size_px)
+    read = read_photographs(paths, checkpoint)
     found = sorted_out(read, checkpoint.limits)
     for path, reason in found.left_out:
         tell(f"note: left out {printable(path)}: {reason}")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import describe_machine
-from imaging.reading import read_resized
+from imaging.reading import read_framed
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE
 from model import find_checkpoint, load_checkpoint
@@ -55,7 +55,7 @@ def measure_heatmaps(args: argparse.Namespace) -> dict:
         root = Path(folder)
         render_dataset(root, options)
         paths = defective_unseen(root)
-        grey = torch.from_numpy(np.stack([read_resized(root / one, size) for one in paths]))
+        grey = torch.from_numpy(np.stack([read_framed(root / one, size) for one in paths]))
         masks = [np.asarray(Image.open(root / mask_path(one))) > 0 for one in paths]
     return {
         "benchmark": "heatmaps",

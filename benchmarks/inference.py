@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.packages import EXPORT_PACKAGES, require_packages
 from data_split import load_split
 from dataset.listing import data_name, find_data
-from imaging.reading import read_resized
+from imaging.reading import read_framed
 from inspection.onnx_graph import exported
 from inspection.predictor import Predictor, load_predictor
 from model import Checkpoint, find_checkpoint
@@ -116,7 +116,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
         print(f"note: without ONNX: {error}", file=sys.stderr)
         return {}
     size, found = predictor.checkpoint.image_size_px, {}
-    images = np.stack([read_resized(one, size) for one in calibration])
+    images = np.stack([read_framed(one, size) for one in calibration])
     for name, precision in (("ONNX fp32", "fp32"), ("ONNX INT8", "int8")):
         found[name] = folder / f"{precision}.onnx"
         found[name].write_bytes(

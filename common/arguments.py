@@ -8,6 +8,7 @@ from common.errors import EXIT_USAGE, tell
 
 # ResNet-18 reduces the least to one cell; more than the most fit no memory
 IMAGE_SIZES_PX = (32, 2048)
+FITS = ("stretch", "letterbox")  # how a photograph becomes a square: imaging/framing.py
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -18,7 +18,7 @@ from dataset.hubs import SIZE_PX
 from dataset.listing import ImageRow, data_name
 from dataset.recognition import SAME_CASTING, Castings, alignment
 from dataset.releases import release_counts, releases_text
-from imaging.reading import read_resized
+from imaging.reading import read_framed
 from metrics.castings import mostly_defective
 from metrics.decisions import DecisionCounts, count_decisions
 
@@ -174,7 +174,7 @@ def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: 
     chosen = sorted(found, key=lambda name: (-sizes[name], name))[:SHOWN]
     lines = []
     for index in (found[name] for name in chosen):
-        here, there = (read_resized(root / rows[i].path, SIZE_PX) for i in (index, match[index]))
+        here, there = (read_framed(root / rows[i].path, SIZE_PX) for i in (index, match[index]))
         _, movement = alignment(here, there)
         movement[:, 2] += 0.5 - movement[:, :2].sum(axis=1) / 2  # Pillow counts from the corner
         affine, smooth = Image.Transform.AFFINE, Image.Resampling.BICUBIC

@@ -15,10 +15,11 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 def geometric_augmentation(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Move images (B, 1, S, S), each in its own way.
 
-    'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
-    invent none; 'full' rotates by any angle, mirrors, shifts and zooms; 'strong' stretches, too.
+    'flip' and 'light' draw from the eight mirrorings and quarter turns of the square, which move
+    pixels but invent none; 'full' rotates by any angle, mirrors, shifts and zooms; 'strong'
+    stretches, too.
     """
-    if kind == "flip":
+    if kind in ("flip", "light"):
         return _square_symmetry(images, generator)
     if kind == "full":
         return _rotated(images, generator)
@@ -28,11 +29,11 @@ def geometric_augmentation(images: Tensor, kind: str, generator: torch.Generator
 def photometric_augmentation(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Change the light of images (B, 1, S, S) in 0..1, each in its own way.
 
-    'full' changes gamma, contrast and brightness, and adds noise; 'strong' more of it, besides
-    moving highlights, glints, shadows over a part of the image, and blur. The others change
+    'full' and 'light' change gamma, contrast and brightness, and add noise; 'strong' more of it,
+    besides moving highlights, glints, shadows over a part of the image, and blur. The others change
     nothing.
     """
-    if kind == "full":
+    if kind in ("full", "light"):
         return _photometric(images, generator)
     if kind == "strong":
         return _strongly_photometric(_with_glints(images, generator), generator)

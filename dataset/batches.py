@@ -4,7 +4,7 @@ Normalisation is the network's.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from dataset.augmentation import geometric_augmentation, photometric_augmentatio
 from dataset.listing import ImageRow
 from dataset.synthetic_defects import with_synthetic_defects
 
+DRAWN_AT_ONCE = 64  # images
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
 
 
@@ -38,9 +39,11 @@ class Batches:
     epoch_size: int | None = None  # images in an epoch; None: all of them
     castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
     sessions: Sequence[str] = ()  # (N,), names, for the sampler 'class'
-    is_defect: Tensor | None = None  # bool (N,), for the sampler 'class' and synthetic defects
-    real_defects: float = 0.5  # share of photographs of defective parts, for the sampler 'class'
+    kinds: Sequence[str] = ()  # (N,), class names, for the sampler 'kind'
+    is_defect: Tensor | None = None  # bool (N,), for both samplers and synthetic defects
+    real_defects: float = 0.5  # share of photographs of defective parts, for both samplers
     synthetic_defects: float | None = None  # on which share of the good images
+    drawn_where: str = "ring"  # see with_synthetic_defects
     seed: int = 0
     rank: int = 0
     world_size: int = 1
@@ -82,7 +85,7 @@ class Batches:
             return photometric_augmentation(images, self.augment, generator)
         wanted = torch.rand(len(which), generator=generator, device=self.device)
         chosen = (wanted < self.synthetic_defects) & ~self.is_defect[which]
-        images, marks = with_synthetic_defects(images, chosen, generator)
+        images, marks = with_synthetic_defects(images, chosen, generator, self.drawn_where)
         return torch.cat([photometric_augmentation(images, self.augment, generator), marks], dim=1)
 
     def share(self, step: int) -> slice:
@@ -101,12 +104,11 @@ class Batches:
         generator = seeded(self.seed, epoch)
         if self.sampler == "casting":
             return order_by_castings(self.castings, self.images, generator)
-        if self.sampler == "class":
+        if self.sampler in ("class", "kind"):
             defective = round(self.real_defects * self.images)
             parts = ((True, defective), (False, self.images - defective))
-            return order_by_classes(
-                self.castings, self.is_defect.cpu(), self.sessions, parts, generator
-            )
+            groups = self.sessions if self.sampler == "class" else self.kinds
+            return order_by_classes(self.castings, self.is_defect.cpu(), groups, parts, generator)
         count = len(self.targets)
         if not self.shuffle:
             return torch.arange(count)[: self.images]
@@ -135,20 +137,20 @@ def order_by_castings(castings: Sequence[str], images: int, generator: torch.Gen
 def order_by_classes(
     castings: Sequence[str],
     is_defect: Tensor,
-    sessions: Sequence[str],
+    groups: Sequence[str],
     parts: Sequence[tuple[bool, int]],
     generator: torch.Generator,
 ) -> Tensor:
     """Indices int64 of as many images as `parts` says, `(is_defect, images)` of either class.
 
-    Within a class each session occurs equally often, within a session each casting.
+    Within a class each group, session or kind, occurs equally often, within a group each casting.
     """
     found = []
     for wanted, count in parts:
         members = torch.nonzero(is_defect == wanted).flatten()
-        present = sorted({sessions[index] for index in members.tolist()})
-        for number, session in enumerate(present):
-            chosen = [index for index in members.tolist() if sessions[index] == session]
+        present = sorted({groups[index] for index in members.tolist()})
+        for number, group in enumerate(present):
+            chosen = [index for index in members.tolist() if groups[index] == group]
             # Shares of a count that does not divide differ by one
             share = (number + 1) * count // len(present) - number * count // len(present)
             if share == 0:
@@ -178,11 +180,40 @@ def make_batches(
     targets = torch.tensor([class_names.index(rows[i].label) for i in indices], device=device)
     options["castings"] = [rows[i].casting for i in indices]
     options["sessions"] = [rows[i].session for i in indices]
+    options["kinds"] = [rows[i].label for i in indices]
     options["is_defect"] = torch.tensor([is_defect(rows[i].label) for i in indices], device=device)
     if device.type == "cuda" and _fits(len(indices) * store[0].size, device):
         pixels = torch.from_numpy(store[indices]).to(device)
         return Batches(pixels, targets, device=device, **options)
     return Batches(_Selection(store, np.asarray(indices)), targets, device=device, **options)
+
+
+def with_drawn_copies(good: Batches, defective: int, where: str, seed: int = 0) -> Batches:
+    """Images of good parts, and after them copies with drawn defects: what to validate on.
+
+    Args:
+        good: batches that are neither shuffled nor augmented.
+        defective: the class index of the copies.
+        where: as of `with_synthetic_defects`.
+    """
+    generator, copies, kept = seeded(seed), [], []
+    plain = good.pixels[torch.arange(len(good.targets))].cpu()
+    for start in range(0, len(plain), DRAWN_AT_ONCE):
+        images = unit_range(plain[start : start + DRAWN_AT_ONCE])
+        chosen = torch.ones(len(images), dtype=torch.bool)
+        drawn, marks = with_synthetic_defects(images, chosen, generator, where)
+        visible = marks.flatten(1).any(1)
+        copies.append((drawn[visible, 0] * 255).round().byte())
+        kept += (start + visible.nonzero().flatten()).tolist()
+    targets = torch.full((len(kept),), defective, device=good.device)
+    castings = [f"drawn on {good.castings[index] or index}" for index in kept]
+    return replace(
+        good,
+        pixels=torch.cat([plain, *copies]).to(good.device),
+        targets=torch.cat([good.targets, targets]),
+        castings=[*good.castings, *castings],
+        is_defect=torch.cat([good.is_defect, torch.ones_like(targets, dtype=torch.bool)]),
+    )
 
 
 class _Selection:

@@ -14,11 +14,12 @@ from common.files import cache_folder, read_csv, write_atomic
 from common.text import count_of, table_path
 from dataset.listing import ImageRow
 from dataset.sessions import with_sessions
-from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
+from imaging.reading import UnreadableImageError, in_threads, read_framed, refuse_unreadable
 
 ARRAYS = ("partners", "scores", "elsewhere", "contrasts")  # of Castings, as the cache names them
 RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py or hubs.py changes
 BATCH = 256
+LOOKED_AT = 64  # images, to see whether they show castings
 
 
 class UnknownCastingsError(UserError):
@@ -30,7 +31,8 @@ def with_castings(
 ) -> list[ImageRow]:
     """The rows with their castings: from `table`, else the data's own truth.csv, else recognised.
 
-    Their sessions, too, where they can be known.
+    Where most images show no hub, the product is another one: those are joined that look alike
+    (likeness.py). Their sessions, too, where they can be known.
 
     Raises:
         UserError: an unusable table, or images on which castings cannot be recognised.
@@ -38,6 +40,8 @@ def with_castings(
     known, contrasts = table or known_castings(root), None
     if known:
         names = read_table(known, root, rows)
+    elif is_other_product(root, rows):
+        names = [f"part_{group + 1:04d}" for group in alike(root, rows)]
     else:
         recognised = recognise(root, rows)
         names = [f"casting_{group + 1:03d}" for group in recognised.groups().tolist()]
@@ -61,7 +65,10 @@ def castings_beside(
         replace(row, path=str((folder / row.path).resolve()))
         for folder, row in zip(folders, [*training, *rows], strict=True)
     ]
-    groups = recognise(Path("/"), everything).groups().tolist()
+    if is_other_product(Path("/"), everything):
+        groups = alike(Path("/"), everything)
+    else:
+        groups = recognise(Path("/"), everything).groups().tolist()
     names: dict[int, str] = {}
     for group, row in zip(groups, training, strict=False):
         names.setdefault(group, row.casting)
@@ -70,6 +77,31 @@ def castings_beside(
         names.setdefault(group, f"new_{number:03d}")
     new = groups[len(training) :]
     return [replace(row, casting=names[group]) for row, group in zip(rows, new, strict=True)]
+
+
+def is_other_product(root: Path, rows: Sequence[ImageRow]) -> bool:
+    """Whether most of some images, evenly chosen, show no hub in the middle."""
+    from dataset.hubs import SIZE_PX, find_hub
+
+    def has_hub(row: ImageRow) -> bool:
+        try:
+            return find_hub(read_framed(root / row.path, SIZE_PX)) is not None
+        except UnreadableImageError:
+            return True  # whoever reads all images will say so
+
+    some = rows[:: -(-len(rows) // LOOKED_AT)]
+    return 2 * sum(in_threads(has_hub, some)) < len(some)
+
+
+def alike(root: Path, rows: Sequence[ImageRow]) -> list[int]:
+    """The part of each image by its looks, numbered in order of first appearance.
+
+    Raises:
+        UserError: unreadable images.
+    """
+    from dataset.likeness import SIDE_PX, groups_alike
+
+    return groups_alike(np.concatenate(list(_decoded(root, rows, SIDE_PX)))).tolist()
 
 
 def known_castings(root: Path) -> Path | None:
@@ -131,7 +163,7 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
 def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
     from tqdm import tqdm
 
-    from dataset.hubs import NoHubError
+    from dataset.hubs import SIZE_PX, NoHubError
     from dataset.recognition import fingerprint
 
     if len(rows) < 2:
@@ -144,7 +176,7 @@ def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
         bars[what].update(images)
 
     try:
-        return fingerprint(_decoded(root, rows), progress)
+        return fingerprint(_decoded(root, rows, SIZE_PX), progress)
     except NoHubError as error:
         first = rows[error.indices[0]].path
         raise UnknownCastingsError(
@@ -157,13 +189,12 @@ def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
             bar.close()
 
 
-def _decoded(root: Path, rows: Sequence[ImageRow]) -> Iterator[np.ndarray]:
-    """Batches uint8 (B, 300, 300), so that the whole set is never in memory."""
-    from dataset.hubs import SIZE_PX
+def _decoded(root: Path, rows: Sequence[ImageRow], size_px: int) -> Iterator[np.ndarray]:
+    """Batches uint8 (B, S, S), so that the whole set is never in memory."""
 
     def decode(row: ImageRow) -> np.ndarray | str:
         try:
-            return read_resized(root / row.path, SIZE_PX)
+            return read_framed(root / row.path, size_px)
         except UnreadableImageError as error:
             return str(error)
 

@@ -24,17 +24,21 @@ def both_labels(rows: Sequence[ImageRow]) -> list[ImageRow]:
     return [row for row in rows if len(labels[row.sha256]) > 1]
 
 
-def one_sided(rows: Sequence[ImageRow]) -> list[str]:
-    """What to say about held-out parts that hold images of one kind only."""
+def one_sided(rows: Sequence[ImageRow], good_only: bool = False) -> list[str]:
+    """What to say about held-out parts that hold images of one kind only.
+
+    Args:
+        good_only: whether validation is meant to hold good parts alone.
+    """
     found = []
     for split, text in PARTS.items():
         kinds = {is_defect(row.label) for row in rows if row.split == split}
-        if len(kinds) == 1:
+        if len(kinds) == 1 and not (good_only and split == "val"):
             found.append(text.format(kind="good part" if True in kinds else "defect"))
     return found
 
 
-def print_cautions(rows: Sequence[ImageRow]) -> None:
+def print_cautions(rows: Sequence[ImageRow], good_only: bool = False) -> None:
     """Warn on stderr of labels that contradict each other, and of one-sided parts."""
     contradicted = both_labels(rows)
     if contradicted:
@@ -49,5 +53,5 @@ def print_cautions(rows: Sequence[ImageRow]) -> None:
             f"another label, {first.path} and {other} first: one label of each pair is wrong",
             file=sys.stderr,
         )
-    for text in one_sided(rows):
+    for text in one_sided(rows, good_only):
         tell(f"warning: the {text}; photograph more parts")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_csv
+from common.labels import label_of
 from common.text import count_of, table_path
 from dataset.listing import ImageRow
 
@@ -88,9 +89,13 @@ def relabelled(rows: Sequence[ImageRow], labels: Mapping[str, str]) -> list[Imag
     return [replace(row, label=labels.get(row.path, row.label)) for row in rows]
 
 
-def as_published(rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """The rows with the labels of their folders."""
-    return [replace(row, label=published_label(row.path)) for row in rows]
+def as_published(
+    rows: Sequence[ImageRow], good: str | None = None, good_only: bool = False
+) -> list[ImageRow]:
+    """The rows with the labels that their folders give; arguments as of `label_of`."""
+    return [
+        replace(row, label=label_of(published_label(row.path), good, good_only)) for row in rows
+    ]
 
 
 def refuse_unknown(rows: Sequence[ImageRow], labels: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from common.errors import EXIT_GATE, UserError
 from common.labels import is_defect
 from common.text import count_of
 from dataset.listing import ImageRow
+from dataset.manifest import UNUSED
 from dataset.sessions import casting_sessions
 from metrics.castings import mostly_defective
 
@@ -30,6 +31,8 @@ class SplitOptions:
     releases: int | None = None  # 1: casting_data alone; 2: both; None: what there is
     hold_out_session: str | None = None  # is tested on, and not trained on
     corrected_labels: str | None = None  # the user's, as read_corrections gives them
+    good: str | None = None  # names of the good class folders, '/' in between; None: 'ok...'
+    good_only: bool = False  # no photograph of a defect in training and validation
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class Casting:
 
     defective: bool
     session: str  # empty where nobody knows
+    kind: str = ""  # of its defect, where there are several
 
 
 def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
     """Whole castings to train, validation and test, by stratified folds over the castings.
 
-    Strata are good and defective castings, of each session where sessions are known. Every fold of
+    Strata are good and defective castings, of each kind of defect where there are several, of each
+    session where sessions are known. Every fold of
     `options.folds` has other test castings; validation castings are drawn from the rest in the same
     way. The folders train/ and test/ on disk play no part.
 
@@ -52,7 +57,10 @@ def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[Ima
             two sides.
     """
     classes, sessions = casting_classes(rows), casting_sessions(rows)
-    castings = {name: Casting(classes[name], sessions[name]) for name in sorted(classes)}
+    kinds = casting_kinds(rows)
+    castings = {
+        name: Casting(classes[name], sessions[name], kinds[name]) for name in sorted(classes)
+    }
     held_out: set[str] = set()
     if options.hold_out_session:
         held_out = castings_of_session(options.hold_out_session, castings)
@@ -63,9 +71,39 @@ def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[Ima
     part = {name: "test" if name in held_out else "train" for name in castings}
     part |= dict.fromkeys(validation, "val")
     assigned = [replace(row, split=part[row.casting]) for row in rows]
-    refuse_small_parts(assigned, castings, options)
     refuse_shared_castings(assigned)
+    if options.good_only:
+        assigned = without_defects(assigned)
+    refuse_small_parts(assigned, castings, options)
     return sorted(assigned, key=lambda row: row.path)
+
+
+def without_defects(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The rows with the defective ones of training and validation set aside."""
+    return [
+        replace(row, split=UNUSED) if row.split != "test" and is_defect(row.label) else row
+        for row in rows
+    ]
+
+
+def assign_folders(rows: Sequence[ImageRow], options: SplitOptions) -> list[ImageRow]:
+    """The split that the folders train/, val/ and test/ are; without val/, parts of train/.
+
+    Raises:
+        UserError: too few parts to validate on.
+    """
+    if any(row.split == "val" for row in rows):
+        return without_defects(rows) if options.good_only else list(rows)
+    learned = [row for row in rows if row.split == "train"]
+    classes = casting_classes(learned)
+    kinds = casting_kinds(learned)
+    castings = {name: Casting(classes[name], "", kinds[name]) for name in sorted(classes)}
+    validation = _fold(castings, options, 1)
+    rows = [
+        replace(row, split="val") if row.split == "train" and row.casting in validation else row
+        for row in rows
+    ]
+    return without_defects(rows) if options.good_only else rows
 
 
 def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
@@ -76,11 +114,25 @@ def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:
     return {name: mostly_defective(sum(votes[name]), len(votes[name])) for name in votes}
 
 
+def casting_kinds(rows: Iterable[ImageRow]) -> dict[str, str]:
+    """The class of most images of each casting, where there are several classes of defects."""
+    votes = defaultdict(Counter)
+    for row in rows:
+        votes[row.casting][row.label] += 1
+    several = len({row.label for row in rows if is_defect(row.label)}) > 1
+    return {
+        name: min(found, key=lambda label: (-found[label], label)) if several else ""
+        for name, found in votes.items()
+    }
+
+
 def _fold(castings: dict[str, Casting], options: SplitOptions, number: int) -> set[str]:
     from sklearn.model_selection import StratifiedKFold
 
     names, classes = list(castings), [casting.defective for casting in castings.values()]
-    fewest = min(classes.count(True), classes.count(False))
+    fewest = min(classes.count(kind) for kind in {False, *classes})
+    if options.good_only and True in classes:  # defects are tested on alone: any number will do
+        fewest = classes.count(False)
     if fewest < options.folds:
         raise UserError(
             f"{count_of(fewest, 'casting')} of one class, test castings apart, cannot be cut into "
@@ -95,10 +147,10 @@ def _fold(castings: dict[str, Casting], options: SplitOptions, number: int) -> s
 
 
 def _strata(castings: dict[str, Casting], options: SplitOptions) -> list[str]:
-    """Class and session of each casting; a class's sessions of fewer than folds are one."""
+    """Class, session and kind of each casting; such of fewer castings than folds are one."""
     counts = Counter(castings.values())
     return [
-        f"{casting.defective} {casting.session}"
+        f"{casting.defective} {casting.session} {casting.kind}"
         if counts[casting] >= options.folds
         else str(casting.defective)
         for casting in castings.values()
@@ -130,7 +182,8 @@ def refuse_small_parts(
     for split, least in LEAST_CASTINGS.items():
         if split == "test" and options.fold == NO_TEST_PART and not options.hold_out_session:
             continue
-        for kind, wanted in (("good", False), ("defective", True)):
+        kinds = (("good", False), ("defective", True))
+        for kind, wanted in kinds[:1] if options.good_only else kinds:
             count = sum(s == split and castings[name].defective == wanted for s, name in parts)
             if count < least:
                 which = f"fold {options.fold or 'none'} of {options.folds}"

@@ -8,9 +8,16 @@ from pathlib import Path
 
 from common.errors import UserError, tell
 from common.files import sha256_of_file
-from common.labels import is_defect
+from common.labels import is_defect, label_of
+from dataset.layouts import (
+    VALIDATION_FOLDERS,
+    class_folders,
+    is_class_folder,
+    layout_of,
+    root_below,
+)
 from dataset.releases import SECOND, DataFolder, find_second
-from imaging.photographs import why_not_by_path, why_not_file, why_not_folder
+from imaging.photographs import why_not_by_path, why_not_file
 from imaging.reading import (
     UnreadableImageError,
     in_threads,
@@ -19,7 +26,7 @@ from imaging.reading import (
 )
 
 PARTS = ("train", "test")  # the folders on disk
-VALIDATION_FOLDERS = ("val", "valid", "validation")
+TABLES = ("castings.csv", "parts.csv", "sessions.csv")  # beside the photographs
 SYNTHETIC = Path("data/synthetic")
 KAGGLE_FOLDER = Path("data/casting_data")
 KAGGLE_HANDLE = "ravirajsinh45/real-life-industrial-dataset-of-casting-product/versions/2"
@@ -27,7 +34,7 @@ KAGGLE_HANDLE = "ravirajsinh45/real-life-industrial-dataset-of-casting-product/v
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One line of split.csv; `path` is relative to the data's root, from `train/` or `test/` on."""
+    """One line of split.csv; `path` is relative to the data's root, such as `train/ok/1.png`."""
 
     path: str
     label: str
@@ -40,7 +47,7 @@ class ImageRow:
 def find_data(
     argument: str | None = None, second: str | None = None, *, download: bool = True
 ) -> DataFolder:
-    """The folder that holds `train/` and `test/`, and that of the second release, where it is.
+    """The folder in which a layout begins (dataset/layouts.py), and that of the second release.
 
     Order: `argument` ('synthetic' renders), the variable CASTING_DATA, data/casting_data, Kaggle.
     The second release is in the folder `second` ('none' leaves it out), or found near the first.
@@ -59,24 +66,14 @@ def _find_root(argument: str | None, download: bool) -> Path:
         raise UserError(f"--data is empty; {_ways_to_data(download)}")
     given = argument or os.environ.get("CASTING_DATA")
     if given:
-        return _root_below(Path(given).expanduser(), "--data" if argument else "CASTING_DATA")
+        return root_below(
+            Path(given).expanduser(), "--data" if argument else "CASTING_DATA", _ways_to_data()
+        )
     if KAGGLE_FOLDER.is_dir():
-        return _root_below(KAGGLE_FOLDER, "data/casting_data")
+        return root_below(KAGGLE_FOLDER, "data/casting_data", _ways_to_data())
     if download:
         return _downloaded()
     raise UserError(f"no images found; {_ways_to_data(download)}")
-
-
-def _root_below(folder: Path, source: str) -> Path:
-    # Kaggle's archive doubles the folder: casting_data/casting_data/train.
-    candidates = (folder, folder / "casting_data", folder / "casting_data" / "casting_data")
-    for root in candidates:
-        if all((root / part).is_dir() for part in PARTS):
-            return root
-    if not folder.is_dir():
-        raise UserError(f"{source}: no such folder: {folder}; {_ways_to_data()}")
-    missing = " and ".join(f"{part}/" for part in PARTS if not (folder / part).is_dir())
-    raise UserError(f"{source}: {folder} has no folder {missing}; expected train/ and test/ in it")
 
 
 def _rendered() -> Path:
@@ -106,7 +103,7 @@ def _downloaded() -> Path:
         raise UserError(
             f"no images found, and Kaggle cannot be reached ({reason}); {_ways_to_data()}"
         ) from error
-    return _root_below(folder, "kagglehub")
+    return root_below(folder, "kagglehub", _ways_to_data())
 
 
 def _ways_to_data(download: bool = True) -> str:
@@ -117,17 +114,29 @@ def _ways_to_data(download: bool = True) -> str:
     )
 
 
-def data_name(root: Path) -> str:
+def data_name(root: Path | DataFolder) -> str:
     """What reports and figures call this data; rendered images are always named as such."""
-    return "synthetic castings" if (root / "truth.csv").is_file() else "castings"
+    folder = root.root if isinstance(root, DataFolder) else root
+    if (folder / "truth.csv").is_file():
+        return "synthetic castings"
+    return "castings" if layout_of(folder).has_parts else folder.resolve().name
 
 
 def list_images(
-    root: Path, parts: Sequence[str] = PARTS, *, both_kinds: bool = True
+    root: Path,
+    parts: Sequence[str] = PARTS,
+    *,
+    both_kinds: bool = True,
+    good: str | None = None,
+    good_only: bool = False,
 ) -> tuple[list[ImageRow], list[str]]:
     """All images below `root`, sorted by path, not yet hashed; and notes on what was passed over.
 
-    Any set of class folders works; names that begin with 'ok' are good parts, all others defects.
+    Any set of class folders works; labels are those of `label_of`.
+
+    Args:
+        parts: the folders of class folders; '' for the root itself.
+        good, good_only: as of `label_of`.
 
     Raises:
         UserError: a class folder is missing in one part or empty; no image at all, or, with
@@ -140,12 +149,16 @@ def list_images(
     }
     # A folder in one part only and without images is a stray one; any other needs images.
     classes = sorted({name for (_, name), files in images.items() if files} | _in_all(found))
+    labels = {name: label_of(name, good, good_only) for name in classes}
+    refuse_unknown_names(root, classes, good)
     for part in parts:
         for name in found[part]:
             if name not in classes:
-                notes.append(f"ignored folder without images: {part}/{name}")
+                notes.append(f"ignored folder without images: {_path(part, name)}")
         for name in classes:
             if name not in found[part]:
+                if good_only and is_defect(labels[name]):
+                    continue  # as in MVTec's training part
                 raise UserError(
                     f"class folder {root / part / name} is missing; "
                     f"each class needs one in {' and '.join(parts)}"
@@ -154,15 +167,22 @@ def list_images(
                 raise UserError(f"class folder {root / part / name} holds no image")
     if not classes:
         raise UserError(f"{root / parts[0]} holds no class folder with images")
-    if both_kinds and {is_defect(name) for name in classes} != {True, False}:
+    kinds = {is_defect(label) for label in labels.values()}
+    if False not in kinds and (both_kinds or good_only):
         raise UserError(
-            f"{root} needs a class folder that begins with 'ok' and one of defects; found {classes}"
+            f"{root} has no class folder that begins with 'ok' or 'good', as good parts' do, but "
+            f"{', '.join(classes)}; name others with --good NAME"
+        )
+    if both_kinds and not good_only and True not in kinds:
+        raise UserError(
+            f"{root} has no class folder of defects, but {', '.join(classes)}: all are named good; "
+            "to learn from good parts alone give --good-only"
         )
     rows = [
-        ImageRow(f"{part}/{name}/{file.name}", name, part)
+        ImageRow(_path(part, name, file.name), labels[name], part)
         for part in parts
         for name in classes
-        for file in images[part, name]
+        for file in images.get((part, name), ())
     ]
     for row in rows:
         if not row.path.isprintable():
@@ -170,8 +190,38 @@ def list_images(
     return sorted(rows, key=lambda row: row.path), notes
 
 
+def refuse_unknown_names(root: Path, classes: Sequence[str], good: str | None) -> None:
+    """Raise UserError for a good class that is none of the folders."""
+    if good is None:
+        return
+    if unknown := sorted(set(good.split("/")) - set(classes)):
+        raise UserError(f"--good {unknown[0]}: {root} has the classes {', '.join(classes)}")
+
+
+def list_layout(
+    root: Path, *, with_validation: bool, good: str | None = None, good_only: bool = False
+) -> tuple[list[ImageRow], list[str]]:
+    """All images of a folder, whatever its layout, each with the split that its folder is for.
+
+    That is '' in a folder of class folders alone.
+
+    Args:
+        with_validation: whether those of a folder `val/` belong to them.
+        good, good_only: as of `label_of`.
+    """
+    split_of = {folder: split for split, folder in layout_of(root).parts.items()}
+    if not with_validation:
+        split_of = {folder: split for folder, split in split_of.items() if split != "val"}
+    rows, notes = list_images(root, tuple(split_of), good=good, good_only=good_only)
+    return [replace(row, split=split_of[row.split]) for row in rows], notes
+
+
+def _path(*names: str) -> str:
+    return "/".join(filter(None, names))
+
+
 def list_class_folders(
-    folder: Path, *, both_kinds: bool = True
+    folder: Path, *, both_kinds: bool = True, good: str | None = None, good_only: bool = False
 ) -> tuple[Path, list[ImageRow], list[str]]:
     """All images of a folder that holds a folder for each class, such as casting_data/test.
 
@@ -179,7 +229,11 @@ def list_class_folders(
         The folder that the rows' paths start from, the rows, and notes, as `list_images`.
     """
     whole = Path(os.path.abspath(folder))  # '.' has no name; links stay what they are
-    return whole.parent, *list_images(whole.parent, parts=(whole.name,), both_kinds=both_kinds)
+    classes = class_folders(whole)
+    good = good and "/".join(name for name in good.split("/") if name in classes)
+    return whole.parent, *list_images(
+        whole.parent, (whole.name,), both_kinds=both_kinds, good=good, good_only=good_only
+    )
 
 
 def list_second(data: DataFolder, classes: Sequence[str]) -> tuple[list[ImageRow], list[str]]:
@@ -208,8 +262,8 @@ def _ignored_validation(root: Path) -> list[str]:
     """That a validation folder is not used: validation images are those of the published split."""
     names = [name for name in VALIDATION_FOLDERS if (root / name).is_dir()]
     return [
-        f"ignored: {name}/; validation images come from test/ (protocol kaggle) or are castings "
-        "held out (casting): move these into train/ or test/"
+        f"ignored: {name}/; protocol kaggle validates on half of test/. Without --protocol, "
+        f"train/, {name}/ and test/ are taken as they are"
         for name in names
     ]
 
@@ -217,10 +271,9 @@ def _ignored_validation(root: Path) -> list[str]:
 def _class_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
     folders = {}
     for entry in sorted(folder.iterdir()):
-        stray = why_not_folder(entry.name) or entry.name.startswith("_")
-        if entry.is_dir() and not stray:
+        if is_class_folder(entry):
             folders[entry.name] = entry
-        else:
+        elif entry.name not in TABLES:
             notes.append(f"ignored: {folder.name}/{entry.name}")
     return folders
 

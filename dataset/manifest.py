@@ -8,11 +8,13 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_csv, write_csv
+from common.labels import ANY_DEFECT
 from common.text import count_of
 from dataset.corrections import published_label
 from dataset.listing import ImageRow
 
 SPLITS = ("train", "val", "test")
+UNUSED = "unused"  # defective, where a model learns from good parts alone
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,9 +34,13 @@ def read_split(path: Path) -> list[ImageRow]:
     needed = [name for name in names if name != "session"]  # earlier versions wrote none
     rows = [ImageRow(*(line.get(name, "") for name in names)) for line in read_csv(path, needed)]
     classes = {published_label(row.path) for row in rows} - {""}
+    # What --good and --good-only make of them
+    classes |= {f"{prefix}_{name}" for name in classes for prefix in ("ok", "bad")} | {ANY_DEFECT}
     for number, row in enumerate(rows, 2):
         # A corrected label differs from the image's own folder, but is that of another
-        right = published_label(row.path) and row.label in classes and row.split in SPLITS
+        right = (
+            published_label(row.path) and row.label in classes and row.split in (*SPLITS, UNUSED)
+        )
         if not (right and row.path.isprintable() and SHA256.fullmatch(row.sha256)):
             raise UserError(
                 f"{path} is damaged: line {number} is no image in a class folder, with a class, "

@@ -21,13 +21,18 @@ from common.errors import UserError
 from common.files import cache_folder, write_json
 from common.text import count_of
 from dataset.listing import ImageRow
-from imaging.reading import UnreadableImageError, in_threads, read_resized, refuse_unreadable
+from imaging.reading import UnreadableImageError, in_threads, read_framed, refuse_unreadable
 
 STORE_FORMAT = 1  # part of the cache key: raise it when decoding changes
 
 
 def open_store(
-    root: Path, rows: Sequence[ImageRow], size_px: int, *, cache: bool = True
+    root: Path,
+    rows: Sequence[ImageRow],
+    size_px: int,
+    fit: str = "stretch",
+    *,
+    cache: bool = True,
 ) -> np.ndarray:
     """All images of `rows` as one memory-mapped uint8 array (N, S, S), in the order of `rows`.
 
@@ -47,27 +52,28 @@ def open_store(
             raise UserError(
                 f"no room for decoded images in {gettempdir()}: {error.strerror}; set TMPDIR"
             ) from error
-        _decode_into(store, root, rows)
+        _decode_into(store, root, rows, fit)
         return store
-    path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px)}.u8"
+    path = cache_folder() / f"images_{size_px}px_{_store_key(rows, size_px, fit)}.u8"
     if not _is_sound(path, shape):
-        _build_store(path, root, rows, shape)
+        _build_store(path, root, rows, shape, fit)
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
-def _store_key(rows: Sequence[ImageRow], size_px: int) -> str:
+def _store_key(rows: Sequence[ImageRow], size_px: int, fit: str) -> str:
     assert all(row.sha256 for row in rows), "rows need hashes: two data sets would share a store"
-    text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {size_px}", *(r.sha256 for r in rows)])
+    how = f"{size_px}" if fit == "stretch" else f"{size_px} {fit}"
+    text = "\n".join([f"{STORE_FORMAT} {PIL.__version__} {how}", *(row.sha256 for row in rows)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple) -> None:
+def _build_store(path: Path, root: Path, rows: Sequence[ImageRow], shape: tuple, fit: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w+b") as file:
             store = _reserve(file, shape)
-        _decode_into(store, root, rows)
+        _decode_into(store, root, rows, fit)
         store.flush()
         os.replace(temporary, path)
         write_json(_checksum_path(path), {"crc32": _crc32(path)})
@@ -90,10 +96,10 @@ def _reserve(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
     return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
-def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow]) -> None:
+def _decode_into(store: np.ndarray, root: Path, rows: Sequence[ImageRow], fit: str) -> None:
     def decode(index: int) -> tuple[str, str] | None:
         try:
-            store[index] = read_resized(root / rows[index].path, store.shape[1])
+            store[index] = read_framed(root / rows[index].path, store.shape[1], fit)
         except UnreadableImageError as error:
             return rows[index].path, str(error)
         return None

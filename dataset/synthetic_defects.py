@@ -2,29 +2,34 @@
 
 Good castings with defects on them leave a network nothing but the defects to tell the classes
 apart: part, light and background are the same. After CutPaste (Li et al., 2021), with shapes that
-resemble casting defects. They are made for whole batches, on their device.
+resemble casting defects, or, for other products, cracks and patches too (defect_shapes.py). They
+are made for whole batches, on their device.
 """
 
 import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
-from dataset.augmentation import coordinates, smooth_noise, uniform
+from dataset.defect_shapes import Draw, anywhere, drawing, on_ring
 
 AT_MOST = 3  # defects on one part
 VISIBLE = 0.06  # change in grey from which a pixel counts as part of a defect
 LEAST_PIXELS = 3
-RAGGED = 32  # bumps of an outline along a side of the image
+TEXTURE_PX = 9  # window over which a patch's grey is taken apart from its texture
 
 
-def with_synthetic_defects(images: Tensor, chosen: Tensor, generator: torch.Generator) -> tuple:
+def with_synthetic_defects(
+    images: Tensor, chosen: Tensor, generator: torch.Generator, where: str = "ring"
+) -> tuple[Tensor, Tensor]:
     """Draw one to three defects on each of the chosen images.
 
     Args:
-        images: (B, 1, S, S) in 0..1, parts roughly in the middle.
+        images: (B, 1, S, S) in 0..1, for 'ring' impellers, roughly in the middle.
         chosen: bool (B,).
+        where: 'ring', or 'anywhere' on the photograph, whatever it shows: then of any size, and
+            with cracks and patches.
 
     Returns:
         `(images, marks)`: marks, float (B, 1, S, S), are 1 where a defect is to be seen. An image
@@ -37,7 +42,10 @@ def with_synthetic_defects(images: Tensor, chosen: Tensor, generator: torch.Gene
     if len(plain) == 0:
         return images, marks
     for number in range(AT_MOST):
-        drawn = _with_one(drawn, plain, number, generator)
+        if where == "ring":
+            drawn = _with_one_on_ring(drawn, plain, number, generator)
+        else:
+            drawn = _with_one_anywhere(drawn, plain, number, generator)
     visible = (drawn - plain).abs() > VISIBLE
     visible &= (visible.sum(dim=(1, 2, 3)) >= LEAST_PIXELS).view(-1, 1, 1, 1)
     visible &= chosen[which].view(-1, 1, 1, 1)
@@ -47,54 +55,82 @@ def with_synthetic_defects(images: Tensor, chosen: Tensor, generator: torch.Gene
     return images, marks
 
 
-def _with_one(images: Tensor, originals: Tensor, number: int, generator: torch.Generator) -> Tensor:
+def _with_one_on_ring(
+    images: Tensor, originals: Tensor, number: int, generator: torch.Generator
+) -> Tensor:
     """One more defect on each image; from the second on only on every third."""
     n, side = len(images), images.shape[-1]
-
-    def draw(low: float, high: float) -> Tensor:
-        return uniform(n, low, high, generator)
-
-    depth = _shape(n, side, generator)  # (B, 1, S, S), 0..1
+    draw, depth = drawing(n, generator), on_ring(n, side, generator)
     if number:
         depth = depth * (draw(0, 1) < 0.35)
     kind, strength = draw(0, 1), draw(0.35, 0.95)
-    elsewhere = originals.roll(1 + number, 0).roll((side // 7 * (number + 1), side // 5), (2, 3))
+    elsewhere = _moved(originals.roll(1 + number, 0), number)
+    filled = _filled(images, elsewhere, depth, kind, strength, draw)
+    return _with_lip(filled, depth, draw).clamp(0, 1)
+
+
+def _with_one_anywhere(
+    images: Tensor, originals: Tensor, number: int, generator: torch.Generator
+) -> Tensor:
+    """The same anywhere on the photographs, not on the bars beside them."""
+    n, side = len(images), images.shape[-1]
+    draw, (depth, is_patch) = drawing(n, generator), anywhere(n, side, generator)
+    if number:
+        depth = depth * (draw(0, 1) < 0.35)
+    kind, strength = draw(0, 1), draw(0.25, 0.95)
+    elsewhere = torch.where(
+        draw(0, 1) < 0.5, _moved(originals, 2), _moved(originals.roll(1 + number, 0), number)
+    )
+    filled = _filled(images, elsewhere, depth, kind, strength, draw)
+    lip = _with_lip(filled, depth, draw)
+    patched = images + (_other_surface(originals, elsewhere, draw) - images) * depth
+    drawn = torch.where(is_patch, patched, lip).clamp(0, 1)
+    return torch.where(shown(originals), drawn, images)
+
+
+def shown(images: Tensor) -> Tensor:
+    """Bool (B, 1, S, S): which pixels show the photograph; rows and columns of one grey are bars."""
+    rows = images.amax(3, keepdim=True) > images.amin(3, keepdim=True)
+    columns = images.amax(2, keepdim=True) > images.amin(2, keepdim=True)
+    return rows & columns
+
+
+def _moved(images: Tensor, number: int) -> Tensor:
+    side = images.shape[-1]
+    return images.roll((side // 7 * (number + 1), side // 5), (2, 3))
+
+
+def _filled(
+    images: Tensor, elsewhere: Tensor, depth: Tensor, kind: Tensor, strength: Tensor, draw: Draw
+) -> Tensor:
+    """Dark, bright, or another surface, where the depth is."""
     dark = images * (1 - strength * depth)  # a hole, dirt
     bright = images + (draw(0.8, 1.0) - images) * strength * depth  # bare or molten metal
     foreign = images + (elsewhere - images) * depth  # another surface
-    filled = torch.where(kind < 0.62, dark, torch.where(kind < 0.8, bright, foreign))
+    return torch.where(kind < 0.62, dark, torch.where(kind < 0.8, bright, foreign))
 
-    # A lip: bright on the side that faces the lamp, dark on the other
+
+def _with_lip(images: Tensor, depth: Tensor, draw: Draw) -> Tensor:
+    """Bright on the side of a defect that faces the lamp, dark on the other."""
     lamp = draw(-math.pi, math.pi)
     slope_x = pad(depth[..., 1:] - depth[..., :-1], (0, 1))
     slope_y = pad(depth[..., 1:, :] - depth[..., :-1, :], (0, 0, 0, 1))
     lip = slope_x * torch.cos(lamp) + slope_y * torch.sin(lamp)
-    return (filled + lip * draw(0, 0.6)).clamp(0, 1)
+    return images + lip * draw(0, 0.6)
 
 
-def _shape(n: int, side: int, generator: torch.Generator) -> Tensor:
-    """Depth maps (n, 1, S, S) in 0..1 of spots of any direction and length with ragged edges.
+def _other_surface(originals: Tensor, elsewhere: Tensor, draw: Draw) -> Tensor:
+    """What a patch shows: another place, other grey, more or less of the texture, or another one."""
+    grey, other_grey = _smoothed(originals), _smoothed(elsewhere)
+    kind = draw(0, 1)
+    brighter = originals * draw(-0.6, 0.6).exp()
+    rougher = grey + (originals - grey) * draw(-1.2, 0.8).exp()
+    textured = grey + (elsewhere - other_grey) * draw(-0.5, 0.7).exp()
+    found = torch.where(kind < 0.8, rougher, textured)
+    return torch.where(kind < 0.35, elsewhere, torch.where(kind < 0.6, brighter, found))
 
-    Three in four lie on the ring or in the hub, one at the rim and along it. Lengths are in half
-    sides of the image: radii from 0.018 to 0.08, which is 3 to 12 px of 300.
-    """
 
-    def draw(low: float, high: float) -> Tensor:
-        return uniform(n, low, high, generator)
-
-    x, y = coordinates(side, generator.device)
-    around, at_rim = draw(-math.pi, math.pi), draw(0, 1) < 0.25
-    radius = torch.where(at_rim, draw(0.78, 0.97), draw(0.45, 0.86))
-    x, y = x - radius * torch.cos(around), y - radius * torch.sin(around)
-    along_rim = around + math.pi / 2 + draw(-0.4, 0.4)
-    angle = torch.where(at_rim, along_rim, draw(-math.pi, math.pi))
-    along = x * torch.cos(angle) + y * torch.sin(angle)
-    across = y * torch.cos(angle) - x * torch.sin(angle)
-
-    size = draw(math.log(0.018), math.log(0.08)).exp()
-    longish, scratch = draw(0, 1).exp(), draw(1, 2.2).exp()
-    ratio = torch.where(draw(0, 1) < 0.15, scratch, longish)  # length to width
-    distance = (along**2 / ratio + across**2 * ratio) / size**2  # 1 on the outline
-    ragged = smooth_noise(n, RAGGED, side, generator) * draw(0, 0.6)
-    inside = torch.sigmoid((1 - distance + ragged) * draw(1.5, 5))
-    return inside * (distance < 6)
+def _smoothed(images: Tensor) -> Tensor:
+    margin = TEXTURE_PX // 2
+    wide = pad(images, (margin, margin, margin, margin), mode="replicate")
+    return avg_pool2d(wide, TEXTURE_PX, stride=1)

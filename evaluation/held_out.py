@@ -191,7 +191,9 @@ def rebuild_split(root: DataFolder, checkpoint: Checkpoint, path: Path) -> list[
             "images were added, removed or renamed, or --data names another set"
         )
     warn_of_changed_contents(rows, path.with_name("split.csv"))
-    return as_published(rows) if options.corrected_labels else rows
+    if not options.corrected_labels:
+        return rows
+    return as_published(rows, options.good, options.good_only)
 
 
 def _refuse_mixture(models: Sequence[Model]) -> None:
@@ -253,7 +255,10 @@ def predict_folder(
     Raises:
         UserError: missing or empty class folders, or classes that the model does not know.
     """
-    root_of_rows, rows, _ = list_class_folders(folder, both_kinds=False)
+    learned = split_options({"releases": 1} | model.checkpoint.training)
+    root_of_rows, rows, _ = list_class_folders(
+        folder, both_kinds=False, good=learned.good, good_only=learned.good_only
+    )
     unknown = sorted({row.label for row in rows} - set(model.checkpoint.class_names))
     if unknown:
         raise UserError(
@@ -292,7 +297,7 @@ def predict_rows(
 ) -> Evaluation:
     """Predict the chosen rows once."""
     predictor, checkpoint = model.predictor, model.checkpoint
-    store = open_store(root, rows, checkpoint.image_size_px, cache=cache)
+    store = open_store(root, rows, checkpoint.image_size_px, checkpoint.fit, cache=cache)
     predictions, opinions, limits = [], [], checkpoint.limits
     with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):

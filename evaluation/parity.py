@@ -16,7 +16,7 @@ from dataset.listing import ImageRow, data_name, find_data, list_images
 from dataset.store import open_store
 from dataset.synthetic_defects import with_synthetic_defects
 from evaluation.held_out import rebuild_split
-from imaging.reading import UnreadableImageError, decode_grey, read_file, resized
+from imaging.reading import UnreadableImageError, decode_grey, read_file
 from inspection.engines import INPUT, OnnxNetwork, outputs_of, torch_network
 from metrics.castings import equally
 from model import Checkpoint
@@ -62,7 +62,7 @@ def images_for(checkpoint: Checkpoint, path: Path, data: str | None) -> Images:
             raise
         tell(f"note: {error}; calibrating and gating on rendered castings instead")
         return rendered_images(checkpoint)
-    store = open_store(root, rows, checkpoint.image_size_px)
+    store = open_store(root, rows, checkpoint.image_size_px, checkpoint.fit)
     trained_on = [i for i, row in enumerate(rows) if row.split == "train"]
     castings = [rows[i].casting or rows[i].path for i in trained_on]
     training = sorted(trained_on[i] for i in equally(castings, CALIBRATION_IMAGES))
@@ -88,7 +88,7 @@ def photographs_of_the_line(checkpoint: Checkpoint) -> Images | None:
                 data = read_file(path)
                 if hashlib.sha256(data).hexdigest() != one["sha256"]:
                     raise UnreadableImageError("is another file by now")
-                found.append(resized(decode_grey(data), checkpoint.image_size_px))
+                found.append(checkpoint.framed(decode_grey(data)))
             except UnreadableImageError as error:
                 tell(f"note: {path}, a photograph that the model was adapted by: {error}")
                 return None
@@ -121,7 +121,7 @@ def rendered_images(checkpoint: Checkpoint) -> Images:
         render_dataset(root, options)
         rows, _ = list_images(root, parts=("train", "test", "unseen"))
         rows = [ImageRow(row.path, row.label, row.split, sha256="-") for row in rows]
-        store = open_store(root, rows, checkpoint.image_size_px, cache=False)
+        store = open_store(root, rows, checkpoint.image_size_px, checkpoint.fit, cache=False)
         known = [i for i, row in enumerate(rows) if row.split != "unseen"]
         unseen = [i for i, row in enumerate(rows) if row.split == "unseen"]
         labels = np.array([is_defect(rows[i].label) for i in unseen])

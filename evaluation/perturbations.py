@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from dataset.hubs import SIZE_PX, find_hubs
-from imaging.reading import resized
+from imaging.framing import framed
 
 # In half axes of the hub's ellipse. The flange ends at about 1.8, its burrs mostly below 2.1, and
 # its shadow at 2.2; at 2.15 the remains of 4 % of the real set's defective parts (feeders, large
@@ -92,7 +92,7 @@ def hub_of(image: np.ndarray) -> np.ndarray | None:
     None without a hub. Row 0 is the centre (x, y), rows 1 and 2 map the unit circle to the edge:
     edge = centre + unit vector @ rows.
     """
-    hub = find_hubs(np.array(resized(Image.fromarray(image), SIZE_PX))[None])[0]
+    hub = find_hubs(np.array(framed(Image.fromarray(image), SIZE_PX))[None])[0]
     if hub is None:
         return None
     scale = np.array(image.shape[::-1]) / SIZE_PX

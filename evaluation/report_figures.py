@@ -18,7 +18,7 @@ from evaluation.held_out import (
 from evaluation.report import calibration_inputs
 from imaging.overlays import TILE_PX, write_sheets
 from imaging.reading import read_grey_image
-from inspection.explanation import Explained, stacked
+from inspection.explanation import Explained, maps_of
 from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE
 from metrics.calibration import calibration_errors, reliability
@@ -112,6 +112,6 @@ def overlays(
             batch = own[start : start + BATCH_SIZE]
             found = [evaluation.images[index] for index in batch]
             images = [read_grey_image(evaluation.root / one.row.path) for one in found]
-            maps = explainer.maps(stacked(images, model.checkpoint.image_size_px))
+            maps = maps_of(explainer, images)
             for index, one, image, heat in zip(batch, found, images, maps, strict=True):
                 yield index, Explained(image, one.prediction, heat).overlay(TILE_PX)

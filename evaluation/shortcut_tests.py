@@ -20,12 +20,12 @@ from common.text import count_of
 from dataset.listing import ImageRow
 from evaluation.held_out import Model, checkpoint_hashes
 from evaluation.perturbations import PROBES, RING_GONE, UNMODIFIED, versions
+from imaging.framing import framed
 from imaging.reading import (
     UnreadableImageError,
     in_threads,
     read_grey_image,
     refuse_unreadable,
-    resized,
 )
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor
@@ -89,7 +89,7 @@ def perturbed_predictions(
             image = np.asarray(read_grey_image(root / row.path))
         except UnreadableImageError as error:
             return str(error)
-        return {k: resized(Image.fromarray(v), size_px) for k, v in versions(image).items()}
+        return {k: framed(Image.fromarray(v), size_px) for k, v in versions(image).items()}
 
     prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
     quiet = None if description else True

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from common.errors import UserError
 from common.text import count_of
+from imaging.framing import framed
 from imaging.grey import file_to_grey, to_grey
 from imaging.jpeg import parse_jpeg
 from imaging.jpeg_data import refuse_damaged
@@ -116,20 +117,15 @@ def decode_grey(data: bytes) -> Image.Image:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
 
-def read_resized(path: Path, size_px: int) -> np.ndarray:
+def read_framed(path: Path, size_px: int, fit: str = "stretch") -> np.ndarray:
     """A file as the network's input before normalisation: uint8 (S, S), S = `size_px`.
 
-    Equal to torchvision's `Resize((S, S))` on a PIL image: bilinear with antialiasing.
+    Stretched, it is equal to torchvision's `Resize((S, S))` on a PIL image.
 
     Raises:
         UnreadableImageError: with the reason.
     """
-    return resized(read_grey_image(path), size_px)
-
-
-def resized(image: Image.Image, size_px: int) -> np.ndarray:
-    """An image of any size and mode as uint8 (S, S)."""
-    return np.asarray(to_grey(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return framed(read_grey_image(path), size_px, fit)
 
 
 def upright_image(image: object) -> Image.Image:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
+from imaging.framing import content
 from imaging.overlays import overlay
-from imaging.reading import decode_grey, resized
+from imaging.reading import decode_grey
 from inspection.heatmap import Explainer, hottest_region
 from inspection.options import OUTCOMES
 from inspection.predictor import Prediction, Predictor
@@ -22,7 +23,7 @@ class Explained:
 
     image: Image.Image  # grey, as large as the photograph
     prediction: Prediction
-    heat: np.ndarray  # float32 (S, S), 0..1
+    heat: np.ndarray  # float32 (h, w), 0..1, as `maps_of` gives it
 
     def overlay(self, side_px: int | None = None, strength: float = 0.5) -> Image.Image:
         """The photograph under its heatmap; the hottest region outlined for a defect decision.
@@ -30,16 +31,16 @@ class Explained:
         What was not judged stays as it is.
 
         Args:
-            side_px: makes it a square of this side.
+            side_px: makes it a square of this side, with white beside what is not square.
             strength: of the heatmap, 0 to 1; at 0 the photograph alone is left.
         """
         image = self.image
         if side_px:
-            image = image.resize((side_px, side_px), Image.Resampling.BILINEAR)
-        if strength == 0 or not self.prediction.decision:
-            return image
-        region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
-        return overlay(image, self.heat, region, strength)
+            image = ImageOps.contain(image, (side_px, side_px), Image.Resampling.BILINEAR)
+        if strength > 0 and self.prediction.decision:
+            region = hottest_region(self.heat) if self.prediction.decision == "defect" else None
+            image = overlay(image, self.heat, region, strength)
+        return ImageOps.pad(image, (side_px, side_px), color="white") if side_px else image
 
 
 def explain_images(
@@ -51,8 +52,7 @@ def explain_images(
     """Decisions and maps of grey images of any size."""
     if not images:
         return []
-    grey = stacked(images, predictor.checkpoint.image_size_px)
-    predictions, maps = predictor.predict(images), explainer.maps(grey, method)
+    predictions, maps = predictor.predict(images), maps_of(explainer, images, method)
     return [Explained(*one) for one in zip(images, predictions, maps, strict=True)]
 
 
@@ -76,7 +76,7 @@ def explain_predicted(
     if not predicted:
         return []
     images = [decode_grey(data) for data, _ in predicted]
-    maps = explainer.maps(stacked(images, explainer.checkpoint.image_size_px))
+    maps = maps_of(explainer, images)
     for image in images:
         image.thumbnail((largest_px, largest_px), Image.Resampling.BILINEAR)
     return [
@@ -85,9 +85,15 @@ def explain_predicted(
     ]
 
 
-def stacked(images: Sequence[Image.Image], size_px: int) -> torch.Tensor:
-    """Images of any size as the network's input, uint8 (B, S, S)."""
-    return torch.from_numpy(np.stack([resized(image, size_px) for image in images]))
+def maps_of(
+    explainer: Explainer, images: Sequence[Image.Image], method: str | None = None
+) -> list[np.ndarray]:
+    """Heatmaps float32 (h, w) in 0..1 of grey images of any size, without the network's bars."""
+    checkpoint = explainer.checkpoint
+    grey = torch.from_numpy(np.stack([checkpoint.framed(image) for image in images]))
+    maps = explainer.maps(grey, method)
+    pairs = zip(images, maps, strict=True)
+    return [content(heat, image.size, checkpoint.fit) for image, heat in pairs]
 
 
 def decision_text(prediction: Prediction) -> str:

@@ -12,7 +12,8 @@ of h x w cells) and, by backpropagation, the gradient G of that difference with 
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network has the first two stages only.
+The local network has the first two stages only. One of several scales (networks/multiscale.py) has
+all four; its cells' map is the sum of what its scales say of each place.
 
 Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
 all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
@@ -37,24 +38,25 @@ STRIDES = {name: 4 * 2**index for index, name in enumerate(STAGES)}  # input px 
 
 
 def stage_outputs(model: nn.Module, images: Tensor, first: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits (B, C) and the outputs of the stages from `first` on, which take gradients.
+    """Logits (B, C) and the outputs of all stages, of which those from `first` on take gradients.
 
     Nothing before `first` is remembered for backpropagation. Calls the network's parts one by one,
     so that no hook is left behind whatever happens.
     """
     local = isinstance(model, LocalNetwork)
-    stages = stages_of(model)
+    stages, outputs = stages_of(model), {}
     with torch.no_grad():
-        x = model.conv1(normalise_local_contrast(images) if local else images)
-        x = model.maxpool(model.relu(model.bn1(x)))
+        if local:
+            x = model.stem(normalise_local_contrast(images))
+        else:
+            x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
         for name in stages[: stages.index(first) + 1]:
-            x = getattr(model, name)(x)
-    x = x.detach().requires_grad_()
-    outputs = {first: x}
+            outputs[name] = x = getattr(model, name)(x)
+    outputs[first] = x = x.detach().requires_grad_()
     for name in stages[stages.index(first) + 1 :]:
         outputs[name] = x = getattr(model, name)(x)
     if local:
-        return model.top_k_pooling(model.fc(x)), outputs
+        return model.pooled(model.maps_of(tuple(outputs.values()))), outputs
     return model.fc(model.avgpool(x).flatten(1)), outputs
 
 
@@ -92,6 +94,18 @@ def enlarged(cells: Tensor, stride: int, size_px: int) -> Tensor:
     share = places - low
     rows = cells[:, low] * (1 - share)[:, None] + cells[:, high] * share[:, None]
     return rows[:, :, low] * (1 - share) + rows[:, :, high] * share
+
+
+def margin_of_places(maps: Sequence[Tensor], checkpoint: Checkpoint, size_px: int) -> Tensor:
+    """Logit margin of a defect at each pixel (B, S, S): the sum of what a network's maps say there.
+
+    A map of one cell says the same of the whole image.
+    """
+    margins = [defect_margin(cells, checkpoint.class_names) for cells in maps]
+    strides = [STRIDES[name] for name in STAGES[1 : 1 + len(maps)]]
+    return sum(
+        enlarged(margin, stride, size_px) for margin, stride in zip(margins, strides, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -175,9 +189,11 @@ class Explainer:
     def probability_of_cells(self, grey: Tensor) -> Tensor:
         """2 P - 1 of each cell, or 0 for P < 1/2, at the images' size (B, S, S)."""
         parts = unit_range(grey).split(4)  # which stay in a CPU's cache
-        logits = torch.cat([self.model(part, pool=False) for part in parts])
-        margin = (defect_margin(logits, self.checkpoint.class_names) / 2).tanh().relu()
-        return enlarged(margin, STRIDES["layer2"], grey.shape[-1])
+        margins = [
+            margin_of_places(self.model(part, pool=False), self.checkpoint, grey.shape[-1])
+            for part in parts
+        ]
+        return (torch.cat(margins) / 2).tanh().relu()
 
     def _map(self, grey: Tensor, method: Method) -> Tensor:
         """A map in 0..1 (B, S, S) of the images as they lie."""

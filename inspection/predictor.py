@@ -23,7 +23,6 @@ from imaging.reading import (
     decode_grey,
     in_threads,
     read_file,
-    resized,
     upright_image,
 )
 from inspection.engines import Network, OnnxNetwork, torch_network
@@ -207,7 +206,7 @@ class Predictor:
                 upright = decode_grey(image)
             else:
                 upright = upright_image(image)
-            grey = resized(upright, self.checkpoint.image_size_px)
+            grey = self.checkpoint.framed(upright)
             if self.limits:
                 measures = measure(grey, upright.size, self.limits.with_hub)
         except UnreadableImageError as problem:

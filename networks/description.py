@@ -4,11 +4,11 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 
-from common.arguments import IMAGE_SIZES_PX
+from common.arguments import FITS, IMAGE_SIZES_PX
 from common.labels import is_defect
 
 HEADS = ("softmax", "sigmoid")
-NETWORKS = ("resnet18", "local")
+NETWORKS = ("resnet18", "local", "multiscale")
 TEMPERATURES = (0.01, 100.0)  # far beyond what is ever fitted
 
 Check = tuple[Callable[[object], bool], str]  # and what the value should be
@@ -117,6 +117,7 @@ DESCRIPTION: dict[str, Check] = {
     "image_size_px": whole(*IMAGE_SIZES_PX),
     "mean": (lambda value: _are(value, is_number, 3), "three finite numbers"),
     "std": (lambda value: _are(value, lambda v: is_number(v) and v > 0, 3), "three above 0"),
+    "fit": choice(FITS),
     "threshold": number(0, 1),
     "temperature": number(*TEMPERATURES),
     "head": choice(HEADS),

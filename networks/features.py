@@ -13,17 +13,21 @@ features, is near 1 for an image like them:
 import torch
 from torch import Tensor, nn
 
-from networks.local import LocalNetwork, normalise_local_contrast
+from networks.local import LocalNetwork
 from networks.tensor_files import check_finite
 
-FEATURES = {"resnet18": 384, "local": 192}  # D: two for each channel of both stages
+FEATURES = {
+    "resnet18": 384,
+    "local": 192,
+    "multiscale": 192,
+}  # D: two for each channel of both stages
 
 
 def logits_and_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, C) and features (B, D) of grey images (B, 1, S, S) in 0..1, in one pass."""
     if isinstance(model, LocalNetwork):
-        cells, stages = model.cells_and_stages(normalise_local_contrast(images))
-        return model.top_k_pooling(cells), features_of(stages)
+        stages = model.stages(images)
+        return model.pooled(model.maps_of(stages)), features_of(stages[:2])
     x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
     first = model.layer1(x)
     second = model.layer2(first)

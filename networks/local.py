@@ -30,10 +30,14 @@ LARGEST = 4.0  # deviations
 class LocalNetwork(nn.Module):
     """Grey images (B, 1, S, S) in 0..1 to logits (B, C); its parts have ResNet's names.
 
+    What makes logits comes in maps: one of cells here, several in a network of more scales.
+
     Args:
         outputs: C; 1 for the single logit of 'is a defect'.
         defects: which classes are defects.
     """
+
+    top_share = TOP_SHARE
 
     def __init__(self, outputs: int, defects: Sequence[bool]):
         super().__init__()
@@ -42,31 +46,57 @@ class LocalNetwork(nn.Module):
         self.bn1, self.relu = nn.BatchNorm2d(few), nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         self.layer1 = nn.Sequential(BasicBlock(few, few), BasicBlock(few, few))
-        shortcut = nn.Sequential(nn.Conv2d(few, many, 1, 2, bias=False), nn.BatchNorm2d(many))
-        self.layer2 = nn.Sequential(BasicBlock(few, many, 2, shortcut), BasicBlock(many, many))
+        self.layer2 = wider_stage(few)
         self.fc = nn.Conv2d(many, outputs, kernel_size=1)
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer is not self.fc:  # as ResNet begins
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(layer, nn.Conv2d) and layer is not self.fc:
+                begin_as_resnet(layer)
         self.register_buffer("defects", torch.tensor(defects), persistent=False)
 
-    def forward(self, images: Tensor, pool: bool = True) -> Tensor:
-        """Logits (B, C); without pooling those of the cells, (B, C, h, w)."""
-        cells, _ = self.cells_and_stages(normalise_local_contrast(images))
-        return self.top_k_pooling(cells) if pool else cells
+    def forward(self, images: Tensor, pool: bool = True) -> Tensor | tuple[Tensor, ...]:
+        """Logits (B, C); without pooling the maps that they come from, each (B, C, h, w)."""
+        maps = self.maps_of(self.stages(images))
+        return self.pooled(maps) if pool else maps
 
-    def cells_and_stages(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Logits of the cells (B, C, h, w) of normalised images and the outputs of both stages."""
-        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
-        second = self.layer2(first)
-        return self.fc(second), (first, second)
+    def stages(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Outputs (B, channels, h, w) of the stages, of images as they are."""
+        return self.later_stages(self.stem(normalise_local_contrast(images)))
+
+    def stem(self, contrast: Tensor) -> Tensor:
+        """What the first stage takes, from normalised images."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(contrast))))
+
+    def later_stages(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Outputs of the stages, of what the stem has made."""
+        first = self.layer1(x)
+        return first, self.layer2(first)
+
+    def maps_of(self, stages: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Logits (B, C, h, w) of the cells, from the outputs of the stages."""
+        return (self.fc(stages[1]),)
+
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """Logits (B, C) of the whole parts: what the most suspicious cells of each map say."""
+        return sum(self.top_k_pooling(cells) for cells in maps)
 
     def top_k_pooling(self, cells: Tensor) -> Tensor:
         """Mean logits (B, C) of the few cells of (B, C, h, w) with the largest margin."""
         cells = cells.flatten(2)
-        count = max(1, round(TOP_SHARE * cells.shape[2]))
+        count = max(1, round(self.top_share * cells.shape[2]))
         strongest = logit_margin(cells, self.defects).topk(count, dim=1).indices
         return cells.gather(2, strongest.unsqueeze(1).expand(-1, cells.shape[1], -1)).mean(2)
+
+
+def wider_stage(channels: int) -> nn.Sequential:
+    """A stage of ResNet that halves the sides and doubles the channels."""
+    many = 2 * channels
+    shortcut = nn.Sequential(nn.Conv2d(channels, many, 1, 2, bias=False), nn.BatchNorm2d(many))
+    return nn.Sequential(BasicBlock(channels, many, 2, shortcut), BasicBlock(many, many))
+
+
+def begin_as_resnet(layer: nn.Conv2d) -> None:
+    """Draw a convolution's weights as ResNet does."""
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def normalise_local_contrast(images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ CELL_WEIGHT = 0.5  # of the cells' loss, beside that of the parts
 
 
 class LocalLoss(nn.Module):
-    """Mean loss over `(cells (B, C, h, w), targets (B,), marks (B, 1, S, S))`.
+    """Mean loss over `(maps, each (B, C, h, w), targets (B,), marks (B, 1, S, S))`.
 
     Marks are 1 on synthetic defects. A part with one counts as defective, whatever kind
     of defect, and no longer as its target.
@@ -31,20 +31,23 @@ class LocalLoss(nn.Module):
 
     def __init__(self, network: LocalNetwork, class_names: list[str], smoothing: float = 0.0):
         super().__init__()
-        self.top_k_pooling = network.top_k_pooling
+        self.pooled = network.pooled
         self.class_names, self.smoothing = class_names, smoothing
         self.register_buffer("defects", defect_flags(class_names))
 
-    def forward(self, cells: Tensor, targets: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, maps: Sequence[Tensor], targets: Tensor, marks: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The loss (), and which parts (B,) were classified right."""
-        cells = cells.float()
-        logits = class_logits(self.top_k_pooling(cells), self.class_names)
+        maps = [cells.float() for cells in maps]
+        logits = class_logits(self.pooled(maps), self.class_names)
         synthetic = marks.flatten(1).amax(1) > 0
         by_class = cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
         any_defect = -logits.log_softmax(1).masked_fill(~self.defects, -torch.inf).logsumexp(1)
         parts = torch.where(synthetic, any_defect, by_class).mean()
         known = ~self.defects[targets]
-        loss = parts + CELL_WEIGHT * cell_loss(logit_margin(cells, self.defects), marks, known)
+        cells = [logit_margin(one, self.defects) for one in maps if one[0, 0].numel() > 1]
+        loss = parts + CELL_WEIGHT * sum(cell_loss(one, marks, known) for one in cells)
         predicted = logits.detach().argmax(1)
         return loss, torch.where(synthetic, self.defects[predicted], predicted == targets)
 

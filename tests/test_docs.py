@@ -35,7 +35,7 @@ ALLOWED = {
     "traceability": BASE,
     "gate": {"dataset"},
     "data_split": DATA,
-    "model": {"networks", "gate"},
+    "model": {"imaging", "networks", "gate"},
     "training": MODEL,
     "inspection": INSPECTION,
     "evaluation": INSPECTION,

@@ -24,7 +24,7 @@ from common.packages import EXPORT_PACKAGES, require_packages
 from dataset.batches import unit_range
 from evaluation.parity import Images, Parity, compare
 from imaging.overlays import png
-from imaging.reading import read_resized
+from imaging.reading import read_framed
 from inspection import engines, onnx_graph
 from inspection.engines import OnnxNetwork
 from inspection.onnx_file import sealed
@@ -97,7 +97,7 @@ def int8_file(trained, castings, tmp_path_factory):
     """The same in 8 bits; ungated, since a network of two epochs decides by a hair."""
     checkpoint = load_checkpoint(trained / "best.pth")
     paths = sorted((castings / "train").rglob("*.jpeg"))
-    calibration = np.stack([read_resized(path, checkpoint.image_size_px) for path in paths])
+    calibration = np.stack([read_framed(path, checkpoint.image_size_px) for path in paths])
     out = tmp_path_factory.mktemp("exported") / "int8.onnx"
     return written(out, checkpoint, "int8", calibration)
 

@@ -15,7 +15,7 @@ from PIL import Image
 import predict
 from common.errors import EXIT_UNREADABLE, UserError
 from common.files import sha256_of_file
-from imaging.reading import read_resized
+from imaging.reading import read_framed
 from inspection.predictor import Predictor, load_predictor
 from model import load_checkpoint, save_checkpoint
 from traceability.log import InspectionLog
@@ -62,7 +62,7 @@ def test_a_batch_gives_what_single_images_give(predictor, castings):
 
 
 def test_preprocessing_is_the_stores(predictor, part):
-    grey = read_resized(part, predictor.checkpoint.image_size_px)
+    grey = read_framed(part, predictor.checkpoint.image_size_px)
     expected = predictor.predict_batch(torch.tensor(grey[None]))[0]
     assert predictor.predict([part])[0].prob_defect == expected.prob_defect
 
@@ -339,7 +339,7 @@ def test_every_decision_is_in_the_log(trained, part, tmp_path):
     bad, good = found
     assert bad[4] is bad[8] is None
     assert float(rows[1]["prob_defect"]) == pytest.approx(good[4], abs=1e-6)
-    grey = read_resized(folder / "good.jpeg", 32)
+    grey = read_framed(folder / "good.jpeg", 32)
     assert good[8] == pytest.approx(grey.mean(), abs=1e-3)
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.arguments import (
+    FITS,
     image_size,
     not_negative,
     part_below_one,
@@ -14,14 +15,16 @@ from common.arguments import (
     share,
     whole_number_or_0,
 )
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.files import CHECKPOINTS
 from data_split import add_data_arguments
+from networks.description import NETWORKS
 from training.recipes import RECIPES
 
 DEFAULT = RECIPES["reference"]
-AUGMENTATIONS = ("none", "flip", "full", "strong")
-SAMPLERS = ("image", "casting", "class")
+AUGMENTATIONS = ("none", "flip", "light", "full", "strong")
+SAMPLERS = ("image", "casting", "class", "kind")
+DRAWN_WHERE = ("ring", "anywhere")
 AMP = "bfloat16 autocast; default: on a CPU that multiplies it (AMX), nowhere else"
 
 
@@ -43,6 +46,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def choose_recipe(args: argparse.Namespace) -> None:
+    """Fill in --recipe for another product's photographs, and say so."""
+    if args.recipe is None and not args.resume:
+        args.recipe = "product"
+        tell("note: the recipe is that for any product (--recipe product)")
+
+
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
     if args.resume and args.overwrite:
@@ -57,12 +67,19 @@ def add_network_options(group: argparse._ArgumentGroup) -> None:
     add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
     add(
         "--network",
-        choices=("resnet18", "local"),
-        help="resnet18 (default), or local: two stages, half as wide, logits for each cell of the "
-        "image, top-k pooling; needs --drawn-defects",
+        choices=NETWORKS,
+        help="resnet18 (default); local: two stages, half as wide, logits for each cell of the "
+        "image, top-k pooling, needs --drawn-defects; multiscale: two stages more, for defects of "
+        "any size",
     )
     add("--head", choices=("softmax", "sigmoid"), help="two outputs (default) or one with BCE")
     add("--image-size", type=image_size, metavar="PX", help=f"default {DEFAULT['image_size']}")
+    add(
+        "--fit",
+        choices=FITS,
+        help="how a photograph becomes a square: stretch (default), or letterbox, which keeps its "
+        "sides' ratio",
+    )
 
 
 def add_optimiser_options(group: argparse._ArgumentGroup) -> None:
@@ -94,8 +111,9 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
     add(
         "--augment",
         choices=AUGMENTATIONS,
-        help="none (default); flip: mirror and quarter turns; full: rotation by any angle, "
-        "mirror, shift, zoom, light, noise; strong: more of it, with stretch, highlights, glints",
+        help="none (default); flip: mirror and quarter turns; light: these, and other light and "
+        "noise; full: rotation by any angle, mirror, shift, zoom, light, noise; strong: more of "
+        "it, with stretch, highlights, glints",
     )
     add(
         "--drawn-defects",
@@ -104,10 +122,16 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
         help="put synthetic defects on this share of the good parts, and call them defective",
     )
     add(
+        "--drawn-where",
+        choices=DRAWN_WHERE,
+        help="ring (default): where pump impellers have metal; anywhere: on any product, of any "
+        "size, with cracks and patches of another surface",
+    )
+    add(
         "--real-defects",
         type=share,
         metavar="X",
-        help="share of an epoch that shows defective parts, with --sampler class; default 0.5",
+        help="share of an epoch that shows defective parts, with --sampler class or kind; default 0.5",
     )
     add(
         "--label-smoothing",
@@ -118,8 +142,9 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
     add(
         "--sampler",
         choices=SAMPLERS,
-        help="what counts alike in an epoch: each image (default), each casting, or, in either "
-        "class, each session, and in a session each casting",
+        help="what counts alike in an epoch: each image (default), each casting, or, among good "
+        "and among defective parts, each session (class) or each kind of defect (kind), and "
+        "therein each casting",
     )
     add("--epoch-size", type=positive, metavar="N", help="images in an epoch; default: all")
     add(

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from common.arguments import IMAGE_SIZES_PX
+from common.arguments import FITS, IMAGE_SIZES_PX
 from common.errors import UserError
 from data_split import PROTOCOLS, split_options
 from dataset.corrections import described
@@ -25,7 +25,7 @@ from networks.description import (
     or_none,
     whole,
 )
-from training.options import AUGMENTATIONS, SAMPLERS
+from training.options import AUGMENTATIONS, DRAWN_WHERE, SAMPLERS
 from training.recipes import RECIPES
 from training.schedule import SCHEDULES
 from training.state import refuse_differences
@@ -57,6 +57,8 @@ class Settings:
     epoch_size: int | None  # images; None: all
     operating_point: float | str
     seed: int
+    fit: str = "stretch"
+    drawn_where: str = "ring"
     protocol: str = "kaggle"
     folds: int | None = None  # these three are None but with protocol casting
     fold: int | None = None
@@ -65,6 +67,8 @@ class Settings:
     releases: int | None = None  # of the archive, in the split; None: protocol kaggle
     hold_out_session: str | None = None
     corrected_labels: str | None = None  # as read_corrections gives them
+    good: str | None = None  # names of the good class folders, '/' in between; None: 'ok...'
+    good_only: bool = False  # learns from good parts and drawn defects
     amp: bool = False
 
     def as_dict(self) -> dict:
@@ -78,6 +82,7 @@ class Settings:
 
 
 NAMES = [field.name for field in fields(Settings)]
+DRAWN_SHARE = 0.5  # of the good parts, where there are no other defects
 SHARE = number(0, 1)
 
 
@@ -98,6 +103,8 @@ STORED: dict[str, Check] = {
     "weight_decay": number(0, math.inf),
     "augment": choice(AUGMENTATIONS),
     **dict.fromkeys(("drawn_defects", "real_defects"), or_none(SHARE)),
+    "fit": choice(FITS),
+    "drawn_where": choice(DRAWN_WHERE),
     "label_smoothing": SHARE,
     "sampler": choice(SAMPLERS),
     "epoch_size": or_none(whole(1)),
@@ -106,9 +113,9 @@ STORED: dict[str, Check] = {
     "folds": or_none(whole(2)),
     "fold": or_none(whole(0)),
     "fold_seed": or_none(whole(0, 2**32 - 1)),
-    **dict.fromkeys(("castings", "corrected_labels", "hold_out_session"), or_none(TEXT)),
+    **dict.fromkeys(("castings", "corrected_labels", "hold_out_session", "good"), or_none(TEXT)),
     "releases": or_none(whole(1, 2)),
-    "amp": YES_OR_NO,
+    **dict.fromkeys(("good_only", "amp"), YES_OR_NO),
 }
 
 
@@ -135,15 +142,37 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     if split.protocol == "casting":
         values |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
     settings = Settings(**values)
-    if (settings.network == "local") != (settings.drawn_defects is not None):
-        raise UserError("--network local learns from --drawn-defects; give both or neither")
-    if settings.sampler != "class":
+    if settings.good_only:
+        settings = for_good_only(settings)
+    with_drawn = settings.drawn_defects is not None
+    if settings.network == "local" and not with_drawn:
+        raise UserError("--network local learns from --drawn-defects; give both")
+    if settings.network == "resnet18" and with_drawn:
+        raise UserError("--drawn-defects are for --network local and multiscale")
+    if settings.sampler not in ("class", "kind"):
         if "real_defects" in explicit:
-            raise UserError("--real-defects belongs to --sampler class")
+            raise UserError("--real-defects belongs to --sampler class or kind")
         settings = replace(settings, real_defects=None)
-    if settings.network == "local" and settings.weights == "imagenet":
+    if settings.network != "resnet18" and settings.weights == "imagenet":
         raise UserError(NO_IMAGENET)
     return settings
+
+
+def for_good_only(settings: Settings) -> Settings:
+    """The settings with which a model learns without photographs of defects.
+
+    Raises:
+        UserError: its network learns from nothing else.
+    """
+    if settings.network == "resnet18":
+        raise UserError(
+            "photographs of good parts alone: defects are drawn on them, from which --network "
+            "resnet18 does not learn; use --recipe product, or robust for castings"
+        )
+    if settings.sampler not in ("class", "kind"):
+        raise UserError("photographs of good parts alone: use --sampler class or kind")
+    drawn = DRAWN_SHARE if settings.drawn_defects is None else settings.drawn_defects
+    return replace(settings, drawn_defects=drawn, real_defects=0.0)
 
 
 def readable(values: dict) -> dict:

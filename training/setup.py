@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import UserError
+from common.labels import ANY_DEFECT
 from data_split import load_split, split_sha256, split_table
-from dataset.batches import Batches, make_batches
+from dataset.batches import Batches, make_batches, with_drawn_copies
 from dataset.cautions import print_cautions
 from dataset.listing import ImageRow, data_name, find_data, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
@@ -79,6 +80,7 @@ class Run:
             data=data_name(self.root),
             split_sha256=self.split_sha256,
             architecture=self.settings.network,
+            fit=self.settings.fit,
             torch_version=str(torch.__version__),  # a subclass of str, which safe loading refuses
         )
 
@@ -90,7 +92,8 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     root, rows, store = open_images(args, settings)
     if settings.protocol == "casting":
         settings = replace(settings, releases=1 + any(is_of_second(row.path) for row in rows))
-    class_names = sorted({row.label for row in rows})
+    labels = {row.label for row in rows} | ({ANY_DEFECT} if settings.good_only else set())
+    class_names = sorted(labels)
     torch.manual_seed(settings.seed)
     refuse_single_image_batch(rows, settings)
     weights = "none" if args.resume else settings.weights  # last.pth brings its own
@@ -107,16 +110,20 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
     names = ("augment", "sampler", "epoch_size", "seed")
     options = {name: getattr(settings, name) for name in names}
     options["synthetic_defects"] = settings.drawn_defects
+    options["drawn_where"] = settings.drawn_where
     if settings.real_defects is not None:
         options["real_defects"] = settings.real_defects
     train_batches = make_batches(
         store, rows, "train", class_names, device, shuffle=True, **batch, **options
     )
     val_batches = make_batches(store, rows, "val", class_names, device, **batch)
+    if settings.good_only:
+        defective = class_names.index(ANY_DEFECT)
+        val_batches = with_drawn_copies(val_batches, defective, settings.drawn_where)
     val_weights = np.full(len(val_batches.targets), 1 / len(val_batches.targets))
-    if settings.sampler == "class":
+    if settings.sampler in ("class", "kind"):
         val_weights = class_weights(val_batches.castings, val_batches.is_defect.cpu().numpy())
-    elif settings.protocol == "casting":
+    elif settings.protocol != "kaggle":
         val_weights = casting_weights(val_batches.castings)
     print_plan(device, root, rows, store, settings)
     if is_main_process():
@@ -146,10 +153,10 @@ def open_images(
     with local_main_process_first():  # the first downloads or renders, and fills the caches
         root = find_data(args.data, args.second_release)
         rows, notes = load_split(root, settings.split, need_castings=by_casting)
-        store = open_store(root, rows, settings.image_size, cache=not args.no_cache)
+        store = open_store(root, rows, settings.image_size, settings.fit, cache=not args.no_cache)
     if is_main_process():
         report_notes(notes)
-        print_cautions(rows)
+        print_cautions(rows, settings.good_only)
     return root, rows, store
 
 
@@ -213,7 +220,7 @@ def build_step(
     if world_size() > 1:
         network = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
     smoothing = settings.label_smoothing
-    if isinstance(model, LocalNetwork):
+    if isinstance(model, LocalNetwork) and settings.drawn_defects is not None:
         loss = LocalLoss(model, class_names, smoothing)
     else:
         loss = loss_function(settings.head, class_names, smoothing)

@@ -54,8 +54,8 @@ class TrainingStep:
         if isinstance(self.loss, LocalLoss):
             images, marks = images[:, :1], images[:, 1:]
             with self.autocast():
-                cells = self.network(images, pool=False)
-            loss, right = self.loss(cells, targets, marks)
+                maps = self.network(images, pool=False)
+            loss, right = self.loss(maps, targets, marks)
             return loss, right.sum().float()
         with self.autocast():
             logits = self.network(images)

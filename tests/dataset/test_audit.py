@@ -48,7 +48,9 @@ PAIRS = {
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
     """The figures of ROWS, and its lines."""
-    return audit(tmp_path_factory.mktemp("data"), ROWS, alike(len(ROWS), PAIRS))
+    root = tmp_path_factory.mktemp("data")
+    (root / "train").mkdir(), (root / "test").mkdir()
+    return audit(root, ROWS, alike(len(ROWS), PAIRS))
 
 
 def test_castings_are_counted_by_class_and_listed_by_size(audited):

@@ -45,10 +45,10 @@ def images(tmp_path):
 
 
 def no_decoding(monkeypatch):
-    def fail(path, size_px):
+    def fail(path, *how):
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(store, "read_resized", fail)
+    monkeypatch.setattr(store, "read_framed", fail)
 
 
 def values(store):

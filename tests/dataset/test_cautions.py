@@ -59,7 +59,8 @@ def test_the_command_warns_of_copies_and_of_a_validation_folder(tmp_path, capsys
     copied = (root / "train" / "ok_front" / "train_0.jpeg").read_bytes()
     (root / "test" / "def_front" / "test_3.jpeg").write_bytes(copied)
     (root / "val" / "ok_front").mkdir(parents=True)
-    assert data_split.main(["--data", str(root), "--out", str(tmp_path / "out")]) == 0
+    command = ["--data", str(root), "--protocol", "kaggle", "--out", str(tmp_path / "out")]
+    assert data_split.main(command) == 0
     errors = capsys.readouterr().err
     assert "test/def_front/test_3.jpeg and train/ok_front/train_0.jpeg first" in errors
-    assert "note: ignored: val/; validation images come from test/" in errors
+    assert "note: ignored: val/; protocol kaggle validates on half of test/" in errors

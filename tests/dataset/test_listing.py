@@ -73,10 +73,16 @@ def test_empty_class_folder_is_named(small_set, part):
         list_images(small_set)
 
 
-@pytest.mark.parametrize("classes", [("def_front", "burr"), ("ok_front", "ok_back")])
-def test_good_and_defective_classes_are_both_needed_unless_waived(tmp_path, classes):
+@pytest.mark.parametrize(
+    ("classes", "advice"),
+    [
+        (("def_front", "burr"), "begins with 'ok' or 'good'.*--good NAME"),
+        (("ok_front", "ok_back"), "--good-only"),
+    ],
+)
+def test_good_and_defective_classes_are_both_needed_unless_waived(tmp_path, classes, advice):
     make_set(tmp_path, classes=classes)
-    with pytest.raises(UserError, match="begins with 'ok'") as caught:
+    with pytest.raises(UserError, match=advice) as caught:
         list_images(tmp_path)
     assert all(name in str(caught.value) for name in classes)
     rows, _ = list_images(tmp_path, both_kinds=False)

@@ -16,13 +16,13 @@ from PIL import Image
 
 from common.errors import UserError
 from imaging import reading
+from imaging.framing import framed
 from imaging.reading import (
     UnreadableImageError,
     in_threads,
+    read_framed,
     read_grey_image,
-    read_resized,
     refuse_unreadable,
-    resized,
 )
 
 NOISE = np.random.default_rng(0).integers(40, 216, (96, 96)).astype(np.uint8)
@@ -248,7 +248,7 @@ def test_other_formats_are_read_upright_too(tmp_path, kind, stored, options):
 
 def test_resized_file_is_square_bytes(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(SLOPE, "PNG"))
-    values = read_resized(tmp_path / "a.png", 12)
+    values = read_framed(tmp_path / "a.png", 12)
     assert (values.shape, values.dtype) == ((12, 12), np.uint8)
     assert (np.diff(values.astype(int), axis=0) > 0).all()
     assert (np.diff(values.astype(int), axis=1) > 0).all()
@@ -257,7 +257,7 @@ def test_resized_file_is_square_bytes(tmp_path):
 def test_file_and_image_in_memory_give_the_same_pixels(tmp_path):
     image = Image.fromarray(NOISE).convert("RGB")
     image.save(tmp_path / "a.png")
-    assert np.array_equal(read_resized(tmp_path / "a.png", 32), resized(image, 32))
+    assert np.array_equal(read_framed(tmp_path / "a.png", 32), framed(image, 32))
 
 
 def test_all_unreadable_files_are_listed_at_once(tmp_path):

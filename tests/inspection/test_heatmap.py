@@ -35,7 +35,10 @@ from networks.classes import defect_margin
 )
 @pytest.mark.parametrize(
     ("network", "stage"),
-    [*(("resnet18", stage) for stage in STAGES), ("local", "layer1"), ("local", "layer2")],
+    [
+        *((network, stage) for network in ("resnet18", "multiscale") for stage in STAGES),
+        *(("local", stage) for stage in STAGES[:2]),
+    ],
 )
 def test_raw_maps_equal_captums(class_names, head, network, stage):
     explainer = Explainer(checkpoint_of(class_names, head, network=network), torch.device("cpu"))
@@ -206,7 +209,8 @@ def test_every_method_maps_the_local_network(method):
 def test_a_local_network_shows_the_cells_that_it_predicts_by():
     explainer, grey = local_explainer(), images_of()
     with torch.inference_mode():
-        cells = explainer.model(unit_range(grey), pool=False).softmax(dim=1)[:, 0]
+        (cells,) = explainer.model(unit_range(grey), pool=False)
+        cells = cells.softmax(dim=1)[:, 0]
     maps = explainer.maps(grey)
     assert 0 < (maps > 0).mean() < 1
     at_cells = maps[:, ::8, ::8]  # where the cells look

@@ -33,7 +33,7 @@ def test_a_logit_for_each_class_at_any_size(side):
 def test_the_whole_is_the_mean_of_its_most_suspicious_cells():
     images = torch.rand(3, 1, 160, 160)
     model = network()
-    cells = model(images, pool=False)
+    (cells,) = model(images, pool=False)
     assert cells.shape == (3, 2, 20, 20)
     flat = cells.flatten(2)
     few = round(TOP_SHARE * 400)
@@ -47,17 +47,12 @@ def test_a_cell_sees_its_neighbourhood_only():
     images = torch.rand(1, 1, 160, 160)
     other = images.clone()
     other[..., :24, :24] = 1 - other[..., :24, :24]
-    first, second = (model.fc(stages(model, x)) for x in (images, other))
+    # Once the light is evened out, which alone looks further
+    first, second = (model.maps_of(model.later_stages(model.stem(x)))[0] for x in (images, other))
     changed = (first - second).abs().amax(1)[0] > 1e-5  # (20, 20)
     assert changed[:3, :3].any()
     assert not changed[10:].any()
     assert not changed[:, 10:].any()
-
-
-def stages(model, images):
-    """What the cells see once the light is evened out, which alone looks further."""
-    x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
-    return model.layer2(model.layer1(x))
 
 
 @pytest.mark.parametrize("gain", [0.5, 0.8, 1.3])
@@ -110,7 +105,7 @@ def test_an_ignorant_network_loses_ln_2_on_parts(head):
     loss = LocalLoss(model, NAMES)
     cells = torch.zeros(2, 1 if head == "sigmoid" else 2, 5, 5)
     bad = torch.tensor([0, 0])  # of defective parts no cell is known
-    value, right = loss(cells, bad, marked(None, None))
+    value, right = loss([cells], bad, marked(None, None))
     torch.testing.assert_close(value, LN2)
     assert right.shape == (2,)
 
@@ -118,7 +113,7 @@ def test_an_ignorant_network_loses_ln_2_on_parts(head):
 def test_parts_learn_from_the_cells_that_they_are_predicted_by():
     model = network("sigmoid")
     cells = torch.randn(1, 1, 20, 20, requires_grad=True)
-    value, _ = LocalLoss(model, NAMES)(cells, torch.tensor([0]), marked(None))
+    value, _ = LocalLoss(model, NAMES)([cells], torch.tensor([0]), marked(None))
     value.backward()
     predicted = torch.autograd.grad(model.top_k_pooling(cells).sum(), cells)[0]
     assert torch.equal(cells.grad != 0, predicted != 0)
@@ -130,8 +125,8 @@ def test_a_good_part_with_a_synthetic_defect_counts_as_defective():
     cells[0, 0, 2, 2], cells[0, 0, 0, 0] = 9.0, -9.0
     cells[0, 1] = 3.0
     target = torch.tensor([1])
-    drawn, right = loss(cells, target, marked((20, 20)))
-    plain, wrong = loss(cells, target, marked(None))
+    drawn, right = loss([cells], target, marked((20, 20)))
+    plain, wrong = loss([cells], target, marked(None))
     assert right.all()
     assert not wrong.any()
     assert drawn < plain
@@ -142,7 +137,7 @@ def test_synthetic_defects_may_be_of_any_kind():
     loss = LocalLoss(network(outputs=3), names)
     cells = torch.full((2, 3, 5, 5), -5.0)
     cells[0, 0], cells[1, 1] = 5.0, 5.0  # one kind, the other kind
-    value, right = loss(cells, torch.tensor([2, 2]), marked((3, 3), (3, 3)))
+    value, right = loss([cells], torch.tensor([2, 2]), marked((3, 3), (3, 3)))
     assert right.all()
     assert LN2 < value < 10  # parts are right; unmarked cells are not
 
@@ -171,7 +166,7 @@ def test_both_heads_learn_the_same():
     one = (two[:, 0] - two[:, 1]).unsqueeze(1)
     targets, marks = torch.tensor([0, 1, 1]), marked(None, (20, 20), None)
     values = [
-        LocalLoss(network(head), NAMES)(cells, targets, marks)[0]
+        LocalLoss(network(head), NAMES)([cells], targets, marks)[0]
         for head, cells in (("softmax", two), ("sigmoid", one))
     ]
     torch.testing.assert_close(*values)
@@ -195,5 +190,5 @@ def test_it_begins_with_the_weights_of_a_checkpoint_of_its_own_and_with_no_other
     torch.save(build_model(2, "none").state_dict(), path)
     with pytest.raises(UserError, match="holds no local network"):
         build_model(2, str(path), network="local")
-    with pytest.raises(UserError, match="do not fit --network local"):
+    with pytest.raises(UserError, match="fit --network resnet18 only"):
         build_model(2, "imagenet", network="local")
