@@ -581,7 +581,7 @@ def test_a_named_web_page_may_call_a_service_without_a_key(connect, paths):
 def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     client, paths, monkeypatch, caplog
 ):
-    def broken(self, parts):
+    def broken(self, model, parts):
         raise RuntimeError("in /srv/secret/path")
 
     monkeypatch.setattr("service.runtime.Service.inspect", broken)
