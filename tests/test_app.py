@@ -446,7 +446,7 @@ def test_odd_names_are_only_names(options, predictor, paths, log_path):
 
 
 def test_a_doubtful_model_is_announced_on_every_page(options, monkeypatch):
-    monkeypatch.setattr(page_parts, "doubts", lambda checkpoint: "this model rejects all")
+    monkeypatch.setattr("inspection.model_file.doubts", lambda checkpoint: "this model rejects all")
     for name in ("inspect", "batch", "model"):
         assert "This model rejects all." in text_of(page(name))
 
@@ -509,7 +509,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     (button,) = at.get("download_button")
     from page.batch import as_csv
 
-    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"], predictor.model_id))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"]))))
     assert list(rows[0]) == INSPECTION_COLUMNS
     assert [row["path"] for row in rows] == list(table(at)["file"])
     assert button.label == "Download CSV"
