@@ -2,11 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from common.errors import UserError
 from inspection.options import BATCH_SIZE
+from inspection.predictor import load_predictor
 from inspection.recording import Part
 from service.batching import Batcher, QueueFullError
 from traceability.access import LogUnavailableError
@@ -322,3 +324,36 @@ def test_an_error_while_decoding_reaches_those_who_wait(start, predictor, parts,
         with pytest.raises(ZeroDivisionError):
             batcher.submit(predictor, parts[:2]).result(20)
     assert batcher.submit(predictor, parts[:1]).result(20)[0].id == 1
+
+
+def test_a_batch_is_one_models_and_each_request_that_of_its_own(
+    start, predictor, parts, another, monkeypatch, tmp_path
+):
+    """Whatever has been taken up while it waited."""
+    new = load_predictor(another, "cpu")
+    gate, sizes = Gate(predictor, monkeypatch), []
+    batcher = start(observe=sizes.append)
+    futures = [batcher.submit(predictor, parts[:1])]
+    assert gate.reached.wait(20)
+    for number, one in enumerate((predictor, predictor, new, new, predictor)):
+        futures.append(batcher.submit(one, parts[number : number + 2]))
+        wait_until_decoded(batcher, 2 * number + 2)
+    gate.open.set()
+    found = [future.result(20) for future in futures]
+    models = [{one.model for one in request} for request in found]
+    assert models == [
+        {one.sha256} for one in (predictor, predictor, predictor, new, new, predictor)
+    ]
+    assert sizes == [1, 4, 4, 2]
+    for request in found[3:5]:
+        assert {one.prediction.threshold for one in request} == {0.9}
+    with InspectionLog(tmp_path / "log.db") as log:
+        rows = dict(log.query("SELECT id, model FROM inspections"))
+    assert rows == {one.id: one.model for request in found for one in request}
+
+
+def test_a_frozen_camera_is_noticed_over_a_change_of_models(start, predictor, parts, another):
+    new, batcher = load_predictor(another, "cpu"), start()
+    frozen = [replace(parts[0], station="line 3")]
+    found = [batcher.submit(one, frozen).result(20)[0] for one in (predictor, predictor, new)]
+    assert [one.prediction.status for one in found] == ["ok", "ok", "not_judged"]
