@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from builders import promote
 from log_records import record
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -21,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 import app
 from common.errors import UserError
 from common.files import ROOT
+from inspection.predictor import load_predictor
 from inspection.recording import INSPECTION_COLUMNS, Inspector, Part
 from page import parts as page_parts
 from page.samples import KINDS, sample_part
@@ -418,6 +420,40 @@ def test_a_model_that_is_gone_meanwhile_gives_a_sentence(options, trained, tmp_p
     at.run()
     assert not at.exception
     assert "nothing to explore" in text_of(at)
+
+
+def test_the_page_goes_on_with_a_new_model_and_each_part_with_its_own(
+    options, model_file, another, paths, log_path
+):
+    options("--checkpoint", str(model_file.path))
+    old, new = (load_predictor(path, "cpu").model_id for path in (model_file.path, another))
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert f"model {old} ·" in text_of(at)
+    promote(another, model_file.path)
+    at.run()
+    assert f"model {old} ·" in text_of(at)
+    assert f"The heatmap is of model {new}" in text_of(at)
+    at.file_uploader(key="photographs").clear()
+    upload(at, "photographs", [(paths[1].name, paths[1].read_bytes())])
+    with InspectionLog(log_path) as log:
+        assert [row[0][:12] for row in log.query("SELECT model FROM inspections")] == [old, new]
+    assert metrics(page("model"))["Model"] == new
+
+
+def test_a_new_model_that_is_no_use_is_told_and_the_page_goes_on(
+    options, model_file, another, paths, log_path
+):
+    options("--checkpoint", str(model_file.path))
+    old = load_predictor(model_file.path, "cpu").model_id
+    at = page("inspect")
+    model_file.path.write_bytes(b"no model")
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert f"Model {old} goes on, the new one is no use" in text_of(at)
+    assert f"model {old} ·" in text_of(at)
+    promote(another, model_file.path)
+    at.run().run()
+    assert "goes on" not in text_of(at)
+    assert metrics(page("model"))["Model"] != old
 
 
 @pytest.mark.parametrize(
