@@ -9,9 +9,10 @@ A decision is in the log (--log, see records.py) before it is answered; photogra
 not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
 Requests that come together are inspected together. When too many wait: 503 with Retry-After. A
 photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
-GET /metrics is for Prometheus; on standard error is a JSON line for each request. SIGTERM: what has
-been accepted is answered, then exit code 143. One process serves a machine: all its cores work on
-each batch.
+GET /metrics is for Prometheus; on standard error is a JSON line for each request. A new model in
+the file's place is taken up within a second or two, at SIGHUP at once; each request is answered by
+one model, and one that cannot be used changes nothing. SIGTERM: what has been accepted is answered,
+then exit code 143. One process serves a machine: all its cores work on each batch.
 """
 
 import argparse

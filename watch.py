@@ -11,8 +11,9 @@ decodes to its end; one that never does is recorded as an error after 2 s. Best 
 under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
 looked at. Each file that comes is a new part, also when its picture is an old one; one that is
 moved within the folder is not. From the third equal picture in a row on nothing is judged: an
-alarm, for the camera may have frozen. Works on network folders too; keep at most some 10,000 files
-in one.
+alarm, for the camera may have frozen. A new model in the file's place is taken up within a second
+or two, at SIGHUP at once; one that cannot be used changes nothing. Works on network folders too;
+keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations
