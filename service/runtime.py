@@ -130,7 +130,7 @@ class Service:
             self.heatmaps_waiting -= 1
 
     async def heatmap(self, model: Model, data: bytes, prediction: Prediction) -> str | None:
-        """The photograph under its model's heatmap, a PNG in base64; one at a time, by the queue.
+        """The photograph under a model's heatmap, a PNG in base64; one at a time, beside the queue.
 
         None when it cannot be drawn: the decision is recorded and must be answered all the same.
         """
