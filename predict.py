@@ -74,7 +74,8 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
 def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     """Write --out and --log, and say what was decided; returns the exit code."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from inspection.predictor import announced_predictor, inspect_files
+    from inspection.model_file import announced_predictor
+    from inspection.predictor import inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
 
     predictor = announced_predictor(args)

@@ -9,9 +9,10 @@ A decision is in the log (--log, see records.py) before it is answered; photogra
 not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
 Requests that come together are inspected together. When too many wait: 503 with Retry-After. A
 photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
-GET /metrics is for Prometheus; on standard error is a JSON line for each request. SIGTERM: what has
-been accepted is answered, then exit code 143. One process serves a machine: all its cores work on
-each batch.
+GET /metrics is for Prometheus; on standard error is a JSON line for each request. A new model in
+the file's place is taken up within a second or two, at SIGHUP at once; each request is answered by
+one model, and one that cannot be used changes nothing. SIGTERM: what has been accepted is answered,
+then exit code 143. One process serves a machine: all its cores work on each batch.
 """
 
 import argparse
@@ -91,11 +92,12 @@ def main(argv: list[str] | None = None) -> int:
     # PyTorch takes seconds to import: help and typing errors have been answered by now
     import uvicorn
 
-    from inspection.predictor import announced_predictor
+    from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.recording import doubts
+    from service.models import in_own_thread
     from service.requests import MAX_BATCH_PARTS
     from service.routes import create_app
-    from service.runtime import ServiceSettings, in_own_thread
+    from service.runtime import ServiceSettings
     from service.telemetry import log_as_json
 
     host = args.host or (ALL_INTERFACES if key else LOCAL)
@@ -104,7 +106,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.queue < MAX_BATCH_PARTS:
         raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
     with listening_socket(host, args.port) as listening:
-        predictor = in_own_thread(lambda: announced_predictor(args).warm_up())
+        file = ModelFile.of(args)
+        reload_on_hangup(file)
+        predictor = in_own_thread(file.load)
+        announce(file.path, predictor)
         if doubt := doubts(predictor.checkpoint):
             print(f"warning: {doubt}")
         with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
@@ -114,8 +119,8 @@ def main(argv: list[str] | None = None) -> int:
             allow_origins=tuple(args.allow_origin),
         )  # fmt: skip
         config = uvicorn.Config(
-            create_app(settings, predictor), log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
+            create_app(settings, predictor, file), log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=DRAIN_S,
         )  # fmt: skip
         log_as_json()
         allow_many_connections()

@@ -11,8 +11,9 @@ decodes to its end; one that never does is recorded as an error after 2 s. Best 
 under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
 looked at. Each file that comes is a new part, also when its picture is an old one; one that is
 moved within the folder is not. From the third equal picture in a row on nothing is judged: an
-alarm, for the camera may have frozen. Works on network folders too; keep at most some 10,000 files
-in one.
+alarm, for the camera may have frozen. A new model in the file's place is taken up within a second
+or two, at SIGHUP at once; one that cannot be used changes nothing. Works on network folders too;
+keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
 
 if TYPE_CHECKING:
+    from inspection.model_file import ModelFile
     from inspection.station import Station, StationResult
 
 POLL_S, RETRY_S = 0.01, 1.0
@@ -58,12 +60,18 @@ def only_one(args: argparse.Namespace) -> AbstractContextManager:
     )
 
 
-def run(station: Station) -> None:
-    """Watch until interrupted; print each decision, and a summary at the end."""
+def run(station: Station, file: ModelFile | None = None) -> None:
+    """Watch until interrupted; print each decision, and a summary at the end.
+
+    Args:
+        file: where the station's model comes from, and where another one may lie some day.
+    """
     counts, waits_ms, trouble = Counter(), [], ""
     backlog = True
     try:
         while True:
+            if file and file.is_due():
+                take_up(station, file)
             found, trouble = look(station, trouble)
             for one in found:
                 counts[one.prediction.outcome] += 1
@@ -74,6 +82,19 @@ def run(station: Station) -> None:
             time.sleep(RETRY_S if trouble else POLL_S)
     finally:
         print(summary(counts, waits_ms), flush=True)
+
+
+def take_up(station: Station, file: ModelFile) -> None:
+    """Let the station go on with the model that lies in the file now; parts wait in the folder."""
+    from inspection.model_file import change_text
+
+    old = station.predictor
+    try:
+        station.predictor = file.reload(old)
+    except UserError as error:
+        tell(f"warning: {error}")
+    else:
+        tell(change_text(old, station.predictor))
 
 
 def look(station: Station, trouble: str) -> tuple[Sequence[StationResult], str]:
@@ -123,15 +144,18 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"no such folder: {args.folder}")
 
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from inspection.predictor import announced_predictor
+    from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.station import Station
 
-    predictor = announced_predictor(args).warm_up()
+    file = ModelFile.of(args)
+    reload_on_hangup(file)
+    predictor = file.load()
+    announce(file.path, predictor)
     with InspectionLog(args.log, "create", SHORT_BUSY_S) as log, only_one(args):
         warn_of_losses(log)
         places = f"{printable(args.folder)}, recording in {printable(args.log)}"
         print(f"watching {places}; end with Ctrl-C", flush=True)
-        run(Station(predictor, args.folder, log, args.station, args.lot))
+        run(Station(predictor, args.folder, log, args.station, args.lot), file)
     return 0
 
 

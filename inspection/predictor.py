@@ -1,6 +1,5 @@
 """From photographs to predictions: the one inference path, which everything else uses too."""
 
-import argparse
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import UserError, tell
-from common.text import printable
+from common.errors import UserError
 from gate.limits import NOT_JUDGED, REVIEW
 from gate.measures import measure
 from imaging.reading import (
@@ -26,7 +24,7 @@ from imaging.reading import (
     upright_image,
 )
 from inspection.engines import Network, OnnxNetwork, torch_network
-from inspection.options import BATCH_SIZE, checked_band
+from inspection.options import BATCH_SIZE
 from model import Checkpoint, find_checkpoint, load_identified
 from networks.classes import class_probabilities, defect_flags, defect_probability
 from networks.devices import choose_device
@@ -274,18 +272,6 @@ def load_predictor(
         loaded, sha256 = load_identified(path)
         network = torch_network(loaded, place)
     return Predictor(loaded, network, sha256, place, threshold, review, gate)
-
-
-def announced_predictor(args: argparse.Namespace) -> Predictor:
-    """The predictor that `add_inspection_arguments` asked for; prints which it is."""
-    review = checked_band(args.review)
-    path = find_checkpoint(args.checkpoint)
-    predictor = load_predictor(path, args.device, args.threshold, review, not args.no_gate)
-    data = printable(predictor.checkpoint.data)
-    print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
-    if warning := predictor.without_gate:
-        tell(f"warning: {warning}")
-    return predictor
 
 
 def inspect_files(

@@ -69,6 +69,12 @@ class Inspected:
     id: int
     name: str
     prediction: Prediction
+    model: str  # SHA-256 of the file of the model that decided
+
+    @property
+    def model_id(self) -> str:
+        """As `Predictor.model_id`."""
+        return self.model[:12]
 
 
 def file_name(text: str | None) -> str:
@@ -125,6 +131,8 @@ class KeptImages:
 class Inspector:
     """Inspects parts and records them; for one thread, as the log is.
 
+    `predictor` may be another one for the next parts.
+
     Args:
         from_cameras: parts that name a station come from its camera, which may freeze. A person may
             try one photograph as often as he likes.
@@ -154,7 +162,7 @@ class Inspector:
             if prediction.status != "error" and prediction.decision != "ok":
                 self.images.keep(prediction.sha256, part.data)
         return [
-            Inspected(number, part.name, prediction)
+            Inspected(number, part.name, prediction, model)
             for number, (part, prediction) in zip(ids, pairs, strict=True)
         ]
 

@@ -29,6 +29,7 @@ from page.parts import (
     open_desk,
     show_decision,
     shown_image,
+    tell_other_model,
     tells_errors,
 )
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
@@ -150,12 +151,11 @@ def show_batch(desk: Desk, batch: Batch) -> None:
     )  # fmt: skip
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.download_button(
-        "Download CSV", as_csv(batch, desk.predictor.model_id), "inspections.csv", "text/csv",
+        "Download CSV", as_csv(batch), "inspections.csv", "text/csv",
         icon=":material/download:", width="stretch",
     )  # fmt: skip
-    right.caption(
-        f"{batch.seconds:.1f} s, model {desk.predictor.model_id}. Choose a line for its heatmap."
-    )
+    models = " and ".join(sorted({one.model_id for one in batch.inspected.values()}))
+    right.caption(f"{batch.seconds:.1f} s, model {models}. Choose a line for its heatmap.")
     if chosen.selection.rows:
         place = order[chosen.selection.rows[0]]
         show_chosen(desk, batch.inspected[place], batch.collected.parts[place][1])
@@ -171,6 +171,7 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
         explained = heatmap(desk, data, one.prediction) if one.prediction.decision else None
         if explained is not None:
             st.image(explained.overlay(), width="stretch")
+            tell_other_model(desk, one.model_id)
         elif (image := shown_image(data)) is not None:
             st.image(image, width="stretch")
 
@@ -206,12 +207,12 @@ def thumbnail(data: bytes) -> str | None:
     return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
-def as_csv(batch: Batch, model_id: str) -> str:
+def as_csv(batch: Batch) -> str:
     """inspections.csv as predict.py writes it, safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(INSPECTION_COLUMNS)
     for place in batch.order:
         one = batch.inspected[place]
-        writer.writerow(csv_cells(inspection_row(one.name, one.prediction, model_id)))
+        writer.writerow(csv_cells(inspection_row(one.name, one.prediction, one.model_id)))
     return text.getvalue()

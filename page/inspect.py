@@ -24,6 +24,7 @@ from page.parts import (
     show_decision,
     show_scale,
     shown_image,
+    tell_other_model,
     tells_errors,
     too_large,
 )
@@ -43,6 +44,7 @@ class Shown:
 
     part: Part
     prediction: Prediction
+    model_id: str  # of the model that decided
     inspection_id: int | None
     thumbnail: Image.Image | None
 
@@ -105,7 +107,7 @@ def inspect_uploads(desk: Desk, files, station: str, lot: str) -> None:
 
     def keep(place: int, one: Inspected) -> None:
         done.add(new[place])
-        inspected.append(shown(parts[place], one.prediction, one.id))
+        inspected.append(shown(parts[place], one.prediction, one.model_id, one.id))
 
     if parts:
         inspect(desk, parts, keep, "inspecting")
@@ -125,7 +127,8 @@ def inspected_sample(desk: Desk, sample: tuple[str, int] | None) -> list[Shown]:
         )
     data = rendered(kind, number)
     (prediction,) = desk.predictor.predict([data])
-    return [shown(Part(f"rendered {kind} {number}", data), prediction, None)]
+    part = Part(f"rendered {kind} {number}", data)
+    return [shown(part, prediction, desk.predictor.model_id, None)]
 
 
 @st.cache_data(max_entries=100, show_spinner="rendering")
@@ -133,9 +136,10 @@ def rendered(kind: str, number: int) -> bytes:
     return sample_part(kind, number)
 
 
-def shown(part: Part, prediction: Prediction, inspection_id: int | None) -> Shown:
+def shown(part: Part, prediction: Prediction, model_id: str, inspection_id: int | None) -> Shown:
     """A part with its thumbnail."""
-    return Shown(part, prediction, inspection_id, shown_image(part.data, 2 * THUMBNAIL_PX))
+    thumbnail = shown_image(part.data, 2 * THUMBNAIL_PX)
+    return Shown(part, prediction, model_id, inspection_id, thumbnail)
 
 
 def probability(one: Shown) -> float:
@@ -205,13 +209,11 @@ def show_part(desk: Desk, one: Shown) -> None:
                 ask_person(desk, one, said)
             st.caption(
                 f"{escape_markdown(one.part.name)} · inspection {one.inspection_id} · "
-                f"model {desk.predictor.model_id} · {one.prediction.latency_ms:.0f} ms · "
+                f"model {one.model_id} · {one.prediction.latency_ms:.0f} ms · "
                 f"SHA-256 {one.prediction.sha256[:12]}…"
             )
         else:
-            st.caption(
-                f"{escape_markdown(one.part.name)} · not recorded · model {desk.predictor.model_id}"
-            )
+            st.caption(f"{escape_markdown(one.part.name)} · not recorded · model {one.model_id}")
 
 
 def show_image(desk: Desk, one: Shown) -> None:
@@ -230,6 +232,7 @@ def show_image(desk: Desk, one: Shown) -> None:
     strength = st.slider("Heatmap", 0, 100, 50, 5, format="%d %%", key="strength")
     place.image(explained.overlay(strength=strength / 100), width="stretch")
     st.caption(f"{desk.explainer.legend} A defect's hottest region is outlined.")
+    tell_other_model(desk, one.model_id)
 
 
 def disposition_of(desk: Desk, one: Shown) -> Disposition | None:

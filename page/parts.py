@@ -5,11 +5,8 @@ import functools
 import html
 import io
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 from PIL import Image
@@ -21,20 +18,18 @@ from common.text import printable
 from gate.limits import NOT_JUDGED
 from imaging.photographs import IMAGE_SUFFIXES
 from imaging.reading import UnreadableImageError, decode_grey
-from inspection.explanation import Explained, explain_predicted, explainer_of
-from inspection.heatmap import Explainer
+from inspection.explanation import Explained, explain_predicted
+from inspection.model_file import ModelFile, cautions
 from inspection.options import BATCH_SIZE, checked_band
-from inspection.predictor import Prediction, Predictor, load_predictor
+from inspection.predictor import Prediction
 from inspection.recording import (
     MAX_IMAGE_BYTES,
     Inspected,
     Inspector,
-    KeptImages,
     Part,
-    doubts,
     plain,
 )
-from model import find_checkpoint
+from page.desk import Desk, DeskKeeper
 from page.log import PageLog
 from page.samples import GOOD, sample_part
 from traceability.dispositions import Disposition
@@ -44,23 +39,6 @@ SHOWN_PX = 900  # the longer side of a photograph on the page, at most
 WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not inspected"}
 SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
 STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The model and the log that the page works with; one for all who look at it."""
-
-    predictor: Predictor
-    explainer: Explainer | None  # none for an ONNX file
-    path: Path  # of the model
-    log: PageLog
-    station: str
-    lot: str
-    lock: threading.Lock  # around drawing and heatmaps, which several visitors may ask for at once
-
-    @property
-    def images(self) -> KeptImages:
-        return KeptImages(self.log.path)
 
 
 def set_up(options: argparse.Namespace) -> None:
@@ -101,7 +79,7 @@ def open_desk() -> Desk:
     options = st.session_state["options"]
     checked_band(options.review)
     try:
-        desk = _desk(options, str(vars(options)))
+        keeper = _keeper(options, str(vars(options)))
     except UserError as error:
         st.error(
             f"There is no model to inspect with yet: {escape_markdown(str(error))}",
@@ -109,24 +87,20 @@ def open_desk() -> Desk:
         )
         st.markdown("`make demo` makes a small one in about three minutes; then reload this page.")
         st.stop()
+    desk = keeper.desk()
     if stored := st.session_state.pop("stored", None):
         st.toast(stored, icon=":material/check:")
-    for doubt in filter(None, (doubts(desk.predictor.checkpoint), desk.predictor.without_gate)):
-        st.warning(f"{doubt[0].upper()}{doubt[1:]}.", icon=":material/warning:")
+    for doubt in filter(None, (*cautions(desk.predictor), keeper.refusal)):
+        text = escape_markdown(f"{doubt[0].upper()}{doubt[1:]}.")
+        st.warning(text, icon=":material/warning:")
     return desk
 
 
 @st.cache_resource(max_entries=1, show_spinner="loading the model")
-def _desk(_options, as_text: str) -> Desk:
-    """Once for all visitors: a model that a training replaces meanwhile waits for a restart."""
-    options = _options
-    path = find_checkpoint(options.checkpoint)
-    predictor = load_predictor(
-        path, options.device, options.threshold, checked_band(options.review), not options.no_gate
-    )
-    places = (plain(options.station), plain(options.lot))
-    own = (PageLog(options.log), *places, threading.Lock())
-    return Desk(predictor, explainer_of(predictor), path, *own)
+def _keeper(_options, as_text: str) -> DeskKeeper:
+    """Once for all visitors; from then on the desk follows the model's file."""
+    places = (plain(_options.station), plain(_options.lot))
+    return DeskKeeper(ModelFile.of(_options), PageLog(_options.log), *places)
 
 
 def inspect(
@@ -203,6 +177,12 @@ def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None
         while len(kept) > 50:
             kept.pop(next(iter(kept)))
     return kept[key]
+
+
+def tell_other_model(desk: Desk, model_id: str) -> None:
+    """Say under a heatmap that the decision beside it is another model's."""
+    if model_id != desk.predictor.model_id:
+        st.caption(f"The heatmap is of model {desk.predictor.model_id}, taken up since.")
 
 
 # --- decisions -----------------------------------------------------------------------------------

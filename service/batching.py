@@ -43,6 +43,7 @@ class QueueFullError(Exception):
 class PendingRequest:
     """The parts of a request on the queue: inspected and recorded all together, or none of them."""
 
+    predictor: Predictor  # decodes them and decides, whatever model has been taken up by then
     parts: list[Part]
     decoded: int = 0  # so many of them
     since: float = field(default_factory=time.monotonic)
@@ -57,11 +58,9 @@ class Batcher:
         observe: called with the size of each batch.
     """
 
-    def __init__(
-        self, predictor: Predictor, log: Path, limit: int, observe: Callable[[int], object]
-    ):
+    def __init__(self, log: Path, limit: int, observe: Callable[[int], object]):
         self.limit, self.observe = limit, observe
-        self._predictor, self._log = predictor, log
+        self._log = log
         self._waiting: deque[PendingRequest] = deque()
         self._depth = 0
         self._failed_at = self._refused_at = -math.inf  # monotonic time
@@ -115,13 +114,16 @@ class Batcher:
         if self._stopping or self._depth + count > self.limit:
             raise QueueFullError(max(1, math.ceil(self._depth * self._part_s)))
 
-    def submit(self, parts: Sequence[Part]) -> "Future[list[Inspected]]":
+    def submit(self, predictor: Predictor, parts: Sequence[Part]) -> "Future[list[Inspected]]":
         """Queue the parts of a request, all or none; the result is in their order.
+
+        Args:
+            predictor: decides on all of them.
 
         Raises:
             QueueFullError: there is no room for all.
         """
-        request = PendingRequest(list(parts))
+        request = PendingRequest(predictor, list(parts))
         with self._changed:
             self.check_room(len(parts))
             self._depth += len(parts)
@@ -133,7 +135,7 @@ class Batcher:
         if request.decoded < len(request.parts) and not request.done.cancelled():
             part = request.parts[request.decoded]
             with suppress(Exception):  # a bug shows again where the part is inspected, and is told
-                part = replace(part, prepared=self._predictor.prepare(part.data))
+                part = replace(part, prepared=request.predictor.prepare(part.data))
             request.parts[request.decoded] = part
             request.decoded += 1
         if request.decoded < len(request.parts) and not request.done.cancelled():
@@ -160,15 +162,17 @@ class Batcher:
             self._opened.set_exception(error)
             return
         with log:
-            inspector = Inspector(self._predictor, log, from_cameras=True)
             self._opened.set_result(None)
+            inspector: Inspector | None = None  # one throughout: it knows the stations' cameras
             while batch := self._next_batch():
+                inspector = inspector or Inspector(batch[0].predictor, log, from_cameras=True)
+                inspector.predictor = batch[0].predictor
                 self._inspect(inspector, batch)
                 with self._changed:
                     self._depth -= sum(len(one.parts) for one in batch)
 
     def _next_batch(self) -> list[PendingRequest]:
-        """Waits for requests; empty when the service stops and none is left."""
+        """Waits for requests, those of one model; empty when the service stops and none is left."""
         with self._changed:
             if not self._waiting:
                 # What is still being decoded is inspected too before the service ends
@@ -179,10 +183,15 @@ class Batcher:
                     lambda: self._decoded() >= BATCH_SIZE or self._stopping, GATHERING_S
                 )
             batch, size = [], 0
-            while self._waiting and (not batch or size + len(self._waiting[0].parts) <= BATCH_SIZE):
+            while self._waiting and (not batch or self._fits(batch[0].predictor, size)):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].parts)
             return batch
+
+    def _fits(self, predictor: Predictor, size: int) -> bool:
+        """Whether the next request goes with a batch of `size` parts that a predictor decides."""
+        following = self._waiting[0]
+        return following.predictor is predictor and size + len(following.parts) <= BATCH_SIZE
 
     def _decoded(self) -> int:
         return sum(len(one.parts) for one in self._waiting)

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from common.errors import UserError
+from inspection.model_file import ModelFile
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
 from service import schemas
@@ -56,9 +57,15 @@ DECIDED = {409: {"model": schemas.Error, "description": "somebody else was faste
 UNKNOWN = {404: {"model": schemas.Error, "description": "no such inspection"}}
 
 
-def create_app(settings: ServiceSettings, predictor: Predictor) -> FastAPI:
-    """The application; starting it raises UserError when there is no usable log."""
-    service = Service(settings, predictor)
+def create_app(
+    settings: ServiceSettings, predictor: Predictor, file: ModelFile | None = None
+) -> FastAPI:
+    """The application; starting it raises UserError when there is no usable log.
+
+    Args:
+        file: where the predictor comes from, and where another one may lie some day.
+    """
+    service = Service(settings, predictor, file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -193,7 +200,7 @@ inspecting = APIRouter(
 @inspecting.get("/model")
 async def model(request: Request) -> schemas.ModelCard:
     """Which model inspects, how it decides, and its figures."""
-    predictor = request.app.state.service.predictor
+    predictor = request.app.state.service.model.predictor
     checkpoint = predictor.checkpoint
     same = (
         "class_names", "image_size_px", "temperature", "data", "protocol", "validation",
@@ -227,13 +234,14 @@ async def predict(
         service.check_room()
         own_name, data = await photograph(request)
         part = part_of(service.settings, name or own_name, data, station, lot)
-        (inspected,), elapsed_ms = await service.inspect([part])
-        decision = schemas.Decision.of(inspected, service.predictor.model_id, elapsed_ms)
+        model = service.model  # for decision and heatmap, whatever takes its place meanwhile
+        (inspected,), elapsed_ms = await service.inspect(model, [part])
+        decision = schemas.Decision.of(inspected, elapsed_ms)
         note(request, [decision])
         if decision.status == "error":
             raise RefusedError(422, "unreadable", decision.error, decision.inspection_id)
         wanted = explain and decision.decision
-        heatmap = await service.heatmap(data, inspected.prediction) if wanted else None
+        heatmap = await service.heatmap(model, data, inspected.prediction) if wanted else None
     return schemas.ExplainedDecision(**decision.model_dump(), heatmap_png=heatmap)
 
 
@@ -253,9 +261,8 @@ async def predict_batch(
         raise RefusedError(415, "unsupported", "send the photographs as fields 'files' of a form")
     files = await form_files(request, "files", MAX_BATCH_PARTS)
     parts = [part_of(service.settings, name, data, station, lot) for name, data in files]
-    found, elapsed_ms = await service.inspect(parts)
-    model_id = service.predictor.model_id
-    decisions = [schemas.Decision.of(one, model_id, elapsed_ms) for one in found]
+    found, elapsed_ms = await service.inspect(service.model, parts)
+    decisions = [schemas.Decision.of(one, elapsed_ms) for one in found]
     note(request, decisions)
     return schemas.Decisions(results=decisions)
 

@@ -1,28 +1,26 @@
-"""What the service's routes work with: the model, the queue, the heatmaps, the metrics."""
+"""What the service's routes work with: the queue, the heatmaps, the metrics, the model in use."""
 
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from prometheus_client import Gauge
 
 from imaging.overlays import png
-from inspection.explanation import explain_predicted, explainer_of
-from inspection.heatmap import Explainer
+from inspection.explanation import explain_predicted
+from inspection.model_file import ModelFile
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import Inspected, Part
 from service.batching import Batcher, QueueFullError
 from service.middleware import RefusedError, too_busy
+from service.models import Model, ModelInUse, in_own_thread
 from service.telemetry import Metrics, logger
 from traceability.log import DEFAULT_LOG, SHORT_BUSY_S, InspectionLog
 
-T = TypeVar("T")
 HEATMAPS_WAITING = 8
 HEATMAP_PX = 1500  # the longer side, at most
 
@@ -42,30 +40,38 @@ class ServiceSettings:
 class Service:
     """The running service."""
 
-    def __init__(self, settings: ServiceSettings, predictor: Predictor):
-        self.settings, self.predictor = settings, predictor
-        self.metrics = Metrics()
-        self.explainer: Explainer | None = None
+    def __init__(
+        self, settings: ServiceSettings, predictor: Predictor, file: ModelFile | None = None
+    ):
+        self.settings, self.metrics = settings, Metrics()
+        self.in_use = ModelInUse(predictor, file, self.metrics)
         self.batcher: Batcher | None = None
         self.heatmaps_waiting, self.heatmap_turn = 0, asyncio.Lock()
         depth = Gauge("casting_queue_parts", "Parts that wait", registry=self.metrics.registry)
         depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
 
+    @property
+    def model(self) -> Model:
+        """For a request that comes now; another one may have taken its place at the next look."""
+        return self.in_use.current
+
     def open(self) -> None:
-        """Start the queue.
+        """Start the queue, and watch the model's file.
 
         Raises:
             UserError: no usable log.
         """
-        self.explainer = in_own_thread(lambda: explainer_of(self.predictor))
+        self.in_use.open()
         settings, observe = self.settings, self.metrics.batches.observe
-        batcher = Batcher(self.predictor, settings.log, settings.queue_limit, observe)
+        batcher = Batcher(settings.log, settings.queue_limit, observe)
         batcher.start()
         self.batcher = batcher
+        self.in_use.watch()
 
     def close(self) -> None:
         """Answer what waits, then end."""
         self.batcher.stop()
+        self.in_use.close()
 
     def open_log(self, mode: str = "read") -> InspectionLog:
         """The log in which this service records.
@@ -83,8 +89,8 @@ class Service:
         except QueueFullError as full:
             raise too_busy(full.retry_after_s, str(full)) from None
 
-    async def inspect(self, parts: Sequence[Part]) -> tuple[list[Inspected], float]:
-        """Recorded decisions, and how many milliseconds they took from here.
+    async def inspect(self, model: Model, parts: Sequence[Part]) -> tuple[list[Inspected], float]:
+        """A model's recorded decisions, and how many milliseconds they took from here.
 
         Raises:
             RefusedError: there is no room.
@@ -92,7 +98,7 @@ class Service:
         """
         started = time.perf_counter()
         try:
-            waiting = self.batcher.submit(parts)
+            waiting = self.batcher.submit(model.predictor, parts)
         except QueueFullError as full:
             raise too_busy(full.retry_after_s, str(full)) from None
         found = await asyncio.wrap_future(waiting)
@@ -111,7 +117,7 @@ class Service:
         if not wanted:
             yield
             return
-        if self.explainer is None:
+        if self.model.explainer is None:
             raise RefusedError(
                 422, "no_heatmaps", "an ONNX model has no heatmaps; serve its checkpoint"
             )
@@ -123,14 +129,16 @@ class Service:
         finally:
             self.heatmaps_waiting -= 1
 
-    async def heatmap(self, data: bytes, prediction: Prediction) -> str | None:
-        """The photograph under its heatmap, a PNG in base64; one at a time, beside the queue.
+    async def heatmap(self, model: Model, data: bytes, prediction: Prediction) -> str | None:
+        """The photograph under a model's heatmap, a PNG in base64; one at a time, beside the queue.
 
         None when it cannot be drawn: the decision is recorded and must be answered all the same.
         """
+        if model.explainer is None:  # it was taken up after the request had come
+            return None
 
         def draw() -> str:
-            (one,) = explain_predicted(self.explainer, [(data, prediction)], HEATMAP_PX)
+            (one,) = explain_predicted(model.explainer, [(data, prediction)], HEATMAP_PX)
             return base64.b64encode(png(one.overlay())).decode()
 
         try:
@@ -139,14 +147,3 @@ class Service:
         except Exception:
             logger.exception("no heatmap")
             return None
-
-
-def in_own_thread(work: Callable[[], T]) -> T:
-    """The result of work done by a thread that then ends.
-
-    OpenMP keeps helpers for every thread that has ever computed, and when there are more of them
-    than cores, all sleep at every step: on two cores a part then takes 30 ms instead of 17. So
-    while the service runs only the queue's thread has helpers.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()

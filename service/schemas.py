@@ -46,13 +46,14 @@ class Decision(Answer):
     )
 
     @classmethod
-    def of(cls, inspected: Inspected, model: str, latency_ms: float) -> "Decision":
+    def of(cls, inspected: Inspected, latency_ms: float) -> "Decision":
         """The answer on a part."""
         p = inspected.prediction
         return cls(
             inspection_id=inspected.id, name=inspected.name, sha256=p.sha256, status=p.status,
             decision=p.decision, predicted_class=p.predicted_class, prob_defect=p.prob_defect,
-            threshold=p.threshold, model=model, latency_ms=round(latency_ms, 2), error=p.error,
+            threshold=p.threshold, model=inspected.model_id, latency_ms=round(latency_ms, 2),
+            error=p.error,
         )  # fmt: skip
 
 

@@ -44,6 +44,12 @@ class Metrics:
             "casting_batch_parts", "Parts inspected together", buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )  # fmt: skip
+        self.reloads = Counter(
+            "casting_model_reloads", "Times that the model's file was loaded anew; 'failed': the "
+            "model before went on", ["result"], registry=self.registry,
+        )  # fmt: skip
+        for result in ("taken_up", "failed"):  # an alarm needs the 0 before the first
+            self.reloads.labels(result)
 
 
 class JsonLines(logging.Formatter):

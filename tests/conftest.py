@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
+    from inspection.model_file import ModelFile
     from inspection.predictor import Predictor
 
 REAL_DATA = os.environ.get("CASTING_DATA")
@@ -135,6 +138,30 @@ def train_options(resnet_options) -> list[str]:
 def trained(tmp_path_factory, train_options) -> Path:
     """The folder of one finished training; read it, do not write into it."""
     return trained_into(tmp_path_factory.mktemp("trained"), train_options)
+
+
+@pytest.fixture(scope="session")
+def another(trained, tmp_path_factory) -> Path:
+    """The file of another model: it finds every part more suspicious, and rejects from 0.9 on."""
+    from model import load_checkpoint, save_checkpoint, with_logit_bias
+
+    path = tmp_path_factory.mktemp("another") / "another.pth"
+    first = load_checkpoint(trained / "best.pth")
+    save_checkpoint(path, replace(first, weights=with_logit_bias(first, 2.0), threshold=0.9))
+    return path
+
+
+@pytest.fixture
+def model_file(trained, tmp_path, monkeypatch) -> ModelFile:
+    """The small model in a file of its own, which may be replaced and is looked at all the time."""
+    from inspection import model_file
+    from inspection.predictor import load_predictor
+
+    monkeypatch.setattr(model_file, "LOOK_S", 0.0)
+    path = tmp_path / "models" / "current.pth"
+    path.parent.mkdir()
+    shutil.copy(trained / "best.pth", path)
+    return model_file.ModelFile(path, lambda: load_predictor(path, "cpu").warm_up())
 
 
 @pytest.fixture(scope="session")

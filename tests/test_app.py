@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from builders import promote
 from log_records import record
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -21,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 import app
 from common.errors import UserError
 from common.files import ROOT
+from inspection.predictor import load_predictor
 from inspection.recording import INSPECTION_COLUMNS, Inspector, Part
 from page import parts as page_parts
 from page.samples import KINDS, sample_part
@@ -420,6 +422,40 @@ def test_a_model_that_is_gone_meanwhile_gives_a_sentence(options, trained, tmp_p
     assert "nothing to explore" in text_of(at)
 
 
+def test_the_page_goes_on_with_a_new_model_and_each_part_with_its_own(
+    options, model_file, another, paths, log_path
+):
+    options("--checkpoint", str(model_file.path))
+    old, new = (load_predictor(path, "cpu").model_id for path in (model_file.path, another))
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert f"model {old} ·" in text_of(at)
+    promote(another, model_file.path)
+    at.run()
+    assert f"model {old} ·" in text_of(at)
+    assert f"The heatmap is of model {new}" in text_of(at)
+    at.file_uploader(key="photographs").clear()
+    upload(at, "photographs", [(paths[1].name, paths[1].read_bytes())])
+    with InspectionLog(log_path) as log:
+        assert [row[0][:12] for row in log.query("SELECT model FROM inspections")] == [old, new]
+    assert metrics(page("model"))["Model"] == new
+
+
+def test_a_new_model_that_is_no_use_is_told_and_the_page_goes_on(
+    options, model_file, another, paths, log_path
+):
+    options("--checkpoint", str(model_file.path))
+    old = load_predictor(model_file.path, "cpu").model_id
+    at = page("inspect")
+    model_file.path.write_bytes(b"no model")
+    upload(at, "photographs", [(paths[0].name, paths[0].read_bytes())])
+    assert f"Model {old} goes on, the new one is no use" in text_of(at)
+    assert f"model {old} ·" in text_of(at)
+    promote(another, model_file.path)
+    at.run().run()
+    assert "goes on" not in text_of(at)
+    assert metrics(page("model"))["Model"] != old
+
+
 @pytest.mark.parametrize(
     "odd", ["\udcff", "x" * 3000, "a\n\x1b[2J"], ids=["no text", "long", "control"]
 )
@@ -446,7 +482,7 @@ def test_odd_names_are_only_names(options, predictor, paths, log_path):
 
 
 def test_a_doubtful_model_is_announced_on_every_page(options, monkeypatch):
-    monkeypatch.setattr(page_parts, "doubts", lambda checkpoint: "this model rejects all")
+    monkeypatch.setattr("inspection.model_file.doubts", lambda checkpoint: "this model rejects all")
     for name in ("inspect", "batch", "model"):
         assert "This model rejects all." in text_of(page(name))
 
@@ -509,7 +545,7 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
     (button,) = at.get("download_button")
     from page.batch import as_csv
 
-    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"], predictor.model_id))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(at.session_state["batch"]))))
     assert list(rows[0]) == INSPECTION_COLUMNS
     assert [row["path"] for row in rows] == list(table(at)["file"])
     assert button.label == "Download CSV"

@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+from builders import promote
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -29,7 +31,7 @@ from inspection.recording import MAX_IMAGE_BYTES
 from serve import main
 from service import middleware, telemetry
 from service.routes import create_app
-from service.runtime import ServiceSettings
+from service.runtime import Service, ServiceSettings
 from traceability.log import InspectionLog
 
 HOME = "http://127.0.0.1:8000"
@@ -41,8 +43,8 @@ def connect(predictor, tmp_path):
     """A function that starts a service and returns a client of it."""
     running = []
 
-    def connect(own=predictor, **settings) -> TestClient:
-        app = create_app(ServiceSettings(log=tmp_path / "log.db", **settings), own)
+    def connect(own=predictor, file=None, **settings) -> TestClient:
+        app = create_app(ServiceSettings(log=tmp_path / "log.db", **settings), own, file)
         client = TestClient(app, base_url=HOME)
         client.__enter__()
         running.append(client)
@@ -581,7 +583,7 @@ def test_a_named_web_page_may_call_a_service_without_a_key(connect, paths):
 def test_a_bug_is_one_line_to_the_client_and_a_traceback_to_the_operator(
     client, paths, monkeypatch, caplog
 ):
-    def broken(self, parts):
+    def broken(self, model, parts):
         raise RuntimeError("in /srv/secret/path")
 
     monkeypatch.setattr("service.runtime.Service.inspect", broken)
@@ -648,6 +650,140 @@ def test_each_request_is_a_line_of_json(client, paths):
     assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
+# --- a new model ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(monkeypatch, caplog):
+    """A function that gives the service's lines about models, once there is one."""
+    monkeypatch.setattr(telemetry.logger, "propagate", True)
+    caplog.set_level("INFO", telemetry.logger.name)
+
+    def told(count: int = 1) -> list:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            lines = [one for one in caplog.records if one.msg.startswith("model ")]
+            if len(lines) >= count:
+                return lines
+            time.sleep(0.01)
+        raise AssertionError(caplog.text)
+
+    return told
+
+
+def models_in_log(tmp_path) -> dict[int, str]:
+    """The models' numbers, by the records' numbers."""
+    with InspectionLog(tmp_path / "log.db") as log:
+        return {n: model[:12] for n, model in log.query("SELECT id, model FROM inspections")}
+
+
+def test_a_model_is_taken_up_amid_a_crowd_and_every_answer_is_one_models(
+    connect, model_file, another, paths, tmp_path, told
+):
+    old, new = model_file.load(), load_predictor(another, "cpu")
+    expected = {
+        one.model_id: {p.sha256: p.prob_defect for p in one.predict(paths)} for one in (old, new)
+    }
+    client, changed = connect(old, model_file), threading.Event()
+
+    def ask(number: int) -> list[dict]:
+        found, after = [], False
+        while not after:
+            after = changed.is_set()  # one more from here on
+            if number % 4:
+                answer = sent(client, paths[number % len(paths)])
+                found.append(answer.json() | {"after": after})
+            else:
+                files = [("files", (path.name, path.read_bytes())) for path in paths[:5]]
+                answer = client.post("/v1/predict/batch", files=files)
+                found += [one | {"after": after} for one in answer.json()["results"]]
+            assert answer.status_code == 200
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(ask, number) for number in range(8)]
+        time.sleep(0.2)
+        promote(another, model_file.path)
+        (line,) = told()
+        changed.set()
+        answers = [one for future in waiting for one in future.result()]
+    assert {one["model"] for one in answers if one["after"]} == {new.model_id}
+    assert {one["model"] for one in answers} == {old.model_id, new.model_id}
+    for one in answers:
+        probability = expected[one["model"]][one["sha256"]]
+        assert one["prob_defect"] == pytest.approx(probability, abs=1e-4)
+        assert one["threshold"] == (0.9 if one["model"] == new.model_id else old.threshold)
+    assert models_in_log(tmp_path) == {one["inspection_id"]: one["model"] for one in answers}
+    assert line.levelname == "INFO"
+    assert (line.details["old"], line.details["new"]) == (old.model_id, new.model_id)
+    assert (line.details["old_threshold"], line.details["threshold"]) == (old.threshold, 0.9)
+    assert client.get("/v1/model").json()["model"] == new.model_id
+    assert 'casting_model_reloads_total{result="taken_up"} 1.0' in client.get("/metrics").text
+
+
+def test_while_a_model_is_loaded_the_old_one_answers(
+    connect, model_file, another, paths, monkeypatch, told
+):
+    load, reached, go = model_file._load, threading.Event(), threading.Event()
+    old = model_file.load()
+    client = connect(old, model_file)
+
+    def slow():
+        reached.set()
+        assert go.wait(20)
+        return load()
+
+    monkeypatch.setattr(model_file, "_load", slow)
+    promote(another, model_file.path)
+    assert reached.wait(20)
+    assert sent(client, paths[0]).json()["model"] == old.model_id
+    assert client.get("/readyz").status_code == 200
+    go.set()
+    told()
+    assert sent(client, paths[0]).json()["model"] != old.model_id
+
+
+def test_a_heatmap_is_that_of_the_model_that_decided(
+    connect, model_file, another, paths, monkeypatch, told
+):
+    old, drawn = model_file.load(), []
+    client, heatmap = connect(old, model_file), Service.heatmap
+
+    async def late(self, model, data, prediction):
+        """Drawn when another model has been taken up."""
+        if not drawn:
+            promote(another, model_file.path)
+            await asyncio.to_thread(told)
+        drawn.append(model.explainer.checkpoint.threshold)
+        return await heatmap(self, model, data, prediction)
+
+    monkeypatch.setattr("service.runtime.Service.heatmap", late)
+    answers = [sent(client, paths[0], params={"explain": "true"}).json() for _ in range(2)]
+    assert [one["threshold"] for one in answers] == drawn == [old.threshold, 0.9]
+    assert all(one["heatmap_png"] for one in answers)
+
+
+def test_a_model_that_cannot_be_used_is_told_once_and_the_old_one_goes_on(
+    connect, model_file, another, paths, told
+):
+    old = model_file.load()
+    client = connect(old, model_file)
+    model_file.path.write_bytes(another.read_bytes()[:-1000])
+    (line,) = told()
+    assert line.levelname == "WARNING"
+    assert f"model {old.model_id} goes on" in line.details["reason"]
+    time.sleep(0.5)  # some looks
+    assert len(told()) == 1
+    assert sent(client, paths[0]).json()["model"] == old.model_id
+    assert client.get("/readyz").status_code == 200
+    text = client.get("/metrics").text
+    assert 'casting_model_reloads_total{result="failed"} 1.0' in text
+    assert 'casting_model_reloads_total{result="taken_up"} 0.0' in text
+    promote(another, model_file.path)
+    assert told(2)[1].details["old"] == old.model_id
+    assert sent(client, paths[0]).json()["model"] != old.model_id
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -688,11 +824,11 @@ def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):
 
 
 @pytest.fixture
-def served(trained, tmp_path):
+def served(model_file, tmp_path):
     """The address of a service of its own process, and that process."""
     command = [
         sys.executable, str(ROOT / "serve.py"), "--port", "0", "--device", "cpu",
-        "--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "log.db"),
+        "--checkpoint", str(model_file.path), "--log", str(tmp_path / "log.db"),
     ]  # fmt: skip
     with open(tmp_path / "errors", "w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -732,6 +868,39 @@ def test_sigterm_answers_what_was_accepted(served, tmp_path, paths):
     *lines, last = (tmp_path / "errors").read_text().splitlines()
     assert last == "terminated"
     assert all(json.loads(line)["event"] == "request" for line in lines)
+
+
+@pytest.mark.slow
+def test_sighup_has_the_model_loaded_anew(served, model_file, another, tmp_path, paths):
+    (host, port), process = served
+    data, headers = paths[0].read_bytes(), {"Content-Type": "image/jpeg"}
+
+    def ask() -> dict:
+        url = f"http://{host}:{port}/v1/predict"
+        return httpx2.post(url, content=data, headers=headers, timeout=60).json()
+
+    def reloads(count: int) -> list[dict]:
+        """What is said of models, when it has been said so often; parts are asked for meanwhile."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            answers.append(ask())
+            lines = map(json.loads, (tmp_path / "errors").read_text().splitlines())
+            if len(found := [one for one in lines if one["event"].startswith("model ")]) == count:
+                return found
+        raise AssertionError((tmp_path / "errors").read_text())
+
+    answers = [ask()]
+    process.send_signal(signal.SIGHUP)
+    (same,) = reloads(1)
+    assert same["old"] == same["new"] == answers[0]["model"]
+    promote(another, model_file.path)
+    process.send_signal(signal.SIGHUP)
+    _, change = reloads(2)
+    answers.append(ask())
+    assert answers[-1]["model"] == change["new"] != change["old"] == answers[0]["model"]
+    process.terminate()
+    assert process.wait(30) == 143
+    assert models_in_log(tmp_path) == {one["inspection_id"]: one["model"] for one in answers}
 
 
 @pytest.mark.slow

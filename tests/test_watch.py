@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from builders import promote
 from PIL import Image
 
 import watch
@@ -328,6 +329,14 @@ class Impatient:
     def __init__(self, station: Station, *happenings):
         self.station, self.happenings = station, list(happenings)
 
+    @property
+    def predictor(self):
+        return self.station.predictor
+
+    @predictor.setter
+    def predictor(self, new):
+        self.station.predictor = new
+
     def tick(self):
         if not self.happenings:
             raise KeyboardInterrupt
@@ -483,11 +492,111 @@ def test_a_second_station_for_the_same_folder_is_refused(folder, tmp_path, train
             watch.main([str(folder), *own])
 
 
-def started(folder: Path, log: Path, trained: Path) -> subprocess.Popen:
-    own = ["--log", str(log), "--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
+# --- a new model ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_with(model_file, folder, log):
+    """A function that runs a station through what happens; gives records and their models."""
+
+    def run_with(*happenings) -> list[tuple[str, str]]:
+        station = Station(model_file.load(), folder, log, "line 3", "A17")
+        with pytest.raises(KeyboardInterrupt):
+            watch.run(Impatient(station, *happenings), model_file)
+        rows = log.query("SELECT file, model FROM inspections ORDER BY id")
+        return [(Path(file).name, model) for file, model in rows]
+
+    return run_with
+
+
+def test_parts_that_come_while_a_model_is_taken_up_are_each_recorded_once(
+    run_with, model_file, another, folder, parts, monkeypatch, capsys
+):
+    load = model_file._load
+
+    def arrive(start: int) -> None:
+        for number in range(start, start + 20):
+            shutil.copy(parts[number % len(parts)], folder / f"{number}.jpeg")
+
+    def slow():
+        arrive(40)
+        return load()
+
+    def change() -> None:
+        monkeypatch.setattr(model_file, "_load", slow)
+        promote(another, model_file.path)
+        arrive(20)
+
+    old, new = model_file.load(), load_predictor(another, "cpu")
+    found = run_with(lambda: arrive(0), nothing, nothing, nothing, change, *[nothing] * 12)
+    assert sorted(name for name, _ in found) == sorted(f"{n}.jpeg" for n in range(60))
+    models = [model for _, model in found]
+    assert set(models) == {old.sha256, new.sha256}
+    assert models == sorted(models, key=[old.sha256, new.sha256].index)  # first one, then the other
+    assert {dict(found)[f"{n}.jpeg"] for n in range(40, 60)} == {new.sha256}
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"model {old.model_id} -> {new.model_id}, threshold 0.500 -> 0.900")
+
+
+def test_a_model_that_cannot_be_used_is_told_once_and_the_station_goes_on(
+    run_with, model_file, another, folder, parts, capsys
+):
+    old = model_file.load()
+
+    def spoil() -> None:
+        model_file.path.write_bytes(another.read_bytes()[:-1000])
+
+    def arrive() -> None:
+        shutil.copy(parts[0], folder / "a.jpeg")
+
+    found = run_with(nothing, spoil, arrive, *[nothing] * 5, model_file.ask, *[nothing] * 3)
+    assert found == [("a.jpeg", old.sha256)]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2  # once, and once more when it was asked for
+    assert all(line.startswith(f"warning: model {old.model_id} goes on") for line in said)
+
+
+def test_what_waits_for_the_log_keeps_the_model_that_judged_it(
+    run_with, model_file, another, folder, parts, monkeypatch
+):
+    original, old = InspectionLog.append, model_file.load()
+
+    def full(self, records):
+        raise LogUnavailableError("database or disk is full")
+
+    def begin() -> None:
+        monkeypatch.setattr(watch, "RETRY_S", 0.01)
+        monkeypatch.setattr(InspectionLog, "append", full)
+        shutil.copy(parts[0], folder / "a.jpeg")
+
+    found = run_with(
+        begin, nothing, nothing, nothing, lambda: promote(another, model_file.path), nothing,
+        lambda: monkeypatch.setattr(InspectionLog, "append", original), nothing, nothing,
+    )  # fmt: skip
+    assert found == [("a.jpeg", old.sha256)]
+
+
+def test_a_frozen_camera_is_noticed_over_a_change_of_models(
+    run_with, model_file, another, folder, log, parts
+):
+    def arrive(number: int):
+        return lambda: shutil.copy(parts[0], folder / f"{number}.jpeg")
+
+    run_with(
+        arrive(0), *[nothing] * 3, arrive(1), *[nothing] * 3,
+        lambda: promote(another, model_file.path), arrive(2), *[nothing] * 3,
+    )  # fmt: skip
+    assert [row[1] for row in recorded(log)] == ["ok", "ok", "not_judged"]
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def started(folder: Path, log: Path, model: Path, **more) -> subprocess.Popen:
+    own = ["--log", str(log), "--checkpoint", str(model), "--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "watch.py"), str(folder), *own],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True, **more,
     )  # fmt: skip
     while "watching" not in process.stdout.readline():
         assert process.poll() is None
@@ -499,7 +608,7 @@ def test_kill_9_and_sigterm_lose_nothing_and_predict_nothing_twice(
     folder, tmp_path, trained, parts
 ):
     path = tmp_path / "inspections.db"
-    process = started(folder, path, trained)
+    process = started(folder, path, trained / "best.pth")
     for number in range(12):
         shutil.copy(parts[number], folder / f"{number}.jpeg")
     for _ in range(5):
@@ -508,7 +617,7 @@ def test_kill_9_and_sigterm_lose_nothing_and_predict_nothing_twice(
     process.communicate()
     for number in range(12, 16):
         shutil.copy(parts[number], folder / f"{number}.jpeg")
-    process = started(folder, path, trained)
+    process = started(folder, path, trained / "best.pth")
     deadline = time.monotonic() + 30
     with InspectionLog(path) as log:
         while len(recorded(log)) < 16 and time.monotonic() < deadline:
@@ -521,6 +630,32 @@ def test_kill_9_and_sigterm_lose_nothing_and_predict_nothing_twice(
         files = [row[0] for row in recorded(log)]
         assert len(files) == len(set(files)) == 16
         assert log.verify().problems == []
+
+
+@pytest.mark.slow
+def test_sighup_has_the_model_loaded_anew_and_no_part_is_lost(
+    folder, tmp_path, model_file, another, parts
+):
+    path, new = tmp_path / "inspections.db", load_predictor(another, "cpu")
+    process = started(folder, path, model_file.path, stderr=subprocess.PIPE)
+    for number in range(30):
+        shutil.copy(parts[number % len(parts)], folder / f"{number}.jpeg")
+        if number == 10:
+            promote(another, model_file.path)
+            process.send_signal(signal.SIGHUP)
+        time.sleep(0.03)
+    assert f"-> {new.model_id}, threshold" in process.stderr.readline()
+    shutil.copy(parts[0], folder / "30.jpeg")
+    decided = [process.stdout.readline() for _ in range(31)]
+    assert all(".jpeg" in line for line in decided)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    with InspectionLog(path) as log:
+        rows = list(log.query("SELECT file, model FROM inspections ORDER BY id"))
+    assert sorted(Path(file).name for file, _ in rows) == sorted(f"{n}.jpeg" for n in range(31))
+    assert len({model for _, model in rows}) == 2
+    assert rows[-1][1] == new.sha256
 
 
 def test_only_photographs_are_watched_and_what_is_left_out_is_said_once(
