@@ -89,7 +89,7 @@ def _with_one_anywhere(
 
 
 def shown(images: Tensor) -> Tensor:
-    """Bool (B, 1, S, S): which pixels show the photograph; rows and columns of one grey are bars."""
+    """Bool (B, 1, S, S): pixels of the photograph; rows and columns of one grey are bars."""
     rows = images.amax(3, keepdim=True) > images.amin(3, keepdim=True)
     columns = images.amax(2, keepdim=True) > images.amin(2, keepdim=True)
     return rows & columns
@@ -120,7 +120,7 @@ def _with_lip(images: Tensor, depth: Tensor, draw: Draw) -> Tensor:
 
 
 def _other_surface(originals: Tensor, elsewhere: Tensor, draw: Draw) -> Tensor:
-    """What a patch shows: another place, other grey, more or less of the texture, or another one."""
+    """What a patch shows: another place, other grey, other texture, or more or less of its own."""
     grey, other_grey = _smoothed(originals), _smoothed(elsewhere)
     kind = draw(0, 1)
     brighter = originals * draw(-0.6, 0.6).exp()

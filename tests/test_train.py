@@ -569,10 +569,13 @@ def test_its_validation_loss_counts_good_parts_and_defects_alike():
 
 
 def test_the_local_network_and_synthetic_defects_belong_together(tmp_path, resnet_options):
-    for option in (["--network", "local"], ["--drawn-defects", "0.5"]):
-        with pytest.raises(UserError, match="give both or neither"):
+    for option, match in (
+        (["--network", "local"], "learns from --drawn-defects"),
+        (["--drawn-defects", "0.5"], "are for --network local and multiscale"),
+    ):
+        with pytest.raises(UserError, match=match):
             train.main([*resnet_options, *option, "--out", str(tmp_path / "x")])
-    with pytest.raises(UserError, match="do not fit --network local"):
+    with pytest.raises(UserError, match="fit --network resnet18 only"):
         train.main(["--recipe", "robust", "--weights", "imagenet", "--out", str(tmp_path / "x")])
 
 

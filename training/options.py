@@ -131,7 +131,8 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
         "--real-defects",
         type=share,
         metavar="X",
-        help="share of an epoch that shows defective parts, with --sampler class or kind; default 0.5",
+        help="share of an epoch that shows defective parts, with --sampler class or kind; "
+        "default 0.5",
     )
     add(
         "--label-smoothing",

@@ -74,8 +74,8 @@ RECIPES = {
         "operating_point": "balanced",
         "seed": 42,
     },
-    # For other products: photographs of any shape, defects of any size and kind, an epoch of so many
-    # images however many there are. Drawn defects only where there are no others.
+    # For any product: photographs of any shape, defects of any size and kind, 24,000 images however
+    # many there are. Defects are drawn only where there are no others.
     "product": {
         "weights": "none",
         "network": "multiscale",

@@ -66,7 +66,7 @@ def test_a_changed_last_pth_is_refused(tmp_path, trained, castings, path, value)
     content = torch.load(tmp_path / "last.pth", weights_only=True)
     change(content, path, value)
     torch.save(content, tmp_path / "last.pth")
-    refused(tmp_path, castings, rf"last\.pth|run in {tmp_path}|both or neither")
+    refused(tmp_path, castings, rf"last\.pth|run in {tmp_path}|--drawn-defects are for")
 
 
 def test_damaged_files_are_refused_before_anything_is_trained(tmp_path, trained, castings):
