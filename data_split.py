@@ -14,9 +14,10 @@ folder, sorted by class and name, is cut in two by scikit-learn's train_test_spl
 random_state=42. On the Kaggle set this gives 6,633 training, 357 validation and 358 test images.
 The `casting` protocol holds out whole castings, so that no casting is on two sides: stratified
 folds over the table of castings, whatever number of images each has; the castings are recognised
-on the images (about a minute, then cached) or read from --castings FILE. It is the default for
-class folders without train/ and test/. The `folders` protocol takes train/, val/ and test/ as they
-are, the default where there is a val/ or train/ holds good parts alone.
+on the images (about a minute, then cached; of other products, by their looks) or read from
+--castings FILE. It is the default for class folders without train/ and test/. The `folders`
+protocol takes train/, val/ and test/ as they are, the default where there is a val/ or train/ holds
+good parts alone.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
 --labels FILE replaces labels of the folders, which changes that identity.
@@ -26,51 +27,37 @@ shows castings that are also in train, and what a nearest-neighbour baseline rea
 
 import argparse
 import hashlib
-import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-from common.arguments import script_parser, whole_number
-from common.errors import UserError, run_script, tell
+from common.arguments import script_parser
+from common.errors import UserError, run_script
 from common.files import CHECKPOINTS, output_folder
 from common.text import count_of
+from dataset.arguments import add_data_arguments, settle_by_layout, split_options
 from dataset.casting_table import with_castings
 from dataset.cautions import print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
 from dataset.folds import (
-    FOLD_SEED,
-    FOLDS,
     NO_TEST_PART,
     SplitOptions,
     assign_castings,
     assign_folders,
     without_defects,
 )
-from dataset.layouts import layout_of, learns_from_good_only
-from dataset.listing import (
-    ImageRow,
-    check_images,
-    data_name,
-    find_data,
-    hashed,
-    list_layout,
-    list_second,
-    report_notes,
-)
+from dataset.layouts import layout_of
+from dataset.listing import ImageRow, check_images, hashed, list_layout, list_second, report_notes
 from dataset.manifest import SPLITS, UNUSED, write_split
 from dataset.releases import (
     DataFolder,
-    add_second_release,
     releases_line,
     wants_second,
 )
 from dataset.sessions import sessions_line
-
-PROTOCOLS = ("kaggle", "casting", "folders")
-
+from dataset.sources import data_name, find_data
 
 # --- the protocols -------------------------------------------------------------------------------
 
@@ -171,155 +158,6 @@ def split_table(rows: Sequence[ImageRow]) -> str:
 
 
 # --- the command line ----------------------------------------------------------------------------
-
-
-def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = ()) -> None:
-    """The options that say which images and which split; train.py has them too."""
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        help="folder with train/ and test/, in each a folder per class, or with a folder per class "
-        "alone; 'synthetic' renders castings. Default: CASTING_DATA, else data/casting_data, else "
-        "Kaggle's set is downloaded",
-    )
-    add_second_release(parser)
-    parser.add_argument(
-        "--protocol",
-        choices=PROTOCOLS,
-        help="kaggle: the published split, exactly (default); casting: no casting on two sides "
-        "(default without train/ and test/); folders: train/, val/ and test/ as they are (default "
-        "with val/, or with good parts alone in train/)",
-    )
-    parser.add_argument(
-        "--folds", type=_at_least_two, metavar="N", help=f"of protocol casting; default {FOLDS}"
-    )
-    words = "".join(f", {word}" for word in folds)
-
-    def fold(text: str) -> int | str:
-        return text if text in folds else _fold_number(text)
-
-    parser.add_argument(
-        "--fold",
-        type=fold,
-        metavar="K",
-        help=f"which fold is held out for testing: 1 to N{words}; default 1. 'none' holds out "
-        "validation castings only",
-    )
-    parser.add_argument(
-        "--fold-seed",
-        type=_seed,
-        metavar="N",
-        help=f"another assignment of castings to folds, from 0 to 2^32 - 1; default {FOLD_SEED}",
-    )
-    parser.add_argument(
-        "--hold-out-session",
-        metavar="NAME",
-        help="of protocol casting: test on all castings of this photo session, train on the others",
-    )
-    parser.add_argument(
-        "--castings",
-        metavar="FILE",
-        help="table with the columns path,casting, paths as in split.csv (serial numbers, say); "
-        "default: castings are recognised on the images",
-    )
-    parser.add_argument(
-        "--good",
-        nargs="+",
-        action=JoinNames,
-        metavar="NAME",
-        help="the class folders of good parts; default: those that begin with 'ok' or 'good'",
-    )
-    parser.add_argument(
-        "--good-only",
-        action="store_true",
-        default=None,
-        help="learn from good parts alone, and from defects drawn on them; photographs of real "
-        "ones are for testing only. Default where there are none to train on",
-    )
-    parser.add_argument(
-        "--labels",
-        type=Path,
-        dest="corrections_file",
-        metavar="FILE",
-        help="table with the columns path,label: labels in the place of those of the folders",
-    )
-
-
-class JoinNames(argparse.Action):
-    """Names of folders in one text, '/' in between, as a run's settings hold them."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        if bad := [name for name in values if not name.strip("/") or "/" in name.strip("/")]:
-            parser.error(f"{option_string}: {bad[0]!r} is no name of a folder")
-        setattr(namespace, self.dest, "/".join(name.strip("/") for name in values))
-
-
-def settle_by_layout(args: argparse.Namespace) -> bool:
-    """Fill in the options that follow from how the photographs are sorted, and say so.
-
-    Only of a folder that somebody has named; the published data are sorted as they are.
-
-    Returns:
-        Whether they are sorted otherwise than the published ones.
-
-    Raises:
-        UserError: there is no such folder, or it has no layout to take.
-    """
-    if not (args.data or os.environ.get("CASTING_DATA")) or args.data == "synthetic":
-        return False
-    root = find_data(args.data, "none").root
-    layout, good_only = layout_of(root), learns_from_good_only(root, args.good)
-    if good_only and args.good_only is None:
-        args.good_only = True
-        tell(f"note: {root} has good parts alone to train on: defects are drawn on them")
-    if args.protocol is None and not layout.has_parts:
-        args.protocol = "casting"
-        tell(f"note: {root} holds a folder a class: whole parts are held out (--protocol casting)")
-    elif args.protocol is None and (layout.has_validation or good_only):
-        args.protocol = "folders"
-        names = ", ".join(f"{name}/" for name in layout.parts.values())
-        tell(f"note: {names} are taken as they are (--protocol folders)")
-    return good_only or layout.has_validation or not layout.has_parts
-
-
-def _fold_number(text: str) -> int:
-    if text == "none":
-        return NO_TEST_PART
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("folds count from 1; 'none' holds out validation only")
-    return value
-
-
-def _seed(text: str) -> int:
-    return whole_number(text, 0, 2**32 - 1)  # what scikit-learn takes
-
-
-def _at_least_two(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("at least 2 folds")
-    return value
-
-
-def split_options(values: dict) -> SplitOptions:
-    """Split options from parsed arguments or a checkpoint's settings; None means the default.
-
-    Raises:
-        UserError: no such fold, or a fold without the casting protocol.
-    """
-    names = [field.name for field in fields(SplitOptions)]
-    if values.get("hold_out_session"):
-        if values.get("protocol") != "casting" or values.get("fold"):
-            raise UserError("--hold-out-session belongs to --protocol casting, without --fold")
-        values = values | {"fold": NO_TEST_PART}
-    given = {name: values[name] for name in names if values.get(name) is not None}
-    options = SplitOptions(**given)
-    if options.fold > options.folds:
-        raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
-    if options.protocol != "casting" and {"fold", "folds", "fold_seed"} & given.keys():
-        raise UserError("--fold, --folds and --fold-seed belong to --protocol casting")
-    return options
 
 
 def split(args: argparse.Namespace, options: SplitOptions) -> None:

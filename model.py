@@ -27,7 +27,7 @@ from networks.description import HEADS, check_description
 from networks.features import Distance, check_distance
 from networks.grey_stem import GreyStem
 from networks.local import LocalNetwork
-from networks.multiscale import MultiscaleNetwork
+from networks.multiscale import UNUSUAL, MultiscaleNetwork, Unusual
 from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
@@ -215,6 +215,8 @@ class Checkpoint:
             self.architecture,
             defect_flags(self.class_names).tolist(),
         )
+        if any(name.startswith(UNUSUAL) for name in self.weights):
+            model.unusual = Unusual()
         model.load_state_dict(self.weights)
         return model.eval()
 

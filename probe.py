@@ -74,7 +74,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def find_wrong_labels(args: argparse.Namespace) -> None:
     """What a person should look at before the next training."""
-    from dataset.listing import data_name, find_data
+    from dataset.sources import data_name, find_data
     from evaluation import label_issues
     from evaluation.held_out import load_models
 
@@ -100,7 +100,7 @@ def find_wrong_labels(args: argparse.Namespace) -> None:
 
 def test_gate(args: argparse.Namespace) -> None:
     """What becomes of pictures that are no sound photographs of the part."""
-    from dataset.listing import find_data
+    from dataset.sources import find_data
     from evaluation.gate_tests import PHOTOGRAPHS, passed, run_gate_tests, table
     from evaluation.held_out import load_models
 
@@ -118,7 +118,7 @@ def test_gate(args: argparse.Namespace) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from dataset.listing import data_name, find_data
+    from dataset.sources import data_name, find_data
     from evaluation.by_session import session_probe_table
     from evaluation.figures import plot_probes
     from evaluation.held_out import leak_line, load_models

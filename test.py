@@ -69,7 +69,7 @@ def print_review_bands(result: dict) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
-    from dataset.listing import data_name
+    from dataset.sources import data_name
     from evaluation.by_session import session_table
     from evaluation.corrected import (
         corrected_lines,

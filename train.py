@@ -15,7 +15,7 @@ two CPU cores need about 12 minutes an epoch; with --recipe robust five folds ta
 """
 
 from common.errors import run_script
-from data_split import settle_by_layout
+from dataset.arguments import settle_by_layout
 from dataset.corrections import read_corrections
 from training.options import build_parser, check_arguments, choose_recipe
 

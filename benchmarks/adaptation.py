@@ -22,7 +22,8 @@ from adaptation.run import adapt
 from benchmarks.timing import describe_machine
 from common.errors import UserError
 from common.labels import is_defect
-from dataset.listing import ImageRow, data_name, find_data
+from dataset.listing import ImageRow
+from dataset.sources import data_name, find_data
 from dataset.store import open_store
 from evaluation.held_out import rebuild_split
 from gate.limits import NOT_JUDGED, REVIEW

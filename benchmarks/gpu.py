@@ -24,7 +24,7 @@ from benchmarks.options import RESULT, SIDE_BY_SIDE, TIMED
 from benchmarks.timing import describe_machine
 from benchmarks.training import FASTEST
 from common.files import output_folder, write_json
-from dataset.listing import data_name, find_data
+from dataset.sources import data_name, find_data
 from model import load_checkpoint
 from networks.devices import choose_device
 

@@ -18,7 +18,7 @@ from benchmarks.timing import describe_machine, interleave, peak_memory_mb, wait
 from common.errors import UserError
 from common.packages import EXPORT_PACKAGES, require_packages
 from data_split import load_split
-from dataset.listing import data_name, find_data
+from dataset.sources import data_name, find_data
 from imaging.reading import read_framed
 from inspection.onnx_graph import exported
 from inspection.predictor import Predictor, load_predictor

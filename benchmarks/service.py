@@ -25,7 +25,7 @@ from benchmarks.timing import describe_machine, interleave
 from common.errors import UserError
 from common.files import ROOT
 from data_split import load_split
-from dataset.listing import data_name, find_data
+from dataset.sources import data_name, find_data
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor, load_predictor
 from model import find_checkpoint

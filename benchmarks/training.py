@@ -26,7 +26,8 @@ from benchmarks.timing import (
     wait_for,
 )
 from data_split import load_split
-from dataset.listing import ImageRow, data_name, find_data
+from dataset.listing import ImageRow
+from dataset.sources import data_name, find_data
 from dataset.store import open_store
 from networks.devices import choose_device, multiplies_bfloat16
 from training.loop import is_finished, train_one_epoch

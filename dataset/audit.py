@@ -15,9 +15,10 @@ from dataset.audit_figures import plot_audit, plot_copies
 from dataset.casting_table import recognise
 from dataset.cautions import both_labels
 from dataset.hubs import SIZE_PX
-from dataset.listing import ImageRow, data_name
+from dataset.listing import ImageRow
 from dataset.recognition import SAME_CASTING, Castings, alignment
 from dataset.releases import release_counts, releases_text
+from dataset.sources import data_name
 from imaging.reading import read_framed
 from metrics.castings import mostly_defective
 from metrics.decisions import DecisionCounts, count_decisions

@@ -12,7 +12,8 @@ from common.errors import UserError, tell
 from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.text import count_of
-from data_split import load_split, split_options, split_sha256
+from data_split import load_split, split_sha256
+from dataset.arguments import split_options
 from dataset.casting_table import (
     UnknownCastingsError,
     castings_beside,

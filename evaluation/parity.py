@@ -12,7 +12,8 @@ from common.errors import EXIT_GATE, UserError, tell
 from common.labels import is_defect
 from common.text import count_of
 from dataset.batches import seeded, unit_range
-from dataset.listing import ImageRow, data_name, find_data, list_images
+from dataset.listing import ImageRow, list_images
+from dataset.sources import data_name, find_data
 from dataset.store import open_store
 from dataset.synthetic_defects import with_synthetic_defects
 from evaluation.held_out import rebuild_split

@@ -18,8 +18,8 @@ from common.errors import EXIT_GATE, UserError, run_script
 from common.files import CHECKPOINTS, read_json, write_atomic
 from common.text import count_of
 from dataset.folds import NO_TEST_PART
-from dataset.listing import find_data
 from dataset.releases import add_second_release
+from dataset.sources import find_data
 from dataset.validation_scores import write_validation
 from evaluation.held_out import Evaluation, load_models, predict_split
 from evaluation.model_card import model_card

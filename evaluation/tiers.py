@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from common.errors import UserError
-from dataset.listing import find_data
 from dataset.releases import DataFolder
+from dataset.sources import find_data
 from evaluation.held_out import (
     Evaluation,
     Model,

@@ -24,11 +24,11 @@ from data_split import (
     identical_across_splits,
     load_split,
     main,
-    split_options,
     split_sha256,
     split_table,
     write_split,
 )
+from dataset.arguments import split_options
 from dataset.folds import NO_TEST_PART, SplitOptions, casting_classes, refuse_shared_castings
 from dataset.listing import ImageRow
 

@@ -17,9 +17,9 @@ from data_split import identical_across_splits, load_split, split_sha256
 from dataset.audit import audit
 from dataset.casting_table import recognise
 from dataset.folds import SplitOptions, casting_classes
-from dataset.listing import find_data
 from dataset.releases import is_of_second
 from dataset.sessions import with_sessions
+from dataset.sources import find_data
 from evaluation import parity
 from inspection.engines import torch_network
 from model import load_checkpoint

@@ -22,7 +22,8 @@ import data_split
 import train
 from common.errors import UserError
 from common.files import ROOT, write_csv
-from data_split import load_split, split_options
+from data_split import load_split
+from dataset.arguments import split_options
 from dataset.batches import unit_range
 from dataset.casting_table import read_table
 from dataset.listing import list_images

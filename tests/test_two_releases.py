@@ -14,8 +14,8 @@ from common.errors import UserError
 from common.files import read_csv, write_csv
 from data_split import load_split, split_sha256
 from dataset.folds import SplitOptions
-from dataset.listing import find_data
 from dataset.releases import SECOND
+from dataset.sources import find_data
 
 RENDERED = {"castings": 16, "copies": 2, "photos": 1, "unseen_castings": 0, "sizes": ("large",)}
 SESSION = "autumn"

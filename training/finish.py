@@ -20,6 +20,7 @@ from networks.devices import tf32
 from training.distributed import barrier, is_main_process
 from training.gating import fit_gate
 from training.setup import Run
+from training.unusual import with_unusual, without_unusual
 from training.validation import validation_logits
 
 
@@ -32,6 +33,8 @@ def finish_run(run: Run) -> None:
     barrier()  # until the main process has written it
     checkpoint = unfitted(load_checkpoint(run.out / "best.pth"))
     checkpoint.training = run.settings.as_dict()  # which a run that went on may have changed
+    if run.settings.good_only and run.settings.network == "multiscale":
+        checkpoint.weights = with_unusual(run, checkpoint)
     logits = final_logits(run, checkpoint)
     if run.settings.operating_point != "none":
         logits = fit_point(run, checkpoint, logits)
@@ -42,6 +45,7 @@ def unfitted(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint without the operating point that an earlier end of its run has fitted."""
     bias_before = (checkpoint.operating_point or {}).get("cut", 0.0)
     checkpoint.weights = with_logit_bias(checkpoint, bias_before)
+    checkpoint.weights = without_unusual(checkpoint)
     checkpoint.operating_point = {"fitted": False, "threshold": 0.5, "temperature": 1.0}
     return checkpoint
 

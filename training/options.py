@@ -17,7 +17,7 @@ from common.arguments import (
 )
 from common.errors import UserError, tell
 from common.files import CHECKPOINTS
-from data_split import add_data_arguments
+from dataset.arguments import add_data_arguments
 from networks.description import NETWORKS
 from training.recipes import RECIPES
 

@@ -13,7 +13,7 @@ from common.files import output_folder
 from common.text import format_duration
 from data_split import load_split, split_sha256
 from dataset.folds import NO_TEST_PART, assign_castings
-from dataset.listing import find_data
+from dataset.sources import find_data
 from training import saving
 from training.distributed import (
     all_reduce_max,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import torch
 
 from common.files import write_atomic, write_csv
-from dataset.listing import data_name
+from dataset.sources import data_name
 from model import Checkpoint, save_checkpoint
 from networks.tensor_files import to_bytes
 from training.distributed import is_main_process

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.arguments import FITS, IMAGE_SIZES_PX
 from common.errors import UserError
-from data_split import PROTOCOLS, split_options
+from dataset.arguments import PROTOCOLS, split_options
 from dataset.corrections import described
 from dataset.folds import SplitOptions
 from model import NO_IMAGENET

@@ -16,10 +16,11 @@ from common.labels import ANY_DEFECT
 from data_split import load_split, split_sha256, split_table
 from dataset.batches import Batches, make_batches, with_drawn_copies
 from dataset.cautions import print_cautions
-from dataset.listing import ImageRow, data_name, find_data, report_notes
+from dataset.listing import ImageRow, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
 from dataset.releases import DataFolder, is_of_second, releases_line
 from dataset.sessions import sessions_line
+from dataset.sources import data_name, find_data
 from dataset.store import describe_store, open_store
 from metrics.castings import casting_weights, class_weights
 from model import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, build_model

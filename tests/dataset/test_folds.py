@@ -6,7 +6,7 @@ import pytest
 from builders import fold_of_castings, parts_by_casting
 
 from common.errors import UserError
-from data_split import split_options
+from dataset.arguments import split_options
 from dataset.folds import NO_TEST_PART, SplitOptions, assign_castings
 from dataset.listing import ImageRow
 

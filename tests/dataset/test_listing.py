@@ -12,15 +12,8 @@ from builders import make_set, write_image
 from PIL import Image
 
 from common.errors import UserError
-from dataset.listing import (
-    check_images,
-    data_name,
-    find_data,
-    hashed,
-    list_class_folders,
-    list_images,
-    report_notes,
-)
+from dataset.listing import check_images, hashed, list_class_folders, list_images, report_notes
+from dataset.sources import data_name, find_data
 from imaging.overlays import png
 from rendering import data_set as synthetic
 

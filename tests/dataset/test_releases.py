@@ -7,8 +7,9 @@ import pytest
 from builders import make_set, write_image
 
 from common.errors import UserError
-from dataset.listing import ImageRow, find_data, list_second
+from dataset.listing import ImageRow, list_second
 from dataset.releases import SECOND, VARIABLE, DataFolder, find_second, releases_line
+from dataset.sources import find_data
 
 CLASSES = ("def_front", "ok_front")
 
