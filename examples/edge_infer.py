@@ -34,7 +34,19 @@ def load(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
     return session, session.get_modelmeta().custom_metadata_map
 
 
-def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
+def squared(grey: Image.Image, side_px: int, fit: str) -> np.ndarray:
+    """Uint8 (S, S): stretched, or, of a letterbox, as it is, with mean grey beside it."""
+    shape = (side_px, side_px)
+    if fit == "letterbox":
+        shape = tuple(max(1, round(side_px * side / max(grey.size))) for side in grey.size)
+    part = np.asarray(grey.resize(shape, Image.Resampling.BILINEAR))
+    square = np.full((side_px, side_px), round(float(part.mean())), np.uint8)
+    top, left = ((side_px - side) // 2 for side in part.shape)
+    square[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return square
+
+
+def read(path: Path, side_px: int, fit: str) -> tuple[np.ndarray, dict[str, float]]:
     """A photograph as the model wants it, uint8 (1, S, S), and what the limits are about."""
     data = path.read_bytes() if path.is_file() else b""  # a pipe would keep us waiting
     with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "BMP")) as image:
@@ -44,7 +56,7 @@ def read(path: Path, side_px: int) -> tuple[np.ndarray, dict[str, float]]:
         if image.mode not in ("L", "RGB") or image.has_transparency_data or deep:
             raise ValueError(f"mode {image.mode}; 8 bits of grey or RGB expected")
         grey = ImageOps.exif_transpose(image).convert("L")
-    small = np.asarray(grey.resize((side_px, side_px), Image.Resampling.BILINEAR))
+    small = squared(grey, side_px, fit)
     x = small.astype(np.float32)
     around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
     step = np.abs(np.diff(x, axis=1)).mean() + 0.1
@@ -85,7 +97,7 @@ def main(model: str, *paths: str) -> int:
         started = time.perf_counter()
         line = {"path": path, "status": "ok", "decision": "", "error": ""}
         try:
-            grey, measures = read(Path(path), int(about["image_size_px"]))
+            grey, measures = read(Path(path), int(about["image_size_px"]), about["fit"])
             (prob_defect,), *more = (one.tolist() for one in session.run(outputs, {"images": grey}))
             opinion, reason = gated(limits, measures, more[0][0] if more else 0.0)
             if opinion == "not_judged":

@@ -110,9 +110,9 @@ def quantised(
         plain.write_bytes(model)
         # Folds BatchNorm into the convolutions before their ranges are measured
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        nodes = onnx.load(prepared).graph.node
-        convolutions = [node.name for node in nodes if node.op_type == "Conv"]
-        last = [] if any(node.op_type == "Gemm" for node in nodes) else convolutions[-1:]
+        graph = onnx.load(prepared).graph
+        convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+        last = [node.name for node in heads(graph, class_names)]
         quantize_static(
             prepared,
             small,
@@ -147,15 +147,28 @@ def centred(
         correction += scatter
     else:
         correction += torch.where(defect_flags(class_names), scatter / 2, -scatter / 2)
-    bias = last_bias(proto.graph)
+    bias = last_bias(proto.graph, class_names)
     value = onnx.numpy_helper.to_array(bias) + correction.numpy()
     bias.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float32), bias.name))
     return proto.SerializeToString()
 
 
-def last_bias(graph):
-    """The bias of the layer that makes logits, of the part (Gemm) or of its cells (Conv)."""
-    last = next(node for node in reversed(graph.node) if node.op_type in ("Gemm", "Conv"))
+def heads(graph, class_names: Sequence[str]) -> list:
+    """The layers that make logits: of the part (Gemm), or of cells (Conv), of each scale."""
+    shapes = {one.name: tuple(one.dims) for one in graph.initializer}
+
+    def makes_logits(node) -> bool:
+        if node.op_type != "Conv":
+            return node.op_type == "Gemm"
+        outputs, _, *kernel = shapes.get(node.input[1], (0, 0))
+        return outputs in (1, len(class_names)) and kernel == [1, 1]
+
+    return [node for node in graph.node if makes_logits(node)]
+
+
+def last_bias(graph, class_names: Sequence[str]):
+    """The bias of the last of the layers that make logits."""
+    last = heads(graph, class_names)[-1]
     return next(one for one in graph.initializer if one.name == last.input[2])
 
 
@@ -198,6 +211,7 @@ def metadata(
         "image_size_px": str(checkpoint.image_size_px),
         "threshold": repr(checkpoint.threshold),
         "temperature": repr(checkpoint.temperature),
+        "fit": checkpoint.fit,
         "checkpoint_sha256": sha256,
         "precision": precision,
         "reduce_range": str(int(reduce_range)),
