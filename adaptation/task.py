@@ -18,6 +18,7 @@ from model import Checkpoint
 from networks.classes import class_logits, defect_flags
 
 GROUPS = 3  # of parts, each left out once, where that means to tune without it
+DRAWN_SEED = 1  # of the synthetic defects that place the decision and are counted
 CASTINGS_BEFORE = 5  # good ones, where a checkpoint does not say
 
 

@@ -14,7 +14,7 @@ line without effect, and the next change notes what it found in use.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -97,8 +97,12 @@ class Models:
         """
         usable_folder(self.folder)
         message = f"another run is changing {self.folder}; wait for it"
-        with locked(self.folder / LOCK, message):
-            yield
+        try:
+            with locked(self.folder / LOCK, message):
+                yield
+        finally:
+            with suppress(OSError):  # it goes if nothing came into it
+                self.folder.rmdir()
 
     def history(self) -> list[Event]:
         """All lines, the oldest first; [] without a history.
