@@ -81,7 +81,7 @@ def _verdicts(verdicts: Verdicts) -> str:
     rows = []
     for one, _ in found:
         chance = "" if one.prob_defect is None else f"{one.prob_defect:.3f}"
-        said = (one.decision, chance, one.verdict, one.person, one.time[:16].replace("T", " "))
+        said = (one.opinion, chance, one.verdict, one.person, one.time[:16].replace("T", " "))
         rows.append(tuple(map(printable, (one.file, *said))))
     head = ("photograph", "model said", "probability", "verdict", "by", "at, UTC")
     return body + _sheet(verdicts) + html_table(head, rows)
@@ -92,7 +92,7 @@ def _sheet(verdicts: Verdicts) -> str:
     for one, photograph in verdicts.disagreements[:TILES]:
         picture = Image.fromarray(photograph.pixels).resize((TILE_PX, TILE_PX))
         name = printable(one.file).rpartition("/")[2]
-        caption = f"{name}\n{one.decision}, but {one.verdict} says {printable(one.person)}"
+        caption = f"{name}\n{one.opinion}\n{one.verdict} says {printable(one.person)}"
         tiles.append((picture, caption, outcome_colour(one.verdict)))
-    (sheet, *_) = contact_sheets(tiles, TILE_PX, "where the model had decided otherwise")
+    (sheet, *_) = contact_sheets(tiles, TILE_PX, "where the model had said otherwise")
     return html_picture(png(sheet), "photographs on which model and person disagree")

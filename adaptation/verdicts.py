@@ -29,7 +29,7 @@ SHOWN = 20  # disagreements on a terminal
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What persons said of photographs (N,), what the model had decided otherwise first."""
+    """What persons said of photographs (N,), what the model had said otherwise first."""
 
     log: Path
     last: int  # number of the log's last verdict
@@ -44,7 +44,7 @@ class Verdicts:
 
     @property
     def disagreements(self) -> list[tuple[Judged, Photograph]]:
-        """Where the model had decided otherwise."""
+        """Where the model had said otherwise."""
         pairs = zip(self.judged, self.photographs, strict=True)
         return [pair for pair in pairs if pair[0].disagrees]
 
@@ -53,7 +53,7 @@ class Verdicts:
         good, bad, other = len(self.of("ok")), len(self.of("defect")), len(self.disagreements)
         return (
             f"{count_of(len(self.judged), 'photograph')}: {good} good, {bad} defective; "
-            f"{other or 'none'} where the model had decided otherwise"
+            f"{other or 'none'} where the model had said otherwise"
         )
 
 
@@ -108,7 +108,7 @@ def at_most(judged: Sequence[Judged]) -> list[Judged]:
     if beyond := len(judged) - len(chosen):
         tell(
             f"note: {count_of(beyond, 'verdict')} left out, for {MOST} of a kind are the most: "
-            "where the model decided otherwise, then the latest"
+            "where the model said otherwise, then the latest"
         )
     return chosen
 
@@ -158,7 +158,7 @@ def tell_missing(verdicts: Verdicts, folder: Path) -> None:
 
 
 def print_verdicts(verdicts: Verdicts) -> None:
-    """What was found, what the model had decided otherwise first."""
+    """What was found, what the model had said otherwise first."""
     print(f"verdicts {verdicts.describe()}")
     found = verdicts.disagreements
     for one, _ in found[:SHOWN]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from traceability.log import InspectionLog
 
-SPOKEN = """SELECT v.id, i.id, i.sha256, i.file, i.status, i.decision, i.prob_defect,
-        v.verdict, v.person, v.time
+SPOKEN = """SELECT v.id, i.id, i.sha256, i.file, i.status, i.decision, i.threshold,
+        i.prob_defect, v.verdict, v.person, v.time
     FROM verdicts v JOIN inspections i ON i.id = v.inspection_id ORDER BY v.id DESC"""
 
 
@@ -19,6 +19,7 @@ class Judged:
     file: str
     status: str
     decision: str  # the model's then
+    threshold: float
     prob_defect: float | None
     verdict: str  # 'ok' or 'defect'
     person: str
@@ -26,22 +27,35 @@ class Judged:
     contradicted: bool = False  # an earlier verdict on the photograph was another
 
     @property
+    def said(self) -> str:
+        """'ok' or 'defect': what the model decided or, where a person was asked, leaned to."""
+        if self.decision != "review" or self.prob_defect is None:
+            return self.decision
+        return "defect" if self.prob_defect >= self.threshold else "ok"
+
+    @property
     def disagrees(self) -> bool:
-        """Whether the model had decided otherwise; where it asked a person, it had not decided."""
-        return self.decision in ("ok", "defect") and self.decision != self.verdict
+        """Whether the model had said otherwise."""
+        return bool(self.said) and self.said != self.verdict
+
+    @property
+    def opinion(self) -> str:
+        """The model's, in words."""
+        leaning = f", leaning to {self.said}" if self.decision == "review" else ""
+        return f"{self.decision or self.status}{leaning}"
 
     def describe(self) -> str:
         """A line for people."""
         chance = "" if self.prob_defect is None else f" ({self.prob_defect:.3f})"
         earlier = "; an earlier verdict was another" if self.contradicted else ""
-        said = self.decision or self.status
-        return f"{self.file}: {said}{chance}, but {self.verdict} says {self.person}{earlier}"
+        return f"{self.file}: {self.opinion}{chance}; {self.verdict} says {self.person}{earlier}"
 
 
 def judged_photographs(log: InspectionLog) -> list[Judged]:
     """Each photograph with a verdict once, by the latest, whichever of its inspections it was on.
 
-    Those where the model had decided otherwise come first, and of each kind the latest.
+    Those where the model had decided otherwise come first, then those where it had leaned to the
+    other side; of each kind the latest.
     """
     rows = list(log.query(SPOKEN))
     said: dict[str, set[str]] = {}
@@ -52,4 +66,4 @@ def judged_photographs(log: InspectionLog) -> list[Judged]:
         said.setdefault(photograph, set()).add(verdict)
         latest.setdefault(photograph, row)
     found = [Judged(*row, len(said[photograph]) > 1) for photograph, row in latest.items()]
-    return sorted(found, key=lambda one: not one.disagrees)
+    return sorted(found, key=lambda one: (not one.disagrees, one.decision == "review"))

@@ -21,8 +21,8 @@ def test_what_the_model_decided_otherwise_comes_first_and_then_the_latest(log):
     for number, verdict in ((2, "defect"), (1, "ok"), (3, "defect")):
         log.add_disposition(number, verdict, "Huber")
     found = judged_photographs(log)
-    assert [(one.inspection, one.disagrees) for one in found] == [(2, True), (3, False), (1, False)]
-    assert found[0].describe() == "parts/2.png: ok (0.250), but defect says Huber"
+    assert [(one.inspection, one.disagrees) for one in found] == [(2, True), (1, False), (3, False)]
+    assert found[0].describe() == "parts/2.png: ok (0.250); defect says Huber"
     assert found[0].file == "parts/2.png"
 
 
@@ -41,4 +41,13 @@ def test_what_could_not_be_read_is_no_one_photograph(log):
     log.add_disposition(7, "defect", "Huber")
     found = judged_photographs(log)
     assert [(one.inspection, one.disagrees) for one in found] == [(7, False), (6, False)]
-    assert found[0].describe() == "parts/7.png: error, but defect says Huber"
+    assert found[0].describe() == "parts/7.png: error; defect says Huber"
+
+
+def test_where_a_person_was_asked_the_side_counts_to_which_the_model_leaned(log):
+    for number, verdict in ((3, "ok"), (2, "defect")):
+        log.add_disposition(number, verdict, "Huber")
+    decided, leaned = judged_photographs(log)
+    assert (decided.inspection, leaned.inspection) == (2, 3)
+    assert leaned.disagrees
+    assert leaned.describe() == "parts/3.png: review, leaning to defect (0.500); ok says Huber"
