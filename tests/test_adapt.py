@@ -219,6 +219,8 @@ def test_an_adapted_model_is_exported_by_the_photographs_of_its_line(
         {"mode": "none"},
         {"defective": None},
         {"figures": {}},
+        {"verdicts": {}},
+        {"verdicts": {"learned": [7]}},
         {"figures": {"held_out": {"parts": {"count": "2", "of": 3}}}},
     ],
 )
