@@ -62,14 +62,15 @@ def page_text(
     """
     parent = task.parent.sha256[:12]
     way = "only its threshold moved" if task.threshold_only else "its network tuned"
+    name = "The candidate" if first else printable(out.name)
     seen = "" if task.threshold_only else ", which the kept model has seen"
     texts = {
         "title": first.title if first else f"{printable(out.stem)}: model {parent} on a new line",
-        "lead": f"{printable(out.name)} is model {parent} with {way}, by {task.good.describe()}"
+        "lead": f"{name} is model {parent} with {way}, by {task.good.describe()}"
         f"{_and_defects(task)}. It took {found.seconds:.0f} s.",
         "certificate": _sentence(found),
         "seen": seen,
-        "point": f"{scores[1]:.1f}",
+        "point": f"{round(scores[1], 1) + 0.0:.1f}",
         "old": old_text(found),
         "next": "\n".join(first.commands if first else next_commands(out)),
     }

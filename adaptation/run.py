@@ -105,7 +105,9 @@ def write(out: Path, adapted: Adapted, verdicts: Section | None = None) -> str:
     page = page_text(out, task, adapted.network, adapted.figures, scores, verdicts)
     save_checkpoint(out, adapted.checkpoint)
     _, sha256 = load_identified(out)
-    figures = {"checkpoint": printable(out), "sha256": sha256} | adapted.checkpoint.adaptation
+    # A candidate that is promoted gets another name
+    name = {} if verdicts else {"checkpoint": printable(out)}
+    figures = name | {"sha256": sha256} | adapted.checkpoint.adaptation
     write_json(report_path(out, "json"), figures)
     write_atomic(report_path(out, "html"), page)
     return sha256

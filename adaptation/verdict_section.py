@@ -16,7 +16,7 @@ from traceability.models import ID_DIGITS, Models
 
 TILES = 24
 HEAD = ("photographs of", "parts", "right before", "right now", "became wrong", "became right",
-        "chance", "become wrong at most")  # fmt: skip
+        "by chance", "become wrong at most")  # fmt: skip
 
 
 def section_of(models: Models, parent: str, verdicts: Verdicts, comparison: Comparison) -> Section:
@@ -57,8 +57,8 @@ def _comparison(comparison: Comparison) -> str:
     for one in comparison.groups:
         bound = one.worse_at_most
         counts = (one.parts, one.right_before, one.right, one.became_wrong, one.became_right)
-        most = "-" if bound is None else f"{100 * bound:.0f} %"
-        rows.append((one.name, *counts, f"{100 * one.chance:.1f} %", most))
+        most = "-" if bound is None else f"{100 * bound:.0f}\u00a0%"  # no line break before %
+        rows.append((one.name, *counts, f"{100 * one.chance:.1f}\u00a0%", most))
     return (
         "<h2>Model in use and candidate, on the same parts</h2>"
         f"{html_table(HEAD, rows)}<p>Verdicts are decided by models that have not seen their part; "

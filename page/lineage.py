@@ -103,7 +103,7 @@ def comparison_rows(event: Event) -> list[dict]:
             "right now": one["right"],
             "became wrong": one["became_wrong"],
             "became right": one["became_right"],
-            "chance": f"{one['chance']:.1%}",
+            "by chance": f"{one['chance']:.1%}",
             "become wrong at most": f"{one['worse_at_most']:.0%}" if one["parts"] else "-",
         }
         for one in event.comparison["groups"]

@@ -3,14 +3,19 @@
 import json
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from log_records import record
+from PIL import Image
 
 import adapt
-from adaptation import promotion, renewal, task, tuning
+from adaptation import promotion, renewal, task, tuning, verdicts
+from adaptation.comparing import fresh
 from adaptation.earlier import read_earlier
 from adaptation.promotion import FROZEN, VERDICTS, Comparison, Group, compared_group
+from adaptation.verdicts import read_verdicts
 from common.errors import EXIT_GATE, UserError
 from common.files import sha256_of_file
 from inspection.predictor import load_predictor
@@ -176,113 +181,126 @@ def test_the_figures_are_those_of_the_two_models(adapted, castings, trained, tmp
         assert found.as_dict() == groups[FROZEN, kind]
 
 
+class StoppedError(Exception):
+    """Raised instead of tuning."""
+
+
+@pytest.fixture
+def prepared(adapted, monkeypatch):
+    """A function that runs the command up to tuning, and returns what would be tuned and tested."""
+
+    def prepared(**options):
+        tasks = []
+
+        def stopped(found, started):
+            tasks.append(found)
+            raise StoppedError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(renewal, "fitted", stopped)
+            with pytest.raises(StoppedError):
+                adapted(**options)
+        return tasks[0], fresh(tasks[0])
+
+    return prepared
+
+
+def spoken_on(log, path, verdict):
+    """Add an inspection of a photograph, and a verdict."""
+    with InspectionLog(log, "append") as opened:
+        (number,) = opened.append([record(file=str(path), sha256=sha256_of_file(path))])
+        opened.add_disposition(number, verdict, "Maier")
+
+
 def test_the_same_castings_are_frozen_at_every_run_and_what_was_learned_does_not_test(
-    adapted, outcome, log, line, castings, monkeypatch, capsys
+    adapted, prepared, outcome, log, castings, monkeypatch
 ):
-    seen = []
-
-    def compared(adapted, able):
-        seen.append((adapted.task.earlier.frozen, able))
-        return Comparison([Group(s, k, 9, 9, 0, 0) for s in (VERDICTS, FROZEN) for k in "gd"])
-
-    monkeypatch.setattr(renewal, "compared", compared)
+    one, first = prepared()
+    assert first.good.all()
+    assert first.frozen.all()
+    outcome(0)
+    monkeypatch.setattr("adaptation.run.page_text", lambda *_: "")  # it takes a second
     adapted()
     with pytest.raises(UserError, match="nothing new: the model in use has learned"):
         adapted(first=False)
-    fresh = sorted((castings / "test" / "ok_front").glob("*.jpeg"))[8]
-    with InspectionLog(log, "append") as opened:
-        from log_records import record
-
-        number = opened.append([record(file=str(fresh), sha256=sha256_of_file(fresh))])[0]
-        opened.add_disposition(number, "ok", "Huber")
-    adapted(first=False)
-    (one, first), (other, second) = seen
-    assert [p.sha256 for p in one] == [p.sha256 for p in other]
-    assert first.good.all()
-    assert first.frozen.all()
+    spoken_on(log, sorted((castings / "test" / "ok_front").glob("*.jpeg"))[8], "ok")
+    other, second = prepared(first=False)
+    assert [p.sha256 for p in one.earlier.frozen] == [p.sha256 for p in other.earlier.frozen]
     assert (int(second.good.sum()), int(second.defective.sum())) == (1, 0)
     assert second.frozen.all()
 
 
-def test_frozen_castings_with_a_verdict_do_not_test(adapted, log, castings, monkeypatch):
-    from log_records import record
-
-    seen = []
-    monkeypatch.setattr(
-        renewal, "compared", lambda made, able: seen.append((made.task.earlier, able))
-    )
-    with pytest.raises(AttributeError):  # nothing comes of it
-        adapted()
-    earlier, able = seen[0]
-    path, learned = earlier.frozen[0].path, earlier.learned[0].path
-    with InspectionLog(log, "append") as opened:
-        for one in (path, learned):
-            (number,) = opened.append([record(file=str(one), sha256=sha256_of_file(one))])
-            opened.add_disposition(number, "defect" if "def" in one.parent.name else "ok", "Huber")
-    with pytest.raises(AttributeError):
-        adapted()
-    _, after = seen[1]
-    assert able.frozen.sum() - after.frozen.sum() == 1
+def test_frozen_castings_with_a_verdict_do_not_test(prepared, log):
+    before, able = prepared()
+    for one in (before.earlier.frozen[0], before.earlier.learned[0]):
+        spoken_on(log, one.path, "defect" if "def" in one.path.parent.name else "ok")
+    _, after = prepared()
+    part = np.array(before.earlier.parts) == before.earlier.parts[0]
+    assert (after.frozen == (able.frozen & ~part)).all()
     both = np.concatenate([after.good, after.defective])
     assert len(both) == 18
     assert both.sum() == 17  # not the one that is learned as an old casting, too
 
 
 def test_photographs_that_moved_or_changed_are_counted_and_the_kept_ones_found(
-    adapted, outcome, log, line, tmp_path, capsys
+    log, line, tmp_path, capsys
 ):
-    outcome(0)
     with InspectionLog(log) as opened:
         passed = [f for (f,) in opened.query("SELECT file FROM inspections WHERE decision = 'ok'")]
     kept = len(list((tmp_path / "line_pictures").iterdir()))
     assert kept + len(passed) == 16
-    gone = [path for paths in line.values() for path in paths if str(path) in passed][:2]
-    gone[0].unlink()
-    gone[1].write_bytes(b"another")
+    Path(passed[0]).unlink()
+    Path(passed[1]).write_bytes(b"another")
     for path in [*line["ok_front"], *line["def_front"]]:
         if str(path) not in passed:
             path.unlink()  # its copy beside the log does
+    assert len(read_verdicts(log, None, 32).judged) == 14
     pictures = tmp_path / "elsewhere"
     (tmp_path / "line_pictures").rename(pictures)
     with pytest.raises(UserError, match="no such folder"):
-        adapted("--pictures", tmp_path / "nowhere")
-    adapted("--pictures", pictures)
-    captured = capsys.readouterr()
-    assert "14 photographs: " in captured.out
-    assert "2 verdicts without a photograph, neither in" in captured.err
-    assert str(gone[0]) in captured.err or str(gone[1]) in captured.err
+        read_verdicts(log, tmp_path / "nowhere", 32)
+    found = read_verdicts(log, pictures, 32)
+    assert (len(found.photographs), len(found.missing)) == (14, 2)
+    told = capsys.readouterr().err
+    assert "2 verdicts without a photograph, neither in" in told
+    assert passed[0] in told or passed[1] in told
 
 
-def test_the_latest_of_contradicting_verdicts_counts_and_is_told(
-    adapted, outcome, log, line, capsys
-):
-    outcome(0)
+def test_the_latest_of_contradicting_verdicts_counts_and_is_told(log, line, capsys):
     with InspectionLog(log, "append") as opened:
         opened.add_disposition(1, "defect", "Maier")
-    adapted()
-    captured = capsys.readouterr()
-    assert "16 photographs: 7 good, 9 defective" in captured.out
-    assert "1 photograph with verdicts that contradict one another" in captured.err
-    assert "defect says Maier" in captured.err
+    found = read_verdicts(log, None, 32)
+    assert "16 photographs: 7 good, 9 defective" in found.describe()
+    told = capsys.readouterr().err
+    assert "1 photograph with verdicts that contradict one another" in told
+    assert "defect says Maier" in told
 
 
-def test_one_picture_in_two_files_counts_once_by_its_latest_verdict(
-    adapted, outcome, log, line, tmp_path, capsys
-):
-    from log_records import record
-    from PIL import Image
-
-    outcome(0)
+def test_one_picture_in_two_files_counts_once_by_its_latest_verdict(log, line, tmp_path, capsys):
     other = tmp_path / "copy.png"  # the same pixels in other bytes
     with Image.open(line["ok_front"][0]) as image:
         image.save(other)
-    with InspectionLog(log, "append") as opened:
-        (number,) = opened.append([record(file=str(other), sha256=sha256_of_file(other))])
-        opened.add_disposition(number, "defect", "Maier")
-    adapted()
-    captured = capsys.readouterr()
-    assert "16 photographs: 7 good, 9 defective" in captured.out
-    assert "contradict" in captured.err
+    spoken_on(log, other, "defect")
+    found = read_verdicts(log, None, 32)
+    assert "16 photographs: 7 good, 9 defective" in found.describe()
+    assert "contradict" in capsys.readouterr().err
+
+
+def test_of_very_many_verdicts_those_are_taken_where_the_model_said_otherwise(
+    log, monkeypatch, capsys
+):
+    monkeypatch.setattr(verdicts, "MOST", 5)
+    found = read_verdicts(log, None, 32)
+    assert "10 photographs: 5 good, 5 defective" in found.describe()
+    assert "6 verdicts left out, for 5 of a kind are the most" in capsys.readouterr().err
+    monkeypatch.undo()
+    everything = read_verdicts(log, None, 32)
+    for verdict in ("ok", "defect"):
+        taken, all_of_it = (
+            [one for one, _ in some.disagreements if one.verdict == verdict]
+            for some in (found, everything)
+        )
+        assert taken == all_of_it[:5]
 
 
 @pytest.mark.parametrize(("kind", "message"), [("ok", "good parts"), ("defect", "defective parts")])
