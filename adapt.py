@@ -24,6 +24,8 @@ parts: verdicts that neither has learned, and the half of --old that no candidat
 promoted to models/current.pth if it is right on as many parts with a verdict, and if nowhere parts
 became wrong beyond chance. Else the exit code is 3, with the reasons, and it is kept as
 models/candidate.pth. The model in use is models/current.pth, or until there is one --checkpoint.
+The networks that decide verdicts in the candidate's place are tuned as long as it: this takes about
+three times as long as good parts alone.
 """
 
 import argparse
@@ -59,8 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--from-log", type=Path, metavar="LOG", help="the photographs are those with a verdict")
     add("--pictures", type=Path, metavar="FOLDER",
         help="photographs kept by SHA-256; default: LOG_pictures, beside the log")  # fmt: skip
-    add("--models", type=Path, default=DEFAULT_MODELS, metavar="FOLDER",
-        help="the model in use, and those before it; default: models")  # fmt: skip
+    add("--models", type=Path, metavar="FOLDER",
+        help="the model in use, and those before it; default: models/")  # fmt: skip
     add("--rollback", action="store_true", help="take the model before into use again")
     add("--device", help="cuda, cpu; default: CUDA when there is one")
     return parser
@@ -80,7 +82,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     read = {"--old": args.old, "--checkpoint": args.checkpoint, "--device": args.device}
     kept = {"--pictures": args.pictures}
     foreign = {
-        "photographs": kept,
+        "photographs": kept | {"--models": args.models},
         "--from-log": made,
         "--rollback": made | read | kept | {"--threshold-only": args.threshold_only},
     }
@@ -117,7 +119,7 @@ def run_from_log(args: argparse.Namespace) -> None:
     from adaptation.renewal import renew
     from model import find_checkpoint
 
-    models, options = Models(args.models), (args.threshold_only, args.device)
+    models, options = Models(args.models or DEFAULT_MODELS), (args.threshold_only, args.device)
     with models.changing():
         in_use = find_checkpoint(models.in_use(args.checkpoint))
         found = renew(args.from_log, args.pictures, args.old, models, in_use, *options)
@@ -142,9 +144,9 @@ def print_renewal(models: Models, found) -> None:
 
 def run_rollback(args: argparse.Namespace) -> None:
     """Take the model before into use again."""
-    models = Models(args.models)
-    if not args.models.is_dir():
-        raise UserError(f"--models: no such folder: {args.models}")
+    models = Models(args.models or DEFAULT_MODELS)
+    if not models.folder.is_dir():
+        raise UserError(f"--models: no such folder: {models.folder}")
     with models.changing():
         before, now = models.roll_back()
     print(f"rolled back {before[:ID_DIGITS]} -> {now[:ID_DIGITS]}: {printable(models.current)}")

@@ -1,8 +1,8 @@
 """Model in use and candidate on the same photographs, none of which either has learned here.
 
-Verdicts are decided by networks that were tuned without their part, like those of the page; frozen
-castings, which no candidate ever learns, by the candidate itself. Neither is asked whether its gate
-would let the photograph pass.
+Verdicts are decided by networks that were tuned without their part, and as long as the candidate:
+tuned for less they would be worse than it. Frozen castings, which no candidate ever learns, are
+decided by the candidate itself. Neither is asked whether its gate would let the photograph pass.
 """
 
 from collections.abc import Sequence

@@ -70,6 +70,7 @@ def page_text(
         f"{_and_defects(task)}. It took {found.seconds:.0f} s.",
         "certificate": _sentence(found),
         "seen": seen,
+        "tuned": "as long as" if task.thorough else "more briefly than",
         "point": f"{round(scores[1], 1) + 0.0:.1f}",
         "old": old_text(found),
         "next": "\n".join(first.commands if first else next_commands(out)),

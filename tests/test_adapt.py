@@ -30,7 +30,6 @@ def brief(monkeypatch):
     for name in ("FULL", "BRIEF"):
         monkeypatch.setattr(task, name, tuning.Effort(steps=3, batch_size=4))
     monkeypatch.setattr("adaptation.run.FULL", tuning.Effort(steps=3, batch_size=4))
-    monkeypatch.setattr("adaptation.leaving_out.BRIEF", tuning.Effort(steps=3, batch_size=4))
 
 
 def adapted(photographs, trained, out, *options):

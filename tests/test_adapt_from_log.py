@@ -31,7 +31,6 @@ def brief(monkeypatch):
     for name in ("FULL", "BRIEF"):
         monkeypatch.setattr(task, name, tuning.Effort(steps=3, batch_size=4))
     monkeypatch.setattr("adaptation.run.FULL", tuning.Effort(steps=3, batch_size=4))
-    monkeypatch.setattr("adaptation.leaving_out.BRIEF", tuning.Effort(steps=3, batch_size=4))
 
 
 @pytest.fixture
@@ -354,6 +353,7 @@ def test_nothing_is_written_when_it_is_stopped(adapted, monkeypatch, tmp_path, e
         (["--from-log", "a.db", "--old", "b", "--defects", "c"], "--defects does not go with"),
         (["--rollback", "--old", "b"], "--old does not go with --rollback"),
         (["a", "--pictures", "b"], "--pictures does not go with photographs"),
+        (["a", "--models", "b"], "--models does not go with photographs"),
         (["--rollback", "--models", "nowhere"], "no such folder"),
     ],
 )
