@@ -3,19 +3,16 @@
 import json
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
-from log_records import record
-from PIL import Image
+from builders import spoken_on
 
 import adapt
-from adaptation import promotion, renewal, task, tuning, verdicts
+from adaptation import promotion, renewal, task, tuning
 from adaptation.comparing import fresh
 from adaptation.earlier import read_earlier
 from adaptation.promotion import FROZEN, VERDICTS, Comparison, Group, compared_group
-from adaptation.verdicts import read_verdicts
 from common.errors import EXIT_GATE, UserError
 from common.files import sha256_of_file
 from inspection.predictor import load_predictor
@@ -34,37 +31,12 @@ def brief(monkeypatch):
 
 
 @pytest.fixture
-def line(castings, tmp_path):
-    """Photographs of a line, by class: copies that a test may move or change."""
-    found = {}
-    for kind in ("ok_front", "def_front"):
-        folder = tmp_path / "line" / kind
-        folder.mkdir(parents=True)
-        for path in sorted((castings / "test" / kind).glob("*.jpeg"))[:8]:
-            shutil.copy(path, folder)
-        found[kind] = sorted(folder.iterdir())
-    assert len(found["ok_front"]) == len(found["def_front"]) == 8
-    return found
-
-
-@pytest.fixture
-def log(line, predictor, tmp_path):
-    """A log of all of them, in which a person has told each by its class; ids 1 to 16."""
-    paths = [*line["ok_front"], *line["def_front"]]
-    with InspectionLog(tmp_path / "line.db", "create") as log:
-        inspector = Inspector(predictor, log)
-        inspector.inspect([Part(str(path), path.read_bytes()) for path in paths])
-        for number in range(1, len(paths) + 1):
-            log.add_disposition(number, "ok" if number <= 8 else "defect", "Huber")
-    return log.path
-
-
-@pytest.fixture
-def adapted(log, castings, trained, tmp_path):
+def adapted(log_with_verdicts, castings, trained, tmp_path):
     """A function that runs the command, with further options, and returns the folder of models."""
 
     def adapted(*options, first=True):
-        arguments = ["--from-log", log, "--old", castings / "train", "--device", "cpu"]
+        arguments = ["--from-log", log_with_verdicts, "--old", castings / "train"]
+        arguments += ["--device", "cpu"]
         arguments += ["--models", tmp_path / "models"]
         arguments += ["--checkpoint", trained / "best.pth"] if first else []
         assert adapt.main([str(one) for one in [*arguments, *options]]) == 0
@@ -134,10 +106,10 @@ def test_a_worse_one_is_refused_with_the_reasons_and_what_is_in_use_stays(
 
 
 def test_what_the_model_had_decided_otherwise_comes_first_everywhere(
-    adapted, outcome, log, tmp_path, capsys
+    adapted, outcome, log_with_verdicts, tmp_path, capsys
 ):
     outcome(0)
-    with InspectionLog(log) as opened:
+    with InspectionLog(log_with_verdicts) as opened:
         rows = opened.query("SELECT id, file, decision FROM inspections ORDER BY id")
         wrong = [f for n, f, decision in rows if decision != ("ok" if n <= 8 else "defect")]
     assert wrong  # the threshold of the fixture rejects half
@@ -204,15 +176,8 @@ def prepared(adapted, monkeypatch):
     return prepared
 
 
-def spoken_on(log, path, verdict):
-    """Add an inspection of a photograph, and a verdict."""
-    with InspectionLog(log, "append") as opened:
-        (number,) = opened.append([record(file=str(path), sha256=sha256_of_file(path))])
-        opened.add_disposition(number, verdict, "Maier")
-
-
 def test_the_same_castings_are_frozen_at_every_run_and_what_was_learned_does_not_test(
-    adapted, prepared, outcome, log, castings, monkeypatch
+    adapted, prepared, outcome, log_with_verdicts, castings, monkeypatch
 ):
     one, first = prepared()
     assert first.good.all()
@@ -222,17 +187,17 @@ def test_the_same_castings_are_frozen_at_every_run_and_what_was_learned_does_not
     adapted()
     with pytest.raises(UserError, match="nothing new: the model in use has learned"):
         adapted(first=False)
-    spoken_on(log, sorted((castings / "test" / "ok_front").glob("*.jpeg"))[8], "ok")
+    spoken_on(log_with_verdicts, sorted((castings / "test" / "ok_front").glob("*.jpeg"))[8], "ok")
     other, second = prepared(first=False)
     assert [p.sha256 for p in one.earlier.frozen] == [p.sha256 for p in other.earlier.frozen]
     assert (int(second.good.sum()), int(second.defective.sum())) == (1, 0)
     assert second.frozen.all()
 
 
-def test_frozen_castings_with_a_verdict_do_not_test(prepared, log):
+def test_frozen_castings_with_a_verdict_do_not_test(prepared, log_with_verdicts):
     before, able = prepared()
     for one in (before.earlier.frozen[0], before.earlier.learned[0]):
-        spoken_on(log, one.path, "defect" if "def" in one.path.parent.name else "ok")
+        spoken_on(log_with_verdicts, one.path, "defect" if "def" in one.path.parent.name else "ok")
     _, after = prepared()
     part = np.array(before.earlier.parts) == before.earlier.parts[0]
     assert (after.frozen == (able.frozen & ~part)).all()
@@ -241,72 +206,11 @@ def test_frozen_castings_with_a_verdict_do_not_test(prepared, log):
     assert both.sum() == 17  # not the one that is learned as an old casting, too
 
 
-def test_photographs_that_moved_or_changed_are_counted_and_the_kept_ones_found(
-    log, line, tmp_path, capsys
-):
-    with InspectionLog(log) as opened:
-        passed = [f for (f,) in opened.query("SELECT file FROM inspections WHERE decision = 'ok'")]
-    kept = len(list((tmp_path / "line_pictures").iterdir()))
-    assert kept + len(passed) == 16
-    Path(passed[0]).unlink()
-    Path(passed[1]).write_bytes(b"another")
-    for path in [*line["ok_front"], *line["def_front"]]:
-        if str(path) not in passed:
-            path.unlink()  # its copy beside the log does
-    assert len(read_verdicts(log, None, 32).judged) == 14
-    pictures = tmp_path / "elsewhere"
-    (tmp_path / "line_pictures").rename(pictures)
-    with pytest.raises(UserError, match="no such folder"):
-        read_verdicts(log, tmp_path / "nowhere", 32)
-    found = read_verdicts(log, pictures, 32)
-    assert (len(found.photographs), len(found.missing)) == (14, 2)
-    told = capsys.readouterr().err
-    assert "2 verdicts without a photograph, neither in" in told
-    assert passed[0] in told or passed[1] in told
-
-
-def test_the_latest_of_contradicting_verdicts_counts_and_is_told(log, line, capsys):
-    with InspectionLog(log, "append") as opened:
-        opened.add_disposition(1, "defect", "Maier")
-    found = read_verdicts(log, None, 32)
-    assert "16 photographs: 7 good, 9 defective" in found.describe()
-    told = capsys.readouterr().err
-    assert "1 photograph with verdicts that contradict one another" in told
-    assert "defect says Maier" in told
-
-
-def test_one_picture_in_two_files_counts_once_by_its_latest_verdict(log, line, tmp_path, capsys):
-    other = tmp_path / "copy.png"  # the same pixels in other bytes
-    with Image.open(line["ok_front"][0]) as image:
-        image.save(other)
-    spoken_on(log, other, "defect")
-    found = read_verdicts(log, None, 32)
-    assert "16 photographs: 7 good, 9 defective" in found.describe()
-    assert "contradict" in capsys.readouterr().err
-
-
-def test_of_very_many_verdicts_those_are_taken_where_the_model_said_otherwise(
-    log, monkeypatch, capsys
-):
-    monkeypatch.setattr(verdicts, "MOST", 5)
-    found = read_verdicts(log, None, 32)
-    assert "10 photographs: 5 good, 5 defective" in found.describe()
-    assert "6 verdicts left out, for 5 of a kind are the most" in capsys.readouterr().err
-    monkeypatch.undo()
-    everything = read_verdicts(log, None, 32)
-    for verdict in ("ok", "defect"):
-        taken, all_of_it = (
-            [one for one, _ in some.disagreements if one.verdict == verdict]
-            for some in (found, everything)
-        )
-        assert taken == all_of_it[:5]
-
-
 @pytest.mark.parametrize(("kind", "message"), [("ok", "good parts"), ("defect", "defective parts")])
 def test_too_few_are_one_line_and_nothing_is_written(
-    castings, trained, line, predictor, tmp_path, kind, message
+    castings, trained, line_parts, predictor, tmp_path, kind, message
 ):
-    paths = [*line["ok_front"], *line["def_front"]]
+    paths = [*line_parts["ok_front"], *line_parts["def_front"]]
     chosen = paths[:8] if kind == "defect" else paths[8:]
     chosen += paths[8:12] if kind == "defect" else paths[:4]
     with InspectionLog(tmp_path / "few.db", "create") as log:
