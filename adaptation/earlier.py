@@ -23,16 +23,22 @@ class Earlier:
 
     lesson: Lesson
     learned: list[Photograph]  # those of the lesson
-    pixels: np.ndarray  # uint8 (N, S, S), of castings that the lesson does not show
+    frozen: list[Photograph]  # (N,), of castings that the lesson does not show
+    parts: list[str]  # of those: which casting each shows
     is_defect: np.ndarray  # bool (N,)
     recognised: bool
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Uint8 (N, S, S), of the frozen ones."""
+        return np.stack([one.pixels for one in self.frozen])
 
     def describe(self) -> str:
         """A line for people."""
         how = "of other castings" if self.recognised else "(castings cannot be recognised)"
         return (
             f"{count_of(len(self.lesson.labels), 'photograph')} to go on learning, "
-            f"{count_of(len(self.pixels), 'photograph')} {how} to test what was forgotten"
+            f"{count_of(len(self.frozen), 'photograph')} {how} to test what was forgotten"
         )
 
 
@@ -63,7 +69,7 @@ def read_earlier(folder: Path, checkpoint: Checkpoint) -> Earlier:
 
 
 def split_by_part(photographs: Sequence[Photograph], labels: Sequence[str]) -> Earlier:
-    """Every second part of each class goes into the lesson.
+    """Every second part of each class goes into the lesson: the same ones at every run.
 
     Raises:
         UserError: none of the good or of the defective parts is left to test.
@@ -76,7 +82,7 @@ def split_by_part(photographs: Sequence[Photograph], labels: Sequence[str]) -> E
         taught |= set(list(own)[::2])
     into = np.array([part in taught for part in parts])
     pixels = np.stack([one.pixels for one in photographs])
-    chosen = np.flatnonzero(into).tolist()
+    chosen, others = np.flatnonzero(into).tolist(), np.flatnonzero(~into).tolist()
     lesson = Lesson(
         pixels[into],
         [labels[index] for index in chosen],
@@ -89,5 +95,6 @@ def split_by_part(photographs: Sequence[Photograph], labels: Sequence[str]) -> E
             "--old: good and defective parts are needed to learn and others to test; it shows "
             f"{count_of(len(set(parts)), 'part')}"
         )
-    learned = [photographs[index] for index in chosen]
-    return Earlier(lesson, learned, pixels[~into], defective[~into], found is not None)
+    learned, frozen = ([photographs[index] for index in some] for some in (chosen, others))
+    names = [parts[index] for index in others]
+    return Earlier(lesson, learned, frozen, names, defective[~into], found is not None)

@@ -12,7 +12,6 @@ from torch import nn
 
 from adaptation.deciding import Scores, point_of
 from adaptation.task import Task
-from adaptation.tuning import BRIEF
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ def scores_without_each(task: Task, network: nn.Module, progress: Callable[[int]
         everything = [*task.good.parts, *(task.defective.parts if task.defective else ())]
         found = _scored(task, [(everything, network)])
         return HeldOut(*found, task.groups)
-    pairs = [(group, task.network_without(group, BRIEF, progress)) for group in task.groups]
+    effort = task.effort_without
+    pairs = [(group, task.network_without(group, effort, progress)) for group in task.groups]
     return HeldOut(*_scored(task, pairs), task.groups)
 
 

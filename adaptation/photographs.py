@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.text import count_of, printable
 from dataset.hubs import SIZE_PX, NoHubError
 from dataset.recognition import fingerprint
@@ -109,6 +109,14 @@ def sorted_out(photographs: Sequence[Photograph], limits: Limits | None) -> Mate
     parts = recognised_parts(kept)
     own = [f"photograph {number}" for number in range(1, len(kept) + 1)]
     return Material(kept, left_out, parts or own, parts is not None)
+
+
+def sound(photographs: Sequence[Photograph], limits: Limits | None) -> Material:
+    """As `sorted_out`; says what is left out."""
+    found = sorted_out(photographs, limits)
+    for path, reason in found.left_out:
+        tell(f"note: left out {printable(path)}: {reason}")
+    return found
 
 
 def recognised_parts(photographs: Sequence[Photograph]) -> list[str] | None:

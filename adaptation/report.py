@@ -5,6 +5,7 @@ import html
 import io
 import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -35,34 +36,54 @@ def report_path(out: Path, suffix: str) -> Path:
     return out.with_name(f"{out.stem}.adaptation.{suffix}")
 
 
+@dataclass(frozen=True)
+class Section:
+    """What a page says before all else: its title, HTML, and what to do next."""
+
+    title: str
+    body: str
+    commands: list[str]
+
+
 def page_text(
-    out: Path, task: Task, network: nn.Module, found: Checked, scores: tuple[HeldOut, float]
+    out: Path,
+    task: Task,
+    network: nn.Module,
+    found: Checked,
+    scores: tuple[HeldOut, float],
+    first: Section | None = None,
 ) -> str:
     """The page of the checkpoint `out`.
 
     Args:
         scores: without each part, and where the adapted model decides.
+        first: what comes before all else, if anything.
     """
     parent = task.parent.sha256[:12]
     way = "only its threshold moved" if task.threshold_only else "its network tuned"
+    name = "The candidate" if first else printable(out.name)
     seen = "" if task.threshold_only else ", which the kept model has seen"
     texts = {
-        "title": f"{printable(out.stem)}: model {parent} on a new line",
-        "lead": f"{printable(out.name)} is model {parent} with {way}, by {task.good.describe()}"
+        "title": first.title if first else f"{printable(out.stem)}: model {parent} on a new line",
+        "lead": f"{name} is model {parent} with {way}, by {task.good.describe()}"
         f"{_and_defects(task)}. It took {found.seconds:.0f} s.",
         "certificate": _sentence(found),
         "seen": seen,
-        "point": f"{scores[1]:.1f}",
+        "tuned": "as long as" if task.thorough else "more briefly than",
+        "point": f"{round(scores[1], 1) + 0.0:.1f}",
         "old": old_text(found),
-        "next": "\n".join(next_commands(out)),
+        "next": "\n".join(first.commands if first else next_commands(out)),
     }
     values = {name: html.escape(text) for name, text in texts.items()} | {
-        "facts": _table(("", ""), facts(found)),
+        "first": first.body if first else "",
+        "facts": html_table(("", ""), facts(found)),
         "held_out": _held_out(found),
         "defects": _defects(found),
-        "scores": _picture(score_chart(task, *scores), "scores of good parts and drawn defects"),
+        "scores": html_picture(
+            score_chart(task, *scores), "scores of good parts and drawn defects"
+        ),
         "synthetic": _synthetic(found),
-        "hottest": _picture(hottest(task, network), "good parts with their hottest places"),
+        "hottest": html_picture(hottest(task, network), "good parts with their hottest places"),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
@@ -105,7 +126,7 @@ def _held_out(found: Checked) -> str:
         f"<p>Rejected: {html.escape(format_rate(total['photographs']))} of the photographs, "
         f"{html.escape(format_rate(total['parts']))} of the parts.</p>"
     )
-    return text + _table(("part", "photographs", "rejected"), rows)
+    return text + html_table(("part", "photographs", "rejected"), rows)
 
 
 def _sentence(found: Checked) -> str:
@@ -139,7 +160,7 @@ def _synthetic(found: Checked) -> str:
         low, high = 100 * one["from"], one["to"] and 100 * one["to"]
         size = f"{low:g} to {high:g} %" if high else f"over {low:g} %"
         rows.append((size, one["drawn"], _share(one, "caught_before"), _share(one, "caught")))
-    return _table(("of the width", "drawn", "found before", "found now"), rows)
+    return html_table(("of the width", "drawn", "found before", "found now"), rows)
 
 
 def _share(one: dict, name: str) -> str:
@@ -167,7 +188,9 @@ def old_text(found: Checked) -> str:
     )
 
 
-def _table(head: Iterable, rows: Iterable[Iterable]) -> str:
+def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
+    """Rows of cells; without a header where none of its cells holds anything."""
+
     def line(cells: Iterable, tag: str) -> str:
         return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
 
@@ -179,7 +202,8 @@ def _table(head: Iterable, rows: Iterable[Iterable]) -> str:
 # --- the pictures --------------------------------------------------------------------------------
 
 
-def _picture(data: bytes, alt: str) -> str:
+def html_picture(data: bytes, alt: str) -> str:
+    """A PNG within the page."""
     text = base64.b64encode(data).decode()
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}">'
 

@@ -14,6 +14,7 @@ from adaptation.checking import Checked, checked
 from adaptation.earlier import read_earlier
 from adaptation.gating import features_in_all_positions, fit_gate
 from adaptation.leaving_out import (
+    Decisions,
     HeldOut,
     decisions_without,
     point_without,
@@ -26,13 +27,13 @@ from adaptation.photographs import (
     read_photographs,
     refuse_few,
     refuse_many,
-    sorted_out,
+    sound,
 )
-from adaptation.report import page_text, report_path
+from adaptation.report import Section, page_text, report_path
 from adaptation.scoring import drawn_on
-from adaptation.task import Parent, Task
+from adaptation.task import DRAWN_SEED, Parent, Task
 from adaptation.tuning import FULL
-from common.errors import UserError, tell
+from common.errors import UserError
 from common.files import write_atomic, write_json
 from common.text import printable
 from imaging.finding import find_images
@@ -46,8 +47,6 @@ from model import (
 from networks.devices import choose_device
 from training.setup import prepare_backends
 
-DRAWN_SEED = 1  # of the synthetic defects that place the decision and are counted
-
 
 @dataclass(frozen=True)
 class Adapted:
@@ -56,6 +55,7 @@ class Adapted:
     task: Task
     network: nn.Module
     held_out: HeldOut
+    decisions: Decisions  # on parts that were left out
     point: float  # where it decides, above the parent's own decision
     checkpoint: Checkpoint
     figures: Checked
@@ -76,7 +76,11 @@ def adapt(
     """
     started = time.perf_counter()
     parent = load_parent(checkpoint, device, threshold_only)
-    task = prepared(parent, good, defects, old, threshold_only)
+    return fitted(prepared(parent, good, defects, old, threshold_only), started)
+
+
+def fitted(task: Task, started: float) -> Adapted:
+    """Tune, decide and check; `started` on time.perf_counter's clock, with what was to be read."""
     with tqdm(total=task.images, desc="tuning", unit="img", disable=None) as bar:
         network = task.network_without([], FULL, bar.update)
         held_out = scores_without_each(task, network, bar.update)
@@ -86,17 +90,24 @@ def adapt(
     figures = checked(task, network, point, decisions, time.perf_counter() - started)
     adapted.adaptation = description_of(task, figures)
     adapted.validation = figures.validation()
-    return Adapted(task, network, held_out, point, adapted, figures)
+    return Adapted(task, network, held_out, decisions, point, adapted, figures)
 
 
-def write(out: Path, adapted: Adapted) -> str:
-    """Write the checkpoint and its page; returns the file's SHA-256."""
+def write(out: Path, adapted: Adapted, verdicts: Section | None = None) -> str:
+    """Write the checkpoint and its page; returns the file's SHA-256.
+
+    Args:
+        verdicts: what the page says of persons' verdicts, where they made the model.
+    """
     adapted.checkpoint.check()
     task, scores = adapted.task, (adapted.held_out, adapted.point)
-    page = page_text(out, task, adapted.network, adapted.figures, scores)  # takes some seconds
+    # Takes some seconds
+    page = page_text(out, task, adapted.network, adapted.figures, scores, verdicts)
     save_checkpoint(out, adapted.checkpoint)
     _, sha256 = load_identified(out)
-    figures = {"checkpoint": printable(out), "sha256": sha256} | adapted.checkpoint.adaptation
+    # A candidate that is promoted gets another name
+    name = {} if verdicts else {"checkpoint": printable(out)}
+    figures = name | {"sha256": sha256} | adapted.checkpoint.adaptation
     write_json(report_path(out, "json"), figures)
     write_atomic(report_path(out, "html"), page)
     return sha256
@@ -147,11 +158,7 @@ def material_of(names: Sequence[str | Path], checkpoint: Checkpoint) -> Material
     """The photographs that were named; says what is left out."""
     paths = find_images(names)
     refuse_many(paths)
-    read = read_photographs(paths, checkpoint)
-    found = sorted_out(read, checkpoint.limits)
-    for path, reason in found.left_out:
-        tell(f"note: left out {printable(path)}: {reason}")
-    return found
+    return sound(read_photographs(paths, checkpoint), checkpoint.limits)
 
 
 def defective_material(

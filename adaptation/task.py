@@ -18,6 +18,7 @@ from model import Checkpoint
 from networks.classes import class_logits, defect_flags
 
 GROUPS = 3  # of parts, each left out once, where that means to tune without it
+DRAWN_SEED = 1  # of the synthetic defects that place the decision and are counted
 CASTINGS_BEFORE = 5  # good ones, where a checkpoint does not say
 
 
@@ -60,7 +61,11 @@ class Parent:
 
 @dataclass(frozen=True)
 class Task:
-    """All that an adaptation rests on; `drawn` are synthetic defects on the good photographs."""
+    """All that an adaptation rests on; `drawn` are synthetic defects on the good photographs.
+
+    `thorough`: networks without a group of parts are tuned as long as the one that is kept, as they
+    decide whether it is taken into use. Else they are for figures only, and minutes count.
+    """
 
     parent: Parent
     good: Material
@@ -68,6 +73,7 @@ class Task:
     earlier: Earlier | None
     drawn: Drawn
     threshold_only: bool
+    thorough: bool = False
 
     @cached_property
     def before(self) -> tuple[np.ndarray, np.ndarray]:
@@ -86,9 +92,15 @@ class Task:
         return groups
 
     @property
+    def effort_without(self) -> Effort:
+        """How long to tune a network without a group of parts."""
+        return FULL if self.thorough else BRIEF
+
+    @property
     def images(self) -> int:
         """That all networks together are tuned on."""
-        return 0 if self.threshold_only else FULL.images + BRIEF.images * len(self.groups)
+        without = self.effort_without.images * len(self.groups)
+        return 0 if self.threshold_only else FULL.images + without
 
     @cached_property
     def lesson(self) -> Lesson:

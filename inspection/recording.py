@@ -93,8 +93,8 @@ class KeptImages:
     None is kept when less than FREE_BYTES are left for the log on their disk.
     """
 
-    def __init__(self, log: Path):
-        self.folder = log.with_name(f"{log.stem}_pictures")
+    def __init__(self, log: Path, folder: Path | None = None):
+        self.folder = folder or log.with_name(f"{log.stem}_pictures")
         self._complained = False
 
     def keep(self, sha256: str, data: bytes) -> None:
@@ -118,13 +118,18 @@ class KeptImages:
 
     def find(self, sha256: str, file: str) -> bytes | None:
         """The photograph of a record: kept here, or still where it was inspected, and unchanged."""
+        found = self.locate(sha256, file)
+        return found and found[1]
+
+    def locate(self, sha256: str, file: str) -> tuple[Path, bytes] | None:
+        """The same, with the file that holds it."""
         if not SHA256.fullmatch(sha256):
             return None
         for path in (*self.folder.glob(f"{sha256}*"), Path(file)):
             with suppress(UnreadableImageError):
                 data = read_file(path)
                 if hashlib.sha256(data).hexdigest() == sha256:
-                    return data
+                    return path, data
         return None
 
 

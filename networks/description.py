@@ -73,11 +73,15 @@ def _is_adaptation(value: object) -> bool:
         return False
     held_out = value["figures"]["held_out"]
     rate = held_out["parts"] if held_out else {"count": 0, "of": 0}
+    verdicts = value.get("verdicts", {"learned": []})
     named = value["mode"] in ("network", "threshold") and bool(value["good"])
     return (
         named
         and all(map(is_whole, (rate["count"], rate["of"])))
         and all(_is_listed(value[kind]) for kind in ("good", "defective", "old"))
+        and isinstance(verdicts, dict)
+        and isinstance(verdicts["learned"], list)
+        and all(isinstance(one, str) for one in verdicts["learned"])
     )
 
 

@@ -11,6 +11,7 @@ from dataset.validation_scores import read_validation
 from evaluation.published import RESULTS, leak_text, probe_text, results_table, well_formed
 from metrics.castings import casting_names
 from metrics.decisions import Parts, format_rate, summarise
+from page.lineage import show_lineage
 from page.parts import Desk, escape_markdown, open_desk, tells_errors
 
 
@@ -19,6 +20,7 @@ def show() -> None:
     """The page."""
     desk = open_desk()
     show_model(desk)
+    show_lineage(desk)
     st.subheader("What another threshold would do", divider="gray")
     try:
         show_thresholds(desk, *read_validation(desk.path))
@@ -73,6 +75,8 @@ def lineage_text(adaptation: dict) -> str:
     )
     if bad := len(adaptation["defective"]):
         text += f" and {bad} of defective ones"
+    if "verdicts" in adaptation:
+        text += ", on which persons decided"
     if found:
         text += f". Of good parts that it had not seen it rejected {format_rate(found['parts'])}"
     return text + ". The figures below are those of other models."

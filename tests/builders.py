@@ -11,14 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from log_records import record
 from PIL import Image
 
+from common.files import sha256_of_file
 from dataset.folds import SplitOptions, assign_castings
 from dataset.listing import ImageRow
 from evaluation.held_out import EvaluatedImage, Evaluation
 from inspection.predictor import Prediction
 from model import Checkpoint, build_model
 from networks.classes import defect_flags
+from traceability.log import InspectionLog
 
 
 def evaluation_of(*images: str) -> Evaluation:
@@ -180,3 +183,10 @@ def tiff_file(
         + behind.ljust(pixels_at - at, b"\0")
         + raw
     )
+
+
+def spoken_on(log, path, verdict):
+    """Add an inspection of a photograph, and a verdict."""
+    with InspectionLog(log, "append") as opened:
+        (number,) = opened.append([record(file=str(path), sha256=sha256_of_file(path))])
+        opened.add_disposition(number, verdict, "Maier")

@@ -249,6 +249,35 @@ def line_photographs(tmp_path_factory, sharp_castings) -> Path:
     return out
 
 
+@pytest.fixture
+def line_parts(castings, tmp_path) -> dict[str, list[Path]]:
+    """Eight photographs of a line of each class: copies that a test may move or change."""
+    found = {}
+    for kind in ("ok_front", "def_front"):
+        folder = tmp_path / "line" / kind
+        folder.mkdir(parents=True)
+        for path in sorted((castings / "test" / kind).glob("*.jpeg"))[:8]:
+            shutil.copy(path, folder)
+        found[kind] = sorted(folder.iterdir())
+        assert len(found[kind]) == 8
+    return found
+
+
+@pytest.fixture
+def log_with_verdicts(line_parts, predictor, tmp_path) -> Path:
+    """The log of their inspections, 1 to 16, on each of which a person has told the truth."""
+    from inspection.recording import Inspector, Part
+    from traceability.log import InspectionLog
+
+    paths = [*line_parts["ok_front"], *line_parts["def_front"]]
+    with InspectionLog(tmp_path / "line.db", "create") as log:
+        inspector = Inspector(predictor, log)
+        inspector.inspect([Part(str(path), path.read_bytes()) for path in paths])
+        for number in range(1, len(paths) + 1):
+            log.add_disposition(number, "ok" if number <= 8 else "defect", "Huber")
+    return log.path
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The real images, where CASTING_DATA names them."""

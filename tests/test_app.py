@@ -21,12 +21,14 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from common.errors import UserError
-from common.files import ROOT
+from common.files import ROOT, sha256_of_file
 from inspection.predictor import load_predictor
 from inspection.recording import INSPECTION_COLUMNS, Inspector, Part
+from model import load_checkpoint, save_checkpoint
 from page import parts as page_parts
 from page.samples import KINDS, sample_part
 from traceability.log import InspectionLog, Record
+from traceability.models import Models
 from traceability.schema import TABLES
 from traceability.search import search
 
@@ -630,6 +632,33 @@ def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predi
         missed = int((defective & (prob_defect < threshold)).sum())
         wanted = f"{missed} of {defective.sum()} = {missed / defective.sum():.1%}"
         assert metrics(at)["Missed defects"] == wanted
+
+
+def test_the_model_page_tells_the_models_before_and_the_candidate(options, trained, tmp_path):
+    from adaptation.promotion import FROZEN, VERDICTS, Comparison, Group
+
+    models = Models(tmp_path / "models")
+    groups = [Group(source, "good", 10, 9, 0, 1) for source in (VERDICTS, FROZEN)]
+    parent = trained / "best.pth"
+    with models.changing():
+        checkpoint = load_checkpoint(parent)
+        checkpoint.data = "another"
+        save_checkpoint(models.candidate, checkpoint)
+        models.promote(parent, sha256_of_file(parent), Comparison(groups).as_dict())
+        models.candidate.write_bytes(b"refused")
+        groups[0] = Group(VERDICTS, "good", 10, 9, 7, 0)
+        models.refuse(sha256_of_file(models.current), Comparison(groups).as_dict())
+    options("--checkpoint", str(models.current))
+    at = page("model")
+    before, now, refused = (event.sha256[:12] for event in models.history())
+    assert f"{before} → **{now}**" in text_of(at)
+    assert f"Candidate {refused} was not promoted: verdicts: right on 2 of 10" in text_of(at)
+    history, compared = (one.value for one in at.dataframe)
+    assert list(history["what"]) == ["candidate, not promoted", "promoted", "found in use"]
+    assert list(history["right on verdicts"])[:2] == ["9 → 2 of 10", "9 → 10 of 10"]
+    assert list(compared["became wrong"]) == [7, 0]
+    (models.folder / "history.jsonl").write_text("{")
+    assert "is not a history of models" in text_of(page("model"))
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The inspection log, and what is read from it: records, dispositions, control charts."""
+"""The inspection log, what is read from it, and which models were in use when."""

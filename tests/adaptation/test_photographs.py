@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import checkpoint_of
 
 from adaptation.earlier import split_by_part
 from adaptation.photographs import framing, read_photographs, sorted_out
@@ -22,7 +23,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photographs(folder):
-    return read_photographs(sorted(folder.rglob("cast*.jpeg")), 64)
+    files = sorted(folder.rglob("cast*.jpeg"))
+    return read_photographs(files, checkpoint_of(["def", "ok"], size_px=64))
 
 
 def test_photographs_of_a_part_are_recognised_and_copies_left_out(photographs):

@@ -21,3 +21,5 @@ def test_the_lineage_names_the_model_before_and_what_it_was_adapted_by():
     assert "another threshold" in lineage_text(moved)
     assert "and 2 of defective ones" in lineage_text(moved)
     assert "rejected" not in lineage_text(moved)
+    assert "persons decided" not in lineage_text(moved)
+    assert "persons decided" in lineage_text(moved | {"verdicts": {}})
