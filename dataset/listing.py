@@ -64,8 +64,10 @@ def list_images(
     images = {
         (p, name): _images_in(folder, notes) for p in parts for name, folder in found[p].items()
     }
-    # A folder in one part only and without images is a stray one; any other needs images.
-    classes = sorted({name for (_, name), files in images.items() if files} | _in_all(found))
+    # A folder in one part only, or beside the classes, without images is a stray one; any other
+    # needs images.
+    needed = _in_all(found) if parts != ("",) else set()
+    classes = sorted({name for (_, name), files in images.items() if files} | needed)
     labels = {name: label_of(name, good, good_only) for name in classes}
     refuse_unknown_names(root, classes, good)
     for part in parts:

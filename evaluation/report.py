@@ -46,6 +46,7 @@ def summary(evaluation: Evaluation) -> dict:
         "thresholds": sorted(set(parts.threshold.tolist())),
         "gate": gated(evaluation),
         "class_accuracy": {"count": right_class, "of": len(castings)},
+        **kinds_told(evaluation),
         "confusion_matrix": evaluation.confusion.tolist(),
         "calibration": {
             "before": calibration_errors(parts.is_defect, before),
@@ -53,6 +54,23 @@ def summary(evaluation: Evaluation) -> dict:
         },
         **({"by_session": sessions} if sessions else {}),
     }
+
+
+def kinds_told(evaluation: Evaluation) -> dict:
+    """Of defective images: of how many the likeliest kind of defect is the right one.
+
+    Whatever the decision; {} where the model knows one kind only.
+    """
+    names = evaluation.class_names
+    kinds = [index for index, name in enumerate(names) if is_defect(name)]
+    if len(kinds) < 2:
+        return {}
+    pairs = [
+        (names[max(kinds, key=prediction.probabilities.__getitem__)], row.label)
+        for row, prediction in zip(evaluation.rows, evaluation.predictions, strict=True)
+        if is_defect(row.label)
+    ]
+    return {"kind": {"count": sum(told == true for told, true in pairs), "of": len(pairs)}}
 
 
 def certified(evaluation: Evaluation, per_casting: dict) -> dict | None:
@@ -131,6 +149,8 @@ def tier_table(result: dict) -> str:
         if len(result["class_names"]) > 2:
             right = tier["class_accuracy"]
             lines.append(f"  right class    {right['count']}/{right['of']}")
+        if kind := tier.get("kind"):
+            lines.append(f"  right kind     {kind['count']}/{kind['of']} of the defective images")
         lines += [f"  {line}" for line in remarks(tier)]
     lines.append(f"intervals in brackets: {result['intervals']}")
     return "\n".join(lines)

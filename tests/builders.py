@@ -190,3 +190,29 @@ def spoken_on(log, path, verdict):
     with InspectionLog(log, "append") as opened:
         (number,) = opened.append([record(file=str(path), sha256=sha256_of_file(path))])
         opened.add_disposition(number, verdict, "Maier")
+
+
+def plate(number: int, defect: str = "") -> Image.Image:
+    """A brushed plate, 96 x 56 px, each of its own texture; with a 'hole' or a 'scratch'."""
+    random = np.random.default_rng(number)
+    brushed = random.normal(0, 18, (1, 96)) + random.normal(0, 9, (56, 96))
+    grey = np.clip(130 + brushed, 0, 255)
+    y, x = random.integers(12, 44), random.integers(12, 84)
+    if defect == "hole":
+        grey[y - 3 : y + 4, x - 3 : x + 4] = 15
+    elif defect == "scratch":
+        grey[y : y + 2, x - 10 : x + 11] = 245
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def make_plates(
+    folder: Path, counts: dict[str, int], defects: dict[str, str] | None = None
+) -> Path:
+    """Plates in class folders; `defects` says what a class shows, by default what it is called."""
+    numbers = iter(range(1000 * len(str(folder)), 10**9))
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            shown = (defects or {}).get(name, name)
+            plate(next(numbers), shown).save(folder / name / f"{index}.png")
+    return folder

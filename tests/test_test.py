@@ -649,6 +649,12 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
     right = sum(row["predicted_class"] == row["label"] for row in rows)
     assert tier["class_accuracy"] == {"count": right, "of": len(rows)}
     assert f"right class    {right}/{len(rows)}" in printed
+    defective = [row for row in rows if row["label"] != "ok_front"]
+    kinds = [name for name in result["class_names"] if name != "ok_front"]
+    told = [max(kinds, key=lambda name: float(row[f"prob_{name}"])) for row in defective]
+    right = sum(kind == row["label"] for kind, row in zip(told, defective, strict=True))
+    assert tier["kind"] == {"count": right, "of": len(defective)}
+    assert f"right kind     {right}/{len(defective)} of the defective images" in printed
     for row in rows:
         types = [n for n in result["class_names"] if n != "ok_front"]
         total = sum(float(row[f"prob_{name}"]) for name in types)

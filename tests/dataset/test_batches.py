@@ -16,7 +16,14 @@ from torchvision import transforms
 from common.errors import UserError
 from data_split import load_split
 from dataset import store
-from dataset.batches import Batches, make_batches, order_by_castings, order_by_classes, seeded
+from dataset.batches import (
+    Batches,
+    make_batches,
+    order_by_castings,
+    order_by_classes,
+    seeded,
+    with_drawn_copies,
+)
 from dataset.listing import ImageRow, hashed
 from dataset.store import describe_store, open_store
 
@@ -393,6 +400,37 @@ def test_the_share_of_real_defects_is_the_one_asked_for():
         epoch_size=50, real_defects=0.2,
     )  # fmt: skip
     assert int(is_defect[batches.order(3)].sum()) == 10
+
+
+def test_kinds_of_defects_are_alike_and_the_castings_of_each():
+    castings = ["a"] * 20 + ["b"] * 8 + ["c"] * 2 + ["d"] * 9 + ["e"]
+    kinds = ["ok"] * 28 + ["chip"] * 2 + ["crack"] * 10
+    is_defect = torch.tensor([kind != "ok" for kind in kinds])
+    batches = random_batches(
+        40, sampler="kind", castings=castings, kinds=kinds, is_defect=is_defect, epoch_size=32
+    )
+    order = batches.order(3).tolist()
+    assert Counter(kinds[i] for i in order) == {"ok": 16, "chip": 8, "crack": 8}
+    assert Counter(castings[i] for i in order) == {"a": 8, "b": 8, "c": 8, "d": 4, "e": 4}
+
+
+def test_good_parts_are_validated_beside_copies_with_drawn_defects():
+    pixels = torch.randint(60, 190, (20, 64, 64), generator=seeded(1)).byte()
+    good = Batches(
+        pixels, torch.ones(20, dtype=torch.int64), 8, CPU, castings=[f"part {n}" for n in range(20)],
+        is_defect=torch.zeros(20, dtype=torch.bool),
+    )  # fmt: skip
+    both = with_drawn_copies(good, defective=0, where="anywhere")
+    copies = len(both.targets) - 20
+    assert 10 < copies <= 20
+    assert both.targets.tolist() == [1] * 20 + [0] * copies
+    assert both.is_defect.tolist() == [False] * 20 + [True] * copies
+    assert torch.equal(both.pixels[:20], pixels)
+    for image, name in zip(both.pixels[20:], both.castings[20:], strict=True):
+        original = pixels[int(name.removeprefix("drawn on part "))].int()
+        assert 0 < ((image.int() - original).abs() > 8).float().mean() < 1
+    again = with_drawn_copies(good, defective=0, where="anywhere")
+    assert torch.equal(again.pixels, both.pixels)
 
 
 def with_drawn_defects(**options) -> Batches:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dataset.batches import seeded
-from dataset.synthetic_defects import LEAST_PIXELS, VISIBLE, with_synthetic_defects
+from dataset.synthetic_defects import LEAST_PIXELS, VISIBLE, shown, with_synthetic_defects
 
 SIDE = 96
 
@@ -78,3 +78,43 @@ def test_none_or_one_may_be_chosen(parts, count):
     images, marks = with_synthetic_defects(parts[:4], torch.arange(4) < count, seeded(1))
     assert torch.equal(images[count:], parts[count:4])
     assert marks.flatten(1).any(1).tolist() == [True] * count + [False] * (4 - count)
+
+
+# --- on any product ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plates():
+    """200 textured images with bars of one grey above and below."""
+    noise = torch.rand(200, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    plates = 0.35 + 0.3 * noise
+    plates[:, :, :20] = plates[:, :, -20:] = 0.5
+    return plates
+
+
+@pytest.fixture(scope="module")
+def drawn_anywhere(plates):
+    return with_synthetic_defects(plates, torch.ones(200, dtype=torch.bool), seeded(7), "anywhere")
+
+
+def test_bars_are_no_place_for_a_defect(plates, drawn_anywhere):
+    images, marks = drawn_anywhere
+    assert torch.equal(shown(plates)[0, 0].nonzero()[:, 0].unique(), torch.arange(20, SIDE - 20))
+    assert torch.equal(images[:, :, :20], plates[:, :, :20])
+    assert not marks[:, :, -20:].any()
+
+
+def test_defects_lie_in_every_place_and_are_of_any_size(drawn_anywhere):
+    _, marks = drawn_anywhere
+    sizes = marks.sum((1, 2, 3))
+    assert (sizes > 0).float().mean() > 0.6
+    assert sizes[sizes > 0].min() < 20
+    assert sizes.max() > 0.15 * SIDE**2
+    places = marks[:, 0, 20:-20].mean(0)
+    thirds = [part for row in places.tensor_split(3) for part in row.tensor_split(3, 1)]
+    assert min(part.mean() for part in thirds) > 0.3 * max(part.mean() for part in thirds)
+
+
+def test_equal_seeds_draw_equal_defects_anywhere(plates, drawn_anywhere):
+    again = with_synthetic_defects(plates, torch.ones(200, dtype=torch.bool), seeded(7), "anywhere")
+    assert all(map(torch.equal, again, drawn_anywhere))
