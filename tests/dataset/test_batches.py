@@ -417,8 +417,8 @@ def test_kinds_of_defects_are_alike_and_the_castings_of_each():
 def test_good_parts_are_validated_beside_copies_with_drawn_defects():
     pixels = torch.randint(60, 190, (20, 64, 64), generator=seeded(1)).byte()
     good = Batches(
-        pixels, torch.ones(20, dtype=torch.int64), 8, CPU, castings=[f"part {n}" for n in range(20)],
-        is_defect=torch.zeros(20, dtype=torch.bool),
+        pixels, torch.ones(20, dtype=torch.int64), 8, CPU,
+        castings=[f"part {n}" for n in range(20)], is_defect=torch.zeros(20, dtype=torch.bool),
     )  # fmt: skip
     both = with_drawn_copies(good, defective=0, where="anywhere")
     copies = len(both.targets) - 20
