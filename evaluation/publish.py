@@ -29,6 +29,7 @@ from evaluation.published import (
     well_formed,
 )
 from evaluation.published_adaptation import adaptation_text
+from evaluation.published_products import is_other_product, products_table
 from evaluation.published_speed import service_text, speed_table
 
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
@@ -59,6 +60,7 @@ PARTS = (
     Part("leak", "docs/results.md", "audit", leak_text),
     Part("gate", "docs/results.md", "gate", gate_text),
     Part("adaptation", "docs/results.md", "adaptation", adaptation_text),
+    Part("products", "docs/results.md", "products", products_table),
     Part("speed", "docs/speed.md", "speed", speed_table),
     Part("service", "docs/service.md", "speed", service_text),
 )
@@ -103,7 +105,8 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
             for part in (tier, *tier.get("by_session", {}).values()):
                 for key in LEFT_OUT_OF_TIERS:
                     part.pop(key, None)
-        results["runs"][name] = figures
+        kind = "products" if is_other_product(figures) else "runs"
+        results.setdefault(kind, {})[name] = figures
 
 
 def is_speed(outcome: dict) -> bool:

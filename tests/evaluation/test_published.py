@@ -372,3 +372,18 @@ def test_an_adaptation_is_published_by_its_session(pages):
     again = publish(pages, adaptation_of("dark", [0.6]))
     assert "0.700 (0.50)" not in again
     assert "0.800 (0.80)" in again
+
+
+def test_another_product_has_a_table_of_its_own(pages):
+    figures = metrics("unseen castings", "casting") | {"data": "tiles", "recipe": "product"}
+    figures["tiers"]["unseen castings"]["kind"] = {"count": 200, "of": 241}
+    before = (pages / "README.md").read_text()
+    publish(pages, figures, "--name", "a table of parts")
+    stored = json.loads((pages / "docs" / "results.json").read_text())
+    assert list(stored["products"]) == ["a table of parts"]
+    assert "a table of parts" not in stored["runs"]
+    assert (pages / "README.md").read_text() == before
+    assert (
+        "| tiles | a table of parts | 358 of 51 | 0.988 (folds 0.980 to 0.990) | 200/241 = 83.0 % "
+        "| 3/241 = 1.2 % | 1/117 = 0.9 % | 0.990 |"
+    ) in (pages / "docs" / "results.md").read_text()
