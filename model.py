@@ -173,13 +173,15 @@ class Checkpoint:
     adaptation: dict | None = None
 
     def description(self) -> dict:
-        """All but the tensors, as plain values for JSON; a lineage where there is one."""
+        """All but the tensors, as plain values for JSON; a lineage, and a letterbox, if any."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
         if self.gate:
             plain = {k: v for k, v in self.gate.items() if not isinstance(v, Tensor)}
             values["gate"] = plain
         if self.adaptation is None:  # as of most
             del values["adaptation"]
+        if self.fit == "stretch":
+            del values["fit"]
         return values
 
     def framed(self, image: Image.Image) -> np.ndarray:

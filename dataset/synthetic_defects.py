@@ -41,11 +41,14 @@ def with_synthetic_defects(
     plain = drawn = images[which]
     if len(plain) == 0:
         return images, marks
-    for number in range(AT_MOST):
-        if where == "ring":
+    if where == "ring":
+        for number in range(AT_MOST):
             drawn = _with_one_on_ring(drawn, plain, number, generator)
-        else:
-            drawn = _with_one_anywhere(drawn, plain, number, generator)
+    else:
+        grey, part = _smoothed(plain), shown(plain)
+        for number in range(AT_MOST):
+            drawn = _with_one_anywhere(drawn, plain, grey, number, generator)
+        drawn = torch.where(part, drawn, plain)
     visible = (drawn - plain).abs() > VISIBLE
     visible &= (visible.sum(dim=(1, 2, 3)) >= LEAST_PIXELS).view(-1, 1, 1, 1)
     visible &= chosen[which].view(-1, 1, 1, 1)
@@ -70,22 +73,26 @@ def _with_one_on_ring(
 
 
 def _with_one_anywhere(
-    images: Tensor, originals: Tensor, number: int, generator: torch.Generator
+    images: Tensor, originals: Tensor, grey: Tensor, number: int, generator: torch.Generator
 ) -> Tensor:
-    """The same anywhere on the photographs, not on the bars beside them."""
+    """The same anywhere; `grey` are the originals without their texture."""
     n, side = len(images), images.shape[-1]
     draw, (depth, is_patch) = drawing(n, generator), anywhere(n, side, generator)
     if number:
         depth = depth * (draw(0, 1) < 0.35)
     kind, strength = draw(0, 1), draw(0.25, 0.95)
-    elsewhere = torch.where(
-        draw(0, 1) < 0.5, _moved(originals, 2), _moved(originals.roll(1 + number, 0), number)
-    )
+    of_itself = draw(0, 1) < 0.5
+
+    def another(place: Tensor) -> Tensor:
+        return torch.where(of_itself, _moved(place, 2), _moved(place.roll(1 + number, 0), number))
+
+    elsewhere = another(originals)
     filled = _filled(images, elsewhere, depth, kind, strength, draw)
     lip = _with_lip(filled, depth, draw)
-    patched = images + (_other_surface(originals, elsewhere, draw) - images) * depth
-    drawn = torch.where(is_patch, patched, lip).clamp(0, 1)
-    return torch.where(shown(originals), drawn, images)
+    texture = originals - grey, elsewhere - another(grey)
+    surface = _other_surface(originals, elsewhere, grey, texture, draw)
+    patched = images + (surface - images) * depth
+    return torch.where(is_patch, patched, lip).clamp(0, 1)
 
 
 def shown(images: Tensor) -> Tensor:
@@ -119,13 +126,14 @@ def _with_lip(images: Tensor, depth: Tensor, draw: Draw) -> Tensor:
     return images + lip * draw(0, 0.6)
 
 
-def _other_surface(originals: Tensor, elsewhere: Tensor, draw: Draw) -> Tensor:
+def _other_surface(
+    originals: Tensor, elsewhere: Tensor, grey: Tensor, texture: tuple[Tensor, Tensor], draw: Draw
+) -> Tensor:
     """What a patch shows: another place, other grey, other texture, or more or less of its own."""
-    grey, other_grey = _smoothed(originals), _smoothed(elsewhere)
-    kind = draw(0, 1)
+    kind, (own, other) = draw(0, 1), texture
     brighter = originals * draw(-0.6, 0.6).exp()
-    rougher = grey + (originals - grey) * draw(-1.2, 0.8).exp()
-    textured = grey + (elsewhere - other_grey) * draw(-0.5, 0.7).exp()
+    rougher = grey + own * draw(-1.2, 0.8).exp()
+    textured = grey + other * draw(-0.5, 0.7).exp()
     found = torch.where(kind < 0.8, rougher, textured)
     return torch.where(kind < 0.35, elsewhere, torch.where(kind < 0.6, brighter, found))
 
@@ -133,4 +141,5 @@ def _other_surface(originals: Tensor, elsewhere: Tensor, draw: Draw) -> Tensor:
 def _smoothed(images: Tensor) -> Tensor:
     margin = TEXTURE_PX // 2
     wide = pad(images, (margin, margin, margin, margin), mode="replicate")
-    return avg_pool2d(wide, TEXTURE_PX, stride=1)
+    # Along one side and then the other: 18 sums a pixel instead of 81
+    return avg_pool2d(avg_pool2d(wide, (1, TEXTURE_PX), stride=1), (TEXTURE_PX, 1), stride=1)

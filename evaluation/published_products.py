@@ -1,18 +1,20 @@
 """What models of other products reach on parts that they have not seen, as published."""
 
-HEADER = """| product | model | photographs of parts | ROC-AUC | right kind of defect | missed | good ones rejected | balanced accuracy |
-|---|---|---|---|---|---|---|---|
-"""
+COLUMNS = (
+    "product", "model", "photographs of parts", "ROC-AUC", "right kind of defect", "missed",
+    "good ones rejected", "balanced accuracy",
+)  # fmt: skip
 
 
 def is_other_product(figures: dict) -> bool:
     """Whether a metrics.json is of photographs of another product than castings."""
-    return not figures["data"].endswith("castings")
+    return not figures.get("data", "castings").endswith("castings")
 
 
 def products_table(results: dict) -> str:
     """A line for each published run; of its first tier."""
-    return HEADER + "".join(map(line, results["products"].items()))
+    header = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
+    return header + "".join(map(line, results["products"].items()))
 
 
 def line(named: tuple[str, dict]) -> str:
