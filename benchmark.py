@@ -7,6 +7,7 @@
     python benchmark.py heatmaps                  do heatmaps point at rendered defects?
     python benchmark.py serve                     the service under load; needs wrk and hey
     python benchmark.py adapt --checkpoint F      what adapt.py reaches on a session new to a model
+    python benchmark.py curve --data mine         how many parts are enough: curve.png
     python benchmark.py gpu                       all that wants a CUDA GPU (make gpu)
 
 Variants are interleaved, since a machine's speed changes from minute to minute; figures are
@@ -107,6 +108,24 @@ def print_adaptation(result: dict) -> None:
     )
 
 
+def print_curve(result: dict) -> None:
+    print(
+        f"{'good':>6s}{'defective':>11s}{'photographs':>13s}{'ROC-AUC':>10s}{'missed':>9s}"
+        f"{'rejected':>10s}"
+    )
+    for point in result["points"]:
+        print(
+            f"{point['good_parts']:6d}{point['defective_parts']:11d}{point['photographs']:13,d}"
+            f"{point['roc_auc']:10.3f}"
+            f"{point['missed']:9.1%}{point['false_alarms']:10.1%}"
+        )
+    tested = result["tested"]
+    print(
+        f"parts to learn from, good and defective; tested on {tested['defective']:,} defective and "
+        f"{tested['good']:,} good photographs of unseen parts of {result['data']}"
+    )
+
+
 def print_service(result: dict) -> None:
     paced, full, memory = result["paced"], result["saturated"], result["memory_mb"]
     print(
@@ -143,6 +162,7 @@ BENCHMARKS = {
     "infer": ("benchmarks.inference", "measure_inference", print_inference),
     "heatmaps": ("benchmarks.heatmaps", "measure_heatmaps", print_heatmaps),
     "adapt": ("benchmarks.adaptation", "measure_adaptation", print_adaptation),
+    "curve": ("benchmarks.curve", "measure_curve", print_curve),
     "serve": ("benchmarks.service", "measure_service", print_service),
     "gpu": ("benchmarks.gpu", "measure_on_gpu", print_gpu),
 }

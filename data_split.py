@@ -195,6 +195,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
     again += f" --good {shlex.join(args.good.split('/'))}" if args.good else ""
     again += " --good-only" if args.good_only else ""
+    again += f" --parts {args.parts}" if args.parts else ""
     print(f"written: {args.out / 'split.csv'}; next: python train.py{again}")
 
 

@@ -297,10 +297,10 @@ def checkpoint_from(content: dict, path: Path) -> Checkpoint:
     checkpoint = Checkpoint(**{name: content[name] for name in names})
     oldest = OLDEST_FORMAT.get(str(checkpoint.architecture), CHECKPOINT_FORMAT + 1)
     if checkpoint.format not in range(oldest, CHECKPOINT_FORMAT + 1):
-        known = (f"{name} from format {first} on" for name, first in OLDEST_FORMAT.items())
+        known = [f"{name} from format {first} on" for name, first in OLDEST_FORMAT.items()]
         raise UserError(
             f"{path} holds {checkpoint.architecture}, format {checkpoint.format}; this version "
-            f"reads {' and '.join(known)}, up to {CHECKPOINT_FORMAT}: train it anew"
+            f"reads {', '.join(known)}, up to {CHECKPOINT_FORMAT}: train it anew"
         )
     try:
         checkpoint.check()

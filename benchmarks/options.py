@@ -17,7 +17,7 @@ USUAL = tuple(name for name in NAMES if name != "accuracy")  # which takes as lo
 def build_parser(description: str) -> argparse.ArgumentParser:
     """All benchmarks, each with its options; `benchmark` is the chosen one's name."""
     parser = script_parser(description)
-    names = "{train,infer,accuracy,heatmaps,serve,adapt,gpu}"
+    names = "{train,infer,accuracy,heatmaps,serve,adapt,curve,gpu}"
     benchmarks = parser.add_subparsers(required=True, metavar=names, dest="benchmark")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -48,6 +48,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
             "adapt",
             "what adapt.py reaches on the session that a model was trained without, some four "
             "minutes a draw on two cores",
+        )
+    )
+    curve_options(
+        add(
+            "curve",
+            "how many parts are enough: a model of 5, 10, 20 ... good and as many defective parts, "
+            "each a run of train.py; curve.png and curve.json in --out",
         )
     )
     gpu_options(
@@ -111,6 +118,21 @@ def adapt_options(parser: argparse.ArgumentParser) -> None:
     add("--castings", type=positive, default=3, metavar="N", help="to adapt by; default 3")
     text = "of them; default 10"
     add("--photographs", type=positive, default=10, metavar="N", help=text)
+
+
+def curve_options(parser: argparse.ArgumentParser) -> None:
+    """Of the learning curve."""
+    data_option(parser)
+    add = parser.add_argument
+    add("--parts", type=positive, nargs="+", default=[5, 10, 20, 40, 80], metavar="N",
+        help="of either class; default 5 10 20 40 80")  # fmt: skip
+    add("--recipe", metavar="NAME", help="as for train.py")
+    add("--castings", metavar="FILE", help="table path,casting; as for train.py")
+    add("--fold", metavar="K", help="whose parts are tested; default 1")
+    add("--good-only", action="store_true", help="learn from good parts alone")
+    add("--options", nargs=argparse.REMAINDER, default=[], metavar="...",
+        help="more for train.py; last")  # fmt: skip
+    add("--out", type=Path, default=Path("results/curve"), help="default: results/curve")
 
 
 def gpu_options(parser: argparse.ArgumentParser) -> None:

@@ -82,6 +82,13 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
         "ones are for testing only. Default where there are none to train on",
     )
     parser.add_argument(
+        "--parts",
+        type=_at_least_three,
+        metavar="N",
+        help="learn from N good and N defective parts at most, a fifth of them to validate; the "
+        "others are set aside: are more worth it?",
+    )
+    parser.add_argument(
         "--labels",
         type=Path,
         dest="corrections_file",
@@ -147,6 +154,10 @@ def _at_least_two(text: str) -> int:
     return value
 
 
+def _at_least_three(text: str) -> int:
+    return whole_number(text, 3, 2**31)
+
+
 def split_options(values: dict) -> SplitOptions:
     """Split options from parsed arguments or a checkpoint's settings; None means the default.
 
@@ -164,4 +175,6 @@ def split_options(values: dict) -> SplitOptions:
         raise UserError(f"--fold {options.fold}: there are {options.folds} folds, from 1 on")
     if options.protocol != "casting" and {"fold", "folds", "fold_seed"} & given.keys():
         raise UserError("--fold, --folds and --fold-seed belong to --protocol casting")
+    if options.protocol == "kaggle" and options.parts:
+        raise UserError("--parts belongs to --protocol casting or folders")
     return options

@@ -4,6 +4,9 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+import numpy as np
 
 from common.errors import EXIT_GATE, UserError
 from common.labels import is_defect
@@ -33,6 +36,7 @@ class SplitOptions:
     corrected_labels: str | None = None  # the user's, as read_corrections gives them
     good: str | None = None  # names of the good class folders, '/' in between; None: 'ok...'
     good_only: bool = False  # no photograph of a defect in training and validation
+    parts: int | None = None  # good and defective ones to learn from, at most so many of either
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,9 @@ def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[Ima
     """Whole castings to train, validation and test, by stratified folds over the castings.
 
     Strata are good and defective castings, of each kind of defect where there are several, of each
-    session where sessions are known. Every fold of
-    `options.folds` has other test castings; validation castings are drawn from the rest in the same
-    way. The folders train/ and test/ on disk play no part.
+    session where sessions are known. Every fold of `options.folds` has other test castings;
+    validation castings are drawn from the rest in the same way. The folders train/ and test/ on
+    disk play no part.
 
     Raises:
         UserError: too few castings; no such session; or (exit code 3) a casting or a file is on
@@ -72,10 +76,48 @@ def assign_castings(rows: Sequence[ImageRow], options: SplitOptions) -> list[Ima
     part |= dict.fromkeys(validation, "val")
     assigned = [replace(row, split=part[row.casting]) for row in rows]
     refuse_shared_castings(assigned)
-    if options.good_only:
-        assigned = without_defects(assigned)
+    assigned = learned_from(assigned, castings, options)
     refuse_small_parts(assigned, castings, options)
     return sorted(assigned, key=lambda row: row.path)
+
+
+def learned_from(
+    rows: Sequence[ImageRow], castings: dict[str, Casting], options: SplitOptions
+) -> list[ImageRow]:
+    """The rows with those set aside that training and validation are not to use."""
+    rows = without_defects(rows) if options.good_only else list(rows)
+    if options.parts is None:
+        return rows
+    kept = few_parts(rows, castings, options)
+    return [
+        replace(row, split=UNUSED) if row.split in kept and row.casting not in kept[row.split]
+        else row
+        for row in rows
+    ]  # fmt: skip
+
+
+def few_parts(
+    rows: Sequence[ImageRow], castings: dict[str, Casting], options: SplitOptions
+) -> dict[str, set[str]]:
+    """`options.parts` good and as many defective ones, of each kind in turn, by split.
+
+    One in five is for validation, at least two. More parts are the same and others.
+    """
+    validated = max(LEAST_CASTINGS["val"], round(options.parts / 5))
+    counts = {"train": max(1, options.parts - validated), "val": validated}
+    random = np.random.default_rng(options.fold_seed)
+    kept = {}
+    for split, count in counts.items():
+        there = sorted({row.casting for row in rows if row.split == split})
+        groups = defaultdict(list)
+        for name in random.permutation(there).tolist():
+            groups[castings[name].defective, castings[name].kind].append(name)
+        kept[split] = set()
+        for defective in (False, True):
+            kinds = [names for (bad, _), names in sorted(groups.items()) if bad == defective]
+            in_turn = [name for some in zip_longest(*kinds) for name in some if name]
+            kept[split] |= set(in_turn[:count])
+    return kept
 
 
 def without_defects(rows: Sequence[ImageRow]) -> list[ImageRow]:
@@ -92,18 +134,16 @@ def assign_folders(rows: Sequence[ImageRow], options: SplitOptions) -> list[Imag
     Raises:
         UserError: too few parts to validate on.
     """
-    if any(row.split == "val" for row in rows):
-        return without_defects(rows) if options.good_only else list(rows)
-    learned = [row for row in rows if row.split == "train"]
-    classes = casting_classes(learned)
-    kinds = casting_kinds(learned)
+    learned = [row for row in rows if row.split != "test"]
+    classes, kinds = casting_classes(learned), casting_kinds(learned)
     castings = {name: Casting(classes[name], "", kinds[name]) for name in sorted(classes)}
-    validation = _fold(castings, options, 1)
-    rows = [
-        replace(row, split="val") if row.split == "train" and row.casting in validation else row
-        for row in rows
-    ]
-    return without_defects(rows) if options.good_only else rows
+    if not any(row.split == "val" for row in rows):
+        validation = _fold(castings, options, 1)
+        rows = [
+            replace(row, split="val") if row.split == "train" and row.casting in validation else row
+            for row in rows
+        ]
+    return learned_from(rows, castings, options)
 
 
 def casting_classes(rows: Iterable[ImageRow]) -> dict[str, bool]:

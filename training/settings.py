@@ -69,6 +69,7 @@ class Settings:
     corrected_labels: str | None = None  # as read_corrections gives them
     good: str | None = None  # names of the good class folders, '/' in between; None: 'ok...'
     good_only: bool = False  # learns from good parts and drawn defects
+    parts: int | None = None  # of either class, to learn from; None: all
     amp: bool = False
 
     def as_dict(self) -> dict:
@@ -114,6 +115,7 @@ STORED: dict[str, Check] = {
     "fold": or_none(whole(0)),
     "fold_seed": or_none(whole(0, 2**32 - 1)),
     **dict.fromkeys(("castings", "corrected_labels", "hold_out_session", "good"), or_none(TEXT)),
+    "parts": or_none(whole(3)),
     "releases": or_none(whole(1, 2)),
     **dict.fromkeys(("good_only", "amp"), YES_OR_NO),
 }
