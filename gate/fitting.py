@@ -20,6 +20,7 @@ VALIDATION_SHARE = 99.0  # percentile of the distance
 # Of that distance. Other castings of the session reach 1.4 of it, those of another one 1.6 to 4.5.
 REVIEW, REFUSE = 1.4, 6.0
 FAR = 1e6  # no limit at all; JSON knows no infinity
+LEAST_VARIANCE = 1e-6  # of the mean one, in every direction
 FLOOR = 0.1  # of the mean deviation is added to each: a channel that never varied is no proof
 
 
@@ -35,7 +36,10 @@ def fit_distance(features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = np.hypot(deviation, FLOOR * deviation.mean() + 1e-9)
     fitted = LedoitWolf(assume_centered=True).fit((features - mean) / scale)
-    whitening = np.linalg.cholesky(fitted.precision_) / scale[:, None]
+    covariance = fitted.covariance_
+    # Of very few images alike it has no inverse
+    covariance += LEAST_VARIANCE * np.trace(covariance) / len(scale) * np.eye(len(scale))
+    whitening = np.linalg.cholesky(np.linalg.inv(covariance)) / scale[:, None]
     return torch.from_numpy(mean).float(), torch.from_numpy(whitening).float()
 
 

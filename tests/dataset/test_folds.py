@@ -9,6 +9,7 @@ from common.errors import UserError
 from dataset.arguments import split_options
 from dataset.folds import NO_TEST_PART, SplitOptions, assign_castings
 from dataset.listing import ImageRow
+from dataset.manifest import UNUSED
 
 COUNTS = {("light", "ok"): 20, ("light", "def"): 15, ("dark", "ok"): 5, ("dark", "def"): 10}
 
@@ -93,3 +94,49 @@ def test_holding_out_a_session_belongs_to_protocol_casting_without_a_fold():
             split_options(wanted | others)
     options = split_options(wanted | {"protocol": "casting"})
     assert options == SplitOptions("casting", fold=NO_TEST_PART, hold_out_session="dark")
+
+
+# --- fewer parts ---------------------------------------------------------------------------------
+
+
+def kinds_of_parts():
+    """40 good parts, 20 with a chip, 4 with a crack; two photographs of each."""
+    counts = {"ok": 40, "chip": 20, "crack": 4}
+    return [
+        ImageRow(f"{kind}/{n}_{copy}.png", kind, "", f"{kind} {n}", sha256=f"{kind} {n} {copy}")
+        for kind, count in counts.items()
+        for n in range(count)
+        for copy in range(2)
+    ]
+
+
+def learned(parts, fold=1):
+    rows = fold_of_castings(kinds_of_parts(), fold, parts=parts)
+    return {
+        split: {row.casting for row in rows if row.split == split}
+        for split in ("train", "val", "test", UNUSED)
+    }
+
+
+def test_of_either_class_so_many_parts_are_learned_and_more_hold_the_fewer():
+    everything, few, more = learned(None), learned(5), learned(10)
+    assert few["test"] == more["test"] == everything["test"]
+    for split, count in (("train", 3), ("val", 2)):
+        assert few[split] < more[split] or split == "val"
+        assert few[split] <= more[split] <= everything[split]
+        assert sum(name.startswith("ok") for name in few[split]) == count
+        assert sum(not name.startswith("ok") for name in few[split]) == count
+    assert not few[UNUSED] & (few["train"] | few["val"] | few["test"])
+
+
+def test_each_kind_of_defect_has_its_turn():
+    assert sum(name.startswith("crack") for name in learned(6)["train"]) == 2
+
+
+def test_more_than_there_are_is_all():
+    assert learned(1000) == learned(None)
+
+
+def test_parts_belong_to_protocols_that_know_them():
+    with pytest.raises(UserError, match="--parts belongs to --protocol casting or folders"):
+        split_options({"parts": 5})
