@@ -22,10 +22,9 @@ from common.colours import outcome_colour
 from common.text import count_of, printable
 from dataset.batches import unit_range
 from imaging.overlays import contact_sheets, overlay, png
-from inspection.heatmap import hottest_region, margin_of_places
+from inspection.heatmap import has_cells, hottest_region, margin_of_cells
 from metrics.decisions import format_rate
 from metrics.exact import certificate_text
-from networks.local import LocalNetwork
 
 TEMPLATE = Path(__file__).with_name("page.html")
 TILES, TILE_PX = 8, 220
@@ -250,10 +249,10 @@ def relative_heat(network: nn.Module, pixels: np.ndarray, parent: Parent) -> np.
 
     Nothing need be probable there. A network without cells has no such map: zeros.
     """
-    if not isinstance(network, LocalNetwork):
+    if not has_cells(network):
         return np.zeros(pixels.shape, np.float32)
     image = unit_range(torch.tensor(pixels[None]).to(parent.device))
-    margins = margin_of_places(network(image, pool=False), parent.checkpoint, len(pixels))
+    margins = margin_of_cells(network, image, parent.checkpoint.class_names)
     usual = margins.quantile(0.9)
     heat = ((margins - usual) / (margins.max() - usual).clamp(min=1e-6)).clamp(0, 1)
     return heat[0].cpu().numpy()

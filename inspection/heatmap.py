@@ -12,8 +12,9 @@ of h x w cells) and, by backpropagation, the gradient G of that difference with 
     LayerCAM   relu(sum over channels of relu(G) A)      Jiang et al., 2021
     HiResCAM   relu(sum over channels of G A)            Draelos and Carin, 2020
 
-The local network has the first two stages only. One of several scales (networks/multiscale.py) has
-all four; its cells' map is the sum of what its scales say of each place.
+The local network has the first two stages only. One of three scales (networks/multiscale.py) has
+all four, and is explained as ResNet-18 is: its cells decide together with the whole, and do not say
+where a defect is.
 
 Late stages know what a defect is and early ones where: ResNet-18's default multiplies the maps of
 all four, each the sum of LayerCAM and HiResCAM, of which now the one and now the other is led
@@ -96,16 +97,15 @@ def enlarged(cells: Tensor, stride: int, size_px: int) -> Tensor:
     return rows[:, :, low] * (1 - share) + rows[:, :, high] * share
 
 
-def margin_of_places(maps: Sequence[Tensor], checkpoint: Checkpoint, size_px: int) -> Tensor:
-    """Logit margin of a defect at each pixel (B, S, S): the sum of what a network's maps say there.
+def has_cells(model: nn.Module) -> bool:
+    """Whether a network decides by its cells alone, so that they say where a defect is."""
+    return isinstance(model, LocalNetwork) and model.by_cells_alone
 
-    A map of one cell says the same of the whole image.
-    """
-    margins = [defect_margin(cells, checkpoint.class_names) for cells in maps]
-    strides = [STRIDES[name] for name in STAGES[1 : 1 + len(maps)]]
-    return sum(
-        enlarged(margin, stride, size_px) for margin, stride in zip(margins, strides, strict=True)
-    )
+
+def margin_of_cells(model: nn.Module, images: Tensor, class_names: Sequence[str]) -> Tensor:
+    """Logit margin of a defect in each cell of such a network, at the images' size (B, S, S)."""
+    (cells,) = model(images, pool=False)
+    return enlarged(defect_margin(cells, class_names), STRIDES["layer2"], images.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Explainer:
         self.checkpoint = checkpoint
         self.device = device
         self.model = checkpoint.model().to(device).requires_grad_(False)
-        local = isinstance(self.model, LocalNetwork)
-        self.methods = (CELLS, *METHODS) if local else tuple(METHODS)  # the first is the default
+        cells = (CELLS,) if has_cells(self.model) else ()
+        self.methods = (*cells, *METHODS)  # the first is the default
 
     @property
     def legend(self) -> str:
@@ -189,10 +189,8 @@ class Explainer:
     def probability_of_cells(self, grey: Tensor) -> Tensor:
         """2 P - 1 of each cell, or 0 for P < 1/2, at the images' size (B, S, S)."""
         parts = unit_range(grey).split(4)  # which stay in a CPU's cache
-        margins = [
-            margin_of_places(self.model(part, pool=False), self.checkpoint, grey.shape[-1])
-            for part in parts
-        ]
+        names = self.checkpoint.class_names
+        margins = [margin_of_cells(self.model, part, names) for part in parts]
         return (torch.cat(margins) / 2).tanh().relu()
 
     def _map(self, grey: Tensor, method: Method) -> Tensor:

@@ -38,6 +38,7 @@ class LocalNetwork(nn.Module):
     """
 
     top_share = TOP_SHARE
+    by_cells_alone = True  # or by the whole, too
 
     def __init__(self, outputs: int, defects: Sequence[bool]):
         super().__init__()

@@ -28,6 +28,7 @@ UNUSUAL_FEATURES = 2 * 8 * CHANNELS  # mean and deviation of each channel of the
 class MultiscaleNetwork(LocalNetwork):
     """Grey images (B, 1, S, S) in 0..1 to logits (B, C); arguments as of `LocalNetwork`."""
 
+    by_cells_alone = False
     top_share = 0.03  # 12 of 20 x 20 cells, 3 of 10 x 10
 
     def __init__(self, outputs: int, defects: Sequence[bool]):

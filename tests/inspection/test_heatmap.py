@@ -222,9 +222,12 @@ def test_nothing_is_hot_where_no_cell_finds_a_defect():
     assert local_explainer(bias=50.0).maps(images_of()).min() == pytest.approx(1)
 
 
-def test_a_network_without_cells_shows_none():
-    explainer = Explainer(checkpoint_of(["def", "ok"]), torch.device("cpu"))
+@pytest.mark.parametrize("network", ["resnet18", "multiscale"])
+def test_a_network_that_does_not_decide_by_cells_shows_none(network):
+    checkpoint = checkpoint_of(["def", "ok"], network=network)
+    explainer = Explainer(checkpoint, torch.device("cpu"))
     assert explainer.methods[0] == "fused"
+    assert 0 < explainer.maps(images_of(1)).max() <= 1
     assert explainer.legend != local_explainer().legend
     with pytest.raises(UserError, match="only a local network has cells"):
         explainer.maps(images_of(1), CELLS)
