@@ -22,6 +22,7 @@ from common.arguments import script_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
 from common.files import check_suffix, output_file
 from common.text import count_of, printable
+from inspection.pictures import keep_judged
 from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
 from traceability.verification import BEGINNING
@@ -53,6 +54,7 @@ def run_export(args: argparse.Namespace) -> int:
 def run_disposition(args: argparse.Namespace) -> int:
     with InspectionLog(args.log, "append") as log:
         number = log.add_disposition(args.inspection, args.verdict, args.by, args.note)
+        keep_judged(log, args.inspection)
     by = printable(args.by)
     print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {by}")
     return EXIT_OK

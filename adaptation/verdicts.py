@@ -19,7 +19,7 @@ from adaptation.scoring import drawn_on
 from adaptation.task import DRAWN_SEED, Parent, Task
 from common.errors import UserError, tell
 from common.text import count_of, printable
-from inspection.recording import KeptImages
+from inspection.pictures import KeptImages
 from model import Checkpoint
 from traceability.log import InspectionLog
 from traceability.verdicts import Judged, judged_photographs

@@ -3,19 +3,14 @@
 The service and the page both inspect through here, so that they decide, record and refuse alike.
 """
 
-import hashlib
-import os
 import re
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from common.errors import UserError, tell
+from common.errors import UserError
 from common.text import UNPRINTABLE
-from imaging.reading import UnreadableImageError, read_file
 from inspection.frozen import FrozenCamera
+from inspection.pictures import KeptImages
 from inspection.predictor import Prediction, Predictor, Prepared
 from model import Checkpoint
 from traceability.log import InspectionLog, Record
@@ -25,17 +20,10 @@ from traceability.search import last_pictures
 INSPECTION_COLUMNS = ["path", "sha256", "status", "prob_defect", "decision", "threshold", "model"]
 INSPECTION_COLUMNS += ["latency_ms", "error"]
 MAX_IMAGE_BYTES = 32 << 20  # a photograph of 24 megapixels, uncompressed, in grey
-FREE_BYTES = 1 << 30
 MOST_CAMERAS = 100  # counted at a time
 TROUBLING = 0.2  # of the validation parts decided wrongly
-# Suffixes by the first bytes, so that a file manager shows what was kept
-SUFFIXES = {
-    b"\xff\xd8": ".jpeg", b"\x89P": ".png", b"BM": ".bmp", b"II": ".tiff", b"MM": ".tiff",
-    b"RI": ".webp", b"GI": ".gif",
-}  # fmt: skip
 MAX_NAME = 200
 NAMELESS = "(unnamed)"
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def doubts(checkpoint: Checkpoint) -> str:
@@ -85,52 +73,6 @@ def file_name(text: str | None) -> str:
 def plain(text: str) -> str:
     """A text of one line, without control characters."""
     return UNPRINTABLE.sub("", text).strip()
-
-
-class KeptImages:
-    """Photographs of parts that did not pass, by their SHA-256, in a folder beside the log.
-
-    None is kept when less than FREE_BYTES are left for the log on their disk.
-    """
-
-    def __init__(self, log: Path, folder: Path | None = None):
-        self.folder = folder or log.with_name(f"{log.stem}_pictures")
-        self._complained = False
-
-    def keep(self, sha256: str, data: bytes) -> None:
-        """Store a photograph; what prevents it costs the image, never the decision."""
-        target = self.folder / f"{sha256}{SUFFIXES.get(data[:2], '')}"
-        temporary = target.with_name(f"{sha256}.{os.getpid()}.tmp")
-        try:
-            if target.exists() and target.stat().st_size == len(data):
-                return
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(self.folder).free < FREE_BYTES:
-                raise OSError("the disk is nearly full")
-            temporary.write_bytes(data)
-            os.replace(temporary, target)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            if not self._complained:
-                tell(f"warning: images are not kept: {self.folder}: {error}")
-            self._complained = True
-
-    def find(self, sha256: str, file: str) -> bytes | None:
-        """The photograph of a record: kept here, or still where it was inspected, and unchanged."""
-        found = self.locate(sha256, file)
-        return found and found[1]
-
-    def locate(self, sha256: str, file: str) -> tuple[Path, bytes] | None:
-        """The same, with the file that holds it."""
-        if not SHA256.fullmatch(sha256):
-            return None
-        for path in (*self.folder.glob(f"{sha256}*"), Path(file)):
-            with suppress(UnreadableImageError):
-                data = read_file(path)
-                if hashlib.sha256(data).hexdigest() == sha256:
-                    return path, data
-        return None
 
 
 class Inspector:

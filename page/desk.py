@@ -8,8 +8,8 @@ from common.errors import UserError
 from inspection.explanation import explainer_of
 from inspection.heatmap import Explainer
 from inspection.model_file import ModelFile
+from inspection.pictures import KeptImages
 from inspection.predictor import Predictor
-from inspection.recording import KeptImages
 from page.log import PageLog
 
 

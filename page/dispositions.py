@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from common.errors import UserError
+from inspection.pictures import keep_judged
 from inspection.recording import plain
 from page.parts import WORDS, Desk, escape_markdown
 from traceability.dispositions import AlreadyDecidedError, Disposition
@@ -25,12 +26,19 @@ class Conflict:
 
 
 def record_disposition(
-    desk: Desk, inspection_id: int, disposition: str, person: str, note: str, seen: int
+    desk: Desk,
+    inspection_id: int,
+    disposition: str,
+    person: str,
+    note: str,
+    seen: int,
+    photograph: bytes | None = None,
 ) -> bool:
-    """Store a person's disposition; whether that worked, else says why not.
+    """Store a person's disposition, and the photograph; whether that worked, else says why not.
 
     Args:
         seen: number of the last disposition of this part that the person has seen, 0 for none.
+        photograph: of the part, where it is at hand.
     """
     person, note = plain(person), plain(note)
     if not person:
@@ -40,6 +48,7 @@ def record_disposition(
     try:
         with desk.log.open("append") as log:
             log.add_disposition(inspection_id, disposition, person, note, seen)
+            keep_judged(log, inspection_id, photograph)
     except AlreadyDecidedError as error:
         if (error.last.person, error.last.verdict) != (person, disposition):  # no double click
             own = (inspection_id, disposition, person, note)

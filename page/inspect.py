@@ -271,8 +271,9 @@ def ask_person(desk: Desk, one: Shown, said: Disposition | None) -> None:
             if disposition is None:
                 st.warning("Good or defect?")
             elif record_disposition(
-                desk, one.inspection_id, DISPOSITIONS[disposition], person, note, seen
-            ):
+                desk, one.inspection_id, DISPOSITIONS[disposition], person, note, seen,
+                one.part.data,
+            ):  # fmt: skip
                 st.rerun()
             if CONFLICT in st.session_state:
                 st.rerun()

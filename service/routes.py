@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from common.errors import UserError
 from inspection.model_file import ModelFile
+from inspection.pictures import keep_judged
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name, plain
 from service import schemas
@@ -284,6 +285,7 @@ def dispositions(request: Request, body: schemas.NewDisposition) -> schemas.Reco
         own = body.model_dump()
         try:
             number = log.add_disposition(**own)
+            keep_judged(log, body.inspection_id)
         except AlreadyDecidedError as error:
             text = f"{error}; to record yours too, send it with seen={error.last.id}"
             raise RefusedError(409, "already_decided", text, body.inspection_id) from None

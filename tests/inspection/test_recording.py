@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from common.errors import UserError
-from inspection.recording import NAMELESS, Inspector, KeptImages, Part, doubts, file_name
+from inspection.pictures import KeptImages, keep_judged
+from inspection.recording import NAMELESS, Inspector, Part, doubts, file_name, record_of
 from traceability.log import InspectionLog
 
 
@@ -67,7 +68,7 @@ def test_an_image_that_cannot_be_kept_costs_no_decision(predictor, log, paths, c
 
 
 def test_images_leave_room_for_the_log(predictor, log, paths, monkeypatch):
-    monkeypatch.setattr("inspection.recording.FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("inspection.pictures.FREE_BYTES", 1 << 60)
     Inspector(predictor, log).inspect(parts_of(paths))
     assert os.listdir(KeptImages(log.path).folder) == []
 
@@ -167,3 +168,26 @@ def test_what_cannot_be_recorded_is_not_decided(predictor, log, paths, monkeypat
 )
 def test_names_of_clients_are_names(given, name):
     assert file_name(given) == name
+
+
+def test_the_photograph_of_a_part_that_passed_is_kept_once_a_person_has_spoken(
+    predictor, paths, tmp_path
+):
+    """The defect that a model lets pass is what the next one has to learn."""
+    own = tmp_path / "part.jpeg"
+    own.write_bytes(paths[0].read_bytes())
+    with InspectionLog(tmp_path / "line.db", "create") as log:
+        (prediction,) = predictor.predict([own])
+        numbers = log.append([record_of(str(own), prediction, predictor.sha256, "", "")] * 3)
+        images = KeptImages(log.path)
+        keep_judged(log, numbers[0], b"another photograph")
+        assert not images.folder.exists()
+        keep_judged(log, numbers[1])
+        (kept,) = images.folder.iterdir()
+        assert (kept.stem, kept.read_bytes()) == (prediction.sha256, own.read_bytes())
+        kept.unlink()
+        own.unlink()
+        keep_judged(log, numbers[2])
+        assert list(images.folder.iterdir()) == []
+        keep_judged(log, numbers[2], paths[0].read_bytes())
+        assert [one.stem for one in images.folder.iterdir()] == [prediction.sha256]
