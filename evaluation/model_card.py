@@ -12,6 +12,7 @@ from metrics.review import review_text
 NETWORK_NAMES = {
     "resnet18": "ResNet-18",
     "local": "Two stages of a narrow ResNet, logits for each cell, mean of the most suspicious",
+    "multiscale": "Four stages of a narrow ResNet, logits of cells of two sizes and of the whole",
 }
 
 

@@ -111,6 +111,8 @@ def outputs_of(checkpoint: Checkpoint) -> list[str]:
 
 def check_metadata(metadata: dict[str, str], checkpoint: Checkpoint) -> None:
     """Raise ValueError unless what clients read agrees with the description of the checkpoint."""
+    if metadata["fit"] != checkpoint.fit:
+        raise ValueError(f"its fit is {metadata['fit']}, the checkpoint's another")
     for name in ("class_names", "image_size_px", "threshold", "temperature"):
         if json.loads(metadata[name]) != getattr(checkpoint, name):
             raise ValueError(f"its {name} is {metadata[name]}, the checkpoint's another")

@@ -18,11 +18,13 @@ from PIL import Image
 
 import export
 import predict
+from common.arguments import FITS
 from common.errors import EXIT_GATE, UserError
 from common.files import ROOT, sha256_of_file
 from common.packages import EXPORT_PACKAGES, require_packages
 from dataset.batches import unit_range
 from evaluation.parity import Images, Parity, compare
+from imaging.framing import framed
 from imaging.overlays import png
 from imaging.reading import read_framed
 from inspection import engines, onnx_graph
@@ -107,6 +109,7 @@ PARITY = [
     ("resnet18", "softmax", CLASSES),
     ("local", "sigmoid", CLASSES),
     pytest.param("local", "softmax", KINDS, marks=pytest.mark.slow),
+    pytest.param("multiscale", "softmax", KINDS, marks=pytest.mark.slow),
     pytest.param("local", "softmax", CLASSES, marks=pytest.mark.slow),
     pytest.param("resnet18", "softmax", KINDS, marks=pytest.mark.slow),
     pytest.param("resnet18", "sigmoid", CLASSES, marks=pytest.mark.slow),
@@ -132,6 +135,23 @@ def test_logits_and_probability_equal_pytorchs(
         assert np.abs(logits - plain.numpy()).max() <= 1e-3
         good = class_names.index("ok_front")
         assert np.allclose(prob_defect, 1 - probabilities[:, good].numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_network_of_three_scales_in_8_bits_stays_near_itself(tmp_path):
+    checkpoint = checkpoint_of(KINDS, network="multiscale")
+    small = OnnxNetwork(written(tmp_path / "int8.onnx", checkpoint, "int8"))
+    plain = checkpoint.model()(unit_range(images_of(8))).detach()
+    logits, _ = small(images_of(8))
+    assert (logits - plain).abs().mean() < 0.2 * plain.abs().mean()
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(90, 30), (31, 77), (64, 64), (2, 300)])
+def test_the_edge_example_frames_a_photograph_as_the_model_was_taught(fit, size):
+    random = np.random.default_rng(0)
+    grey = Image.fromarray(random.integers(0, 256, size[::-1]).astype(np.uint8))
+    assert np.array_equal(load_edge_example().squared(grey, 48, fit), framed(grey, 48, fit))
 
 
 @pytest.mark.parametrize("head", ["sigmoid", pytest.param("softmax", marks=pytest.mark.slow)])
@@ -241,6 +261,7 @@ WRONG_METADATA = [
     {"precision": None}, {"precision": "fp16"}, {"reduce_range": None}, {"reduce_range": "yes"},
     {"threshold": "0.25"}, {"threshold": "half"}, {"threshold": None}, {"temperature": "2.0"},
     {"class_names": '["a", "ok"]'}, {"class_names": "def"}, {"image_size_px": "64"},
+    {"fit": "letterbox"}, {"fit": None},
     {"checkpoint": None}, {"checkpoint": "{"}, {"checkpoint": "[]"}, {"checkpoint": "null"},
 ]  # fmt: skip
 
