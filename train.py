@@ -5,13 +5,16 @@
     python train.py --recipe fast                 the same split in minutes, without a GPU
     python train.py --resume                      go on where an interrupted run stopped
     python train.py --recipe robust --protocol casting --fold all     unseen castings
+    python train.py --data mine --fold all        any product: a folder a class, recipe product
+    python train.py --data mine --good-only       from good parts alone
     torchrun --nproc-per-node=4 train.py          on several GPUs
 
 Writes into --out: best.pth and best.json (the epoch with the lowest validation loss, with
 --patience 0 the last one), last.pth (everything to go on bit-exactly), history.csv, curves.png and
 split.csv. Ctrl-C writes last.pth and leaves. With --fold all each fold has a folder fold<K> in
 --out; finished folds are skipped, an interrupted one goes on. With the reference recipe at 224 px
-two CPU cores need about 12 minutes an epoch; with --recipe robust five folds take an hour.
+two CPU cores need about 12 minutes an epoch; with --recipe robust or product five folds take an
+hour.
 """
 
 from common.errors import run_script

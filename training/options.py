@@ -37,7 +37,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--recipe",
         choices=sorted(RECIPES),
         help="reference (default): the published system; fast: the same split in minutes; robust: "
-        "unseen castings, by looking for defects; the last two from random weights",
+        "unseen castings, by looking for defects; product: any product (default for layouts other "
+        "than Kaggle's); the last three from random weights",
     )
     add_network_options(recipe)
     add_optimiser_options(recipe)
