@@ -14,10 +14,10 @@ folder, sorted by class and name, is cut in two by scikit-learn's train_test_spl
 random_state=42. On the Kaggle set this gives 6,633 training, 357 validation and 358 test images.
 The `casting` protocol holds out whole castings, so that no casting is on two sides: stratified
 folds over the table of castings, whatever number of images each has; the castings are recognised
-on the images (about a minute, then cached; of other products, by their looks) or read from
---castings FILE. It is the default for class folders without train/ and test/. The `folders`
-protocol takes train/, val/ and test/ as they are, the default where there is a val/ or train/ holds
-good parts alone.
+on the images (about a minute, then cached; other products' parts by their looks, in seconds) or
+read from --castings FILE. It is the default for class folders without train/ and test/. The
+`folders` protocol takes train/, val/ and test/ as they are, the default where there is a val/ or
+train/ holds good parts alone.
 
 The result is `split.csv`; its identity is the SHA-256 of its sorted lines `path,label,split`.
 --labels FILE replaces labels of the folders, which changes that identity.
@@ -38,8 +38,8 @@ from common.errors import UserError, run_script
 from common.files import CHECKPOINTS, output_folder
 from common.text import count_of
 from dataset.arguments import add_data_arguments, settle_by_layout, split_options
-from dataset.casting_table import with_castings
-from dataset.cautions import print_cautions
+from dataset.casting_table import is_other_product, with_castings
+from dataset.cautions import kinds_line, print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
 from dataset.folds import (
     NO_TEST_PART,
@@ -86,13 +86,17 @@ def load_split(
         good_only=options.good_only,
     )
     if options.protocol == "casting" and wants_second(root, options.releases):
-        more, passed_over = list_second(root, sorted({row.label for row in rows}))
+        more, passed_over = list_second(
+            root, sorted({row.label for row in rows}), options.good, options.good_only
+        )
         rows, notes = sorted([*rows, *more], key=lambda row: row.path), notes + passed_over
     rows = hashed(root, rows)
     if options.protocol != "kaggle" or need_castings or options.castings:
         rows = with_castings(root, rows, options.castings and Path(options.castings))
     if options.corrected_labels:
-        rows, changed = with_corrected_labels(rows, options.corrected_labels)
+        rows, changed = with_corrected_labels(
+            rows, options.corrected_labels, options.good, options.good_only
+        )
         notes = [changed, *notes]
     if options.protocol == "casting":
         return assign_castings(rows, options), notes
@@ -166,6 +170,11 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
+    if args.audit and not options.castings and is_other_product(root, rows):
+        raise UserError(
+            "--audit compares castings by the ring around their hub, which these images do not "
+            "show; without it, test images of parts in training are counted"
+        )
     print_cautions(rows, options.good_only)
     write_split(args.out / "split.csv", rows)
 
@@ -175,7 +184,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
     print(split_table(rows))
-    for line in filter(None, (releases_line(rows), sessions_line(rows))):
+    for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
         print(line)
     print(
         f"byte-identical across splits: {len(identical_across_splits(rows))} "

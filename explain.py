@@ -6,11 +6,12 @@
 
 A map is drawn whatever the decision; for a defect its hottest region is outlined. What is no sound
 photograph of the part is not judged and stays as it is (--no-gate judges all). Each .npy is
-square, float32, 0 to 1, and covers the whole image corner to corner, whatever its shape.
-Methods (inspection/heatmap.py has the formulas): cells, the default of a local network, is the
-probability that its decision is made of; fused, ResNet-18's default, multiplies the maps of all
-four stages, averaged over the eight symmetries of the square: it points better and takes ten times
-as long as layercam, of the third stage alone, or as gradcam, the classical one, of the last.
+float32, 0 to 1, and covers the whole image corner to corner: a square whatever its shape, but for
+models that keep the sides' ratio. Methods (inspection/heatmap.py has the formulas): cells, the
+default of a local network, is the probability that its decision is made of; fused, the default of
+all others, multiplies the maps of all four stages, averaged over the eight symmetries of the
+square: it points better and takes ten times as long as layercam, of the third stage alone, or as
+gradcam, the classical one, of the last.
 Exit code 4: some files could not be read, or were not judged.
 """
 

@@ -25,7 +25,7 @@ from training.options import build_parser, check_arguments, choose_recipe
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
-    if settle_by_layout(args):
+    if not args.resume and settle_by_layout(args):  # else they are those of the run
         choose_recipe(args)
     check_arguments(args)
     args.corrected_labels = read_corrections(args.corrections_file)  # once for all folds

@@ -105,7 +105,7 @@ def measure_adaptation(args: argparse.Namespace) -> dict:
         raise UserError(f"--photographs {args.photographs}: adapt.py needs at least {LEAST}")
     root = find_data(args.data, download=False)
     rows = rebuild_split(root, checkpoint, path)
-    store = open_store(root, rows, checkpoint.image_size_px)
+    store = open_store(root, rows, checkpoint.image_size_px, checkpoint.fit)
     new = [index for index, row in enumerate(rows) if row.split == "test"]
     val = [index for index, row in enumerate(rows) if row.split == "val"]
     known = photographs_of(rows, store, val, KNOWN)

@@ -9,15 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.timing import describe_machine
+from common.errors import UserError
 from common.files import output_folder, write_json
+from common.labels import is_defect
+from data_split import load_split
 from dataset.arguments import settle_by_layout
+from dataset.corrections import read_corrections
 from dataset.folds import casting_classes
 from dataset.sources import find_data
 from evaluation.held_out import load_models, predict_split
 from evaluation.report import summary
 from networks.devices import choose_device
-from training.options import build_parser, choose_recipe
+from training.options import build_parser, check_arguments, choose_recipe
 from training.runs import train_in_processes
+from training.settings import Settings, resolve_settings
 from training.state import finished_run
 
 RESULT, FIGURE = "curve.json", "curve.png"
@@ -51,17 +56,29 @@ def training_options(args: argparse.Namespace, parts: int) -> argparse.Namespace
     words += ["--good-only"] if args.good_only else []
     out = args.out / f"parts{parts}"
     options = build_parser("").parse_args([*words, "--out", str(out)])
-    options.resume = (out / "last.pth").exists()
-    options.corrected_labels = None
+    options.corrected_labels = read_corrections(options.corrections_file)
     if settle_by_layout(options):
         choose_recipe(options)
+    check_arguments(options)
+    options.resume = (out / "last.pth").exists()
     return options
+
+
+def refuse_one_sided(options: argparse.Namespace, settings: Settings) -> None:
+    """Raise UserError unless there are good and defective parts to test on."""
+    rows, _ = load_split(find_data(options.data, options.second_release), settings.split)
+    kinds = {is_defect(row.label) for row in rows if row.split == "test"}
+    if kinds != {True, False}:
+        raise UserError("a curve needs good and defective parts to test on; there is one kind")
 
 
 def point_of(args: argparse.Namespace, parts: int) -> dict:
     """What a model of so many good and so many defective parts reaches on the test part."""
     options = training_options(args, parts)
-    if not (options.resume and finished_run(options.out)):
+    finished = finished_run(options.out) if options.resume else None
+    settings = resolve_settings(options, finished and finished["training"])  # the same, or refused
+    refuse_one_sided(options, settings)
+    if not finished or settings.as_dict() != finished["training"]:
         train_in_processes(options)
     root = find_data(options.data, options.second_release)
     (model,) = load_models(options.out / "best.pth", root, args.device)

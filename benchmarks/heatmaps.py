@@ -55,7 +55,8 @@ def measure_heatmaps(args: argparse.Namespace) -> dict:
         root = Path(folder)
         render_dataset(root, options)
         paths = defective_unseen(root)
-        grey = torch.from_numpy(np.stack([read_framed(root / one, size) for one in paths]))
+        fit = explainer.checkpoint.fit
+        grey = torch.from_numpy(np.stack([read_framed(root / one, size, fit) for one in paths]))
         masks = [np.asarray(Image.open(root / mask_path(one))) > 0 for one in paths]
     return {
         "benchmark": "heatmaps",

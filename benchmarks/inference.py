@@ -116,7 +116,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
         print(f"note: without ONNX: {error}", file=sys.stderr)
         return {}
     size, found = predictor.checkpoint.image_size_px, {}
-    images = np.stack([read_framed(one, size) for one in calibration])
+    images = np.stack([read_framed(one, size, predictor.checkpoint.fit) for one in calibration])
     for name, precision in (("ONNX fp32", "fp32"), ("ONNX INT8", "int8")):
         found[name] = folder / f"{precision}.onnx"
         found[name].write_bytes(

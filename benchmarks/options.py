@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.arguments import image_size, positive, script_parser, seed, share
+from dataset.arguments import parts_to_learn
 from rendering.options import DEFECT_SIZES
 
 RESULT = "gpu.json"
@@ -124,11 +125,11 @@ def curve_options(parser: argparse.ArgumentParser) -> None:
     """Of the learning curve."""
     data_option(parser)
     add = parser.add_argument
-    add("--parts", type=positive, nargs="+", default=[5, 10, 20, 40, 80], metavar="N",
+    add("--parts", type=parts_to_learn, nargs="+", default=[5, 10, 20, 40, 80], metavar="N",
         help="of either class; default 5 10 20 40 80")  # fmt: skip
     add("--recipe", metavar="NAME", help="as for train.py")
     add("--castings", metavar="FILE", help="table path,casting; as for train.py")
-    add("--fold", metavar="K", help="whose parts are tested; default 1")
+    add("--fold", type=positive, metavar="K", help="whose parts are tested; default 1")
     add("--good-only", action="store_true", help="learn from good parts alone")
     add("--options", nargs=argparse.REMAINDER, default=[], metavar="...",
         help="more for train.py; last")  # fmt: skip

@@ -72,8 +72,8 @@ def _spelt_out(found: re.Match) -> str:
 def table_path(text: str) -> str:
     """A path in a person's table as split.csv has it: slashes, no spaces around it, no './'."""
     path = text.strip()
+    while path.startswith(("./", ".\\")):
+        path = path[2:]
     if "/" not in path:  # else a backslash is a letter of a name
         path = path.replace("\\", "/")
-    while path.startswith("./"):
-        path = path[2:]
     return path

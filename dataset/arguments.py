@@ -83,7 +83,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
     )
     parser.add_argument(
         "--parts",
-        type=_at_least_three,
+        type=parts_to_learn,
         metavar="N",
         help="learn from N good and N defective parts at most, a fifth of them to validate; the "
         "others are set aside: are more worth it?",
@@ -109,17 +109,20 @@ class JoinNames(argparse.Action):
 def settle_by_layout(args: argparse.Namespace) -> bool:
     """Fill in the options that follow from how the photographs are sorted, and say so.
 
-    Only of a folder that somebody has named; the published data are sorted as they are.
-
     Returns:
         Whether they are sorted otherwise than the published ones.
 
     Raises:
         UserError: there is no such folder, or it has no layout to take.
     """
-    if not (args.data or os.environ.get("CASTING_DATA")) or args.data == "synthetic":
+    if args.data == "synthetic":
         return False
-    root = find_data(args.data, "none").root
+    try:
+        root = find_data(args.data, "none", download=False).root
+    except UserError:
+        if args.data or os.environ.get("CASTING_DATA"):
+            raise
+        return False  # it will be downloaded
     layout, good_only = layout_of(root), learns_from_good_only(root, args.good)
     if good_only and args.good_only is None:
         args.good_only = True
@@ -154,7 +157,8 @@ def _at_least_two(text: str) -> int:
     return value
 
 
-def _at_least_three(text: str) -> int:
+def parts_to_learn(text: str) -> int:
+    """How many parts of either class, for argparse: two validate, one is learned."""
     return whole_number(text, 3, 2**31)
 
 

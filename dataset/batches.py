@@ -40,8 +40,8 @@ class Batches:
     castings: Sequence[str] = ()  # (N,), names, for the samplers 'casting' and 'class'
     sessions: Sequence[str] = ()  # (N,), names, for the sampler 'class'
     kinds: Sequence[str] = ()  # (N,), class names, for the sampler 'kind'
-    is_defect: Tensor | None = None  # bool (N,), for both samplers and synthetic defects
-    real_defects: float = 0.5  # share of photographs of defective parts, for both samplers
+    is_defect: Tensor | None = None  # bool (N,), for 'class', 'kind' and synthetic defects
+    real_defects: float = 0.5  # share of photographs of defective parts, for 'class' and 'kind'
     synthetic_defects: float | None = None  # on which share of the good images
     drawn_where: str = "ring"  # see with_synthetic_defects
     seed: int = 0

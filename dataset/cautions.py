@@ -38,6 +38,20 @@ def one_sided(rows: Sequence[ImageRow], good_only: bool = False) -> list[str]:
     return found
 
 
+def kinds_line(rows: Sequence[ImageRow]) -> str:
+    """'good: ok; defects: crack, hole', for people: whoever named a folder otherwise sees it."""
+    labels = sorted({row.label for row in rows})
+    good = ", ".join(label for label in labels if not is_defect(label))
+    defects = ", ".join(label for label in labels if is_defect(label))
+    return f"good: {good}; defects: {defects or 'none'} (--good NAME says otherwise)"
+
+
+def known_parts(rows: Sequence[ImageRow]) -> int:
+    """How many test images show a part that training images show, too."""
+    trained = {row.casting for row in rows if row.split == "train"} - {""}
+    return sum(row.split == "test" and row.casting in trained for row in rows)
+
+
 def print_cautions(rows: Sequence[ImageRow], good_only: bool = False) -> None:
     """Warn on stderr of labels that contradict each other, and of one-sided parts."""
     contradicted = both_labels(rows)
@@ -53,5 +67,7 @@ def print_cautions(rows: Sequence[ImageRow], good_only: bool = False) -> None:
             f"another label, {first.path} and {other} first: one label of each pair is wrong",
             file=sys.stderr,
         )
+    if known := known_parts(rows):
+        tell(f"note: {count_of(known, 'test image')} show a part that is also in training")
     for text in one_sided(rows, good_only):
         tell(f"warning: the {text}; photograph more parts")

@@ -69,13 +69,17 @@ def described(corrections: str | None) -> str | None:
     return f"{count_of(len(labels_of(corrections)), 'image')} (sha256 {digest})"
 
 
-def with_corrected_labels(rows: Sequence[ImageRow], corrections: str) -> tuple[list[ImageRow], str]:
+def with_corrected_labels(
+    rows: Sequence[ImageRow], corrections: str, good: str | None = None, good_only: bool = False
+) -> tuple[list[ImageRow], str]:
     """The rows with corrected labels, and in one line what that has changed.
+
+    The table's labels are names of folders; `good` and `good_only` as of `label_of`.
 
     Raises:
         UserError: an image or a class that the data do not have, or no image is left of a class.
     """
-    labels = labels_of(corrections)
+    labels = {k: label_of(v, good, good_only) for k, v in labels_of(corrections).items()}
     refuse_unknown(rows, labels)
     corrected = relabelled(rows, labels)
     emptied = sorted({row.label for row in rows} - {row.label for row in corrected})

@@ -101,13 +101,9 @@ def holds_photographs(folder: Path) -> bool:
     return False
 
 
-def class_folders(folder: Path) -> list[str]:
-    """The names of the classes in a folder."""
-    return sorted(entry.name for entry in folder.iterdir() if is_class_folder(entry))
-
-
 def learns_from_good_only(root: Path, good: str | None = None) -> bool:
     """Whether the photographs to train on are of good parts alone, as in MVTec's sets."""
     layout = layout_of(root)
-    names = class_folders(root / layout.parts.get(TRAIN, ""))
+    entries = (root / layout.parts.get(TRAIN, "")).iterdir()
+    names = [one.name for one in entries if is_class_folder(one) and holds_photographs(one)]
     return bool(names) and not any(is_defect(label_of(name, good)) for name in names)

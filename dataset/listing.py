@@ -10,7 +10,7 @@ from common.files import sha256_of_file
 from common.labels import is_defect, label_of
 from dataset.layouts import (
     VALIDATION_FOLDERS,
-    class_folders,
+    holds_photographs,
     is_class_folder,
     layout_of,
 )
@@ -69,14 +69,16 @@ def list_images(
     needed = _in_all(found) if parts != ("",) else set()
     classes = sorted({name for (_, name), files in images.items() if files} | needed)
     labels = {name: label_of(name, good, good_only) for name in classes}
-    refuse_unknown_names(root, classes, good)
+    if both_kinds:
+        refuse_unknown_names(root, classes, good)
     for part in parts:
         for name in found[part]:
             if name not in classes:
+                refuse_deeper(found[part][name])
                 notes.append(f"ignored folder without images: {_path(part, name)}")
         for name in classes:
             if name not in found[part]:
-                if good_only and is_defect(labels[name]):
+                if part in VALIDATION_FOLDERS or (good_only and is_defect(labels[name])):
                     continue  # as in MVTec's training part
                 raise UserError(
                     f"class folder {root / part / name} is missing; "
@@ -87,7 +89,7 @@ def list_images(
     if not classes:
         raise UserError(f"{root / parts[0]} holds no class folder with images")
     kinds = {is_defect(label) for label in labels.values()}
-    if False not in kinds and (both_kinds or good_only):
+    if False not in kinds and both_kinds:
         raise UserError(
             f"{root} has no class folder that begins with 'ok' or 'good', as good parts' do, but "
             f"{', '.join(classes)}; name others with --good NAME"
@@ -107,6 +109,14 @@ def list_images(
         if not row.path.isprintable():
             raise UserError(f"{root}: the file name {row.path!r} is no plain text; rename it")
     return sorted(rows, key=lambda row: row.path), notes
+
+
+def refuse_deeper(folder: Path) -> None:
+    """Raise UserError for a class folder whose photographs lie in folders of its own."""
+    below = sorted(entry for entry in folder.iterdir() if is_class_folder(entry))
+    if found := next((one for one in below if holds_photographs(one)), None):
+        raise UserError(f"class folder {folder} holds folders, no photographs: move those of "
+                        f"{found.name}/ up into it")  # fmt: skip
 
 
 def refuse_unknown_names(root: Path, classes: Sequence[str], good: str | None) -> None:
@@ -132,6 +142,8 @@ def list_layout(
     if not with_validation:
         split_of = {folder: split for folder, split in split_of.items() if split != "val"}
     rows, notes = list_images(root, tuple(split_of), good=good, good_only=good_only)
+    tables = [name for name in TABLES[:2] if (root / name).is_file()]
+    notes = [f"{name} tells nothing unless --castings names it" for name in tables] + notes
     return [replace(row, split=split_of[row.split]) for row in rows], notes
 
 
@@ -148,21 +160,21 @@ def list_class_folders(
         The folder that the rows' paths start from, the rows, and notes, as `list_images`.
     """
     whole = Path(os.path.abspath(folder))  # '.' has no name; links stay what they are
-    classes = class_folders(whole)
-    good = good and "/".join(name for name in good.split("/") if name in classes)
     return whole.parent, *list_images(
         whole.parent, (whole.name,), both_kinds=both_kinds, good=good, good_only=good_only
     )
 
 
-def list_second(data: DataFolder, classes: Sequence[str]) -> tuple[list[ImageRow], list[str]]:
+def list_second(
+    data: DataFolder, classes: Sequence[str], good: str | None = None, good_only: bool = False
+) -> tuple[list[ImageRow], list[str]]:
     """All images of the second release, as `list_images` lists those of the first.
 
     Raises:
         UserError: it has other classes.
     """
     folder = data.second
-    rows, notes = list_images(folder.parent, parts=(folder.name,))
+    rows, notes = list_images(folder.parent, (folder.name,), good=good, good_only=good_only)
     if other := sorted({row.label for row in rows} ^ set(classes)):
         raise UserError(
             f"{folder} and {data} do not hold the same classes: {other[0]} is in one of them; "

@@ -14,7 +14,7 @@ from dataset.corrections import published_label
 from dataset.listing import ImageRow
 
 SPLITS = ("train", "val", "test")
-UNUSED = "unused"  # defective, where a model learns from good parts alone
+UNUSED = "unused"  # defects, with good parts alone; parts beyond --parts
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

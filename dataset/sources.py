@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError
-from dataset.layouts import layout_of, root_below
+from dataset.layouts import TRAIN, root_below
 from dataset.releases import DataFolder, find_second
 
 SYNTHETIC = Path("data/synthetic")
@@ -88,4 +88,5 @@ def data_name(root: Path | DataFolder) -> str:
     folder = root.root if isinstance(root, DataFolder) else root
     if (folder / "truth.csv").is_file():
         return "synthetic castings"
-    return "castings" if layout_of(folder).has_parts else folder.resolve().name
+    published = [folder / TRAIN / name for name in ("ok_front", "def_front")]
+    return "castings" if all(one.is_dir() for one in published) else folder.resolve().name

@@ -20,7 +20,6 @@ from common.text import count_of
 from dataset.listing import ImageRow
 from evaluation.held_out import Model, checkpoint_hashes
 from evaluation.perturbations import PROBES, RING_GONE, UNMODIFIED, versions
-from imaging.framing import framed
 from imaging.reading import (
     UnreadableImageError,
     in_threads,
@@ -30,6 +29,7 @@ from imaging.reading import (
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor
 from metrics.decisions import INTERVALS, CastingTable, Parts
+from model import Checkpoint
 
 FEW_CASTINGS = 10  # of one class: so few resample to intervals that are too narrow
 
@@ -74,11 +74,15 @@ class Perturbed:
 
 
 def perturbed_predictions(
-    predict: Predict, root: Path, rows: Sequence[ImageRow], size_px: int, description: str = ""
+    predict: Predict,
+    root: Path,
+    rows: Sequence[ImageRow],
+    checkpoint: Checkpoint,
+    description: str = "",
 ) -> dict[str, np.ndarray]:
     """P(defect) (N,) of each row under each perturbation, NaN where skipped; a file is read once.
 
-    Images are changed at their own size, then resized to `size_px` for the model.
+    Images are changed at their own size, then framed as the checkpoint's network takes them.
 
     Raises:
         UserError: unreadable images.
@@ -89,7 +93,7 @@ def perturbed_predictions(
             image = np.asarray(read_grey_image(root / row.path))
         except UnreadableImageError as error:
             return str(error)
-        return {k: framed(Image.fromarray(v), size_px) for k, v in versions(image).items()}
+        return {k: checkpoint.framed(Image.fromarray(v)) for k, v in versions(image).items()}
 
     prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
     quiet = None if description else True
@@ -147,9 +151,7 @@ def run_shortcut_tests(
         checkpoint, known = model.checkpoint, model.castings_in_training
         what = f"probing fold {checkpoint.fold}" if len(models) > 1 else f"probing {split}"
         parts.append(
-            perturbed_predictions(
-                predict_with(model.predictor), root, own, checkpoint.image_size_px, what
-            )
+            perturbed_predictions(predict_with(model.predictor), root, own, checkpoint, what)
         )
         rows += own
         seen += [row.casting in known for row in own]

@@ -92,12 +92,13 @@ def gated(limits: dict | None, measures: dict[str, float], distance: float) -> t
 def main(model: str, *paths: str) -> int:
     session, about = load(model)
     threshold, limits, undecided = float(about["threshold"]), json.loads(about["limits"]), 0
+    side_px, fit = int(about["image_size_px"]), about.get("fit", "stretch")
     outputs = ["prob_defect", *(["distance"] if limits else [])]
     for path in paths:
         started = time.perf_counter()
         line = {"path": path, "status": "ok", "decision": "", "error": ""}
         try:
-            grey, measures = read(Path(path), int(about["image_size_px"]), about["fit"])
+            grey, measures = read(Path(path), side_px, fit)
             (prob_defect,), *more = (one.tolist() for one in session.run(outputs, {"images": grey}))
             opinion, reason = gated(limits, measures, more[0][0] if more else 0.0)
             if opinion == "not_judged":

@@ -74,4 +74,5 @@ class Unusual(nn.Module):
         self.register_buffer("weight", torch.zeros(1))
 
     def forward(self, last: Tensor) -> Tensor:
-        return self.weight * (self.distance(features_of((last,))) - self.usual)
+        # Of a channel without any deviation a root has no gradient: heatmaps explain the rest
+        return self.weight * (self.distance(features_of((last.detach(),))) - self.usual)

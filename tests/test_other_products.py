@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from builders import make_plates
 from PIL import Image
 
 import data_split
+import explain
+import probe
 import test
 import train
 from common.errors import UserError
@@ -163,3 +166,108 @@ def test_all_folds_on_good_parts_test_every_photograph_once(plates, tmp_path):
     assert train.main(["--data", str(plates), "--out", str(tmp_path), *SMALL, *options]) == 0
     tier = measured(plates, tmp_path, tmp_path / "results", "--protocol", "casting")
     assert (tier["counts"]["good"], tier["counts"]["defects"]) == (24, 24)
+
+
+def test_which_classes_are_good_is_said(tmp_path, capsys):
+    data = make_plates(tmp_path / "data", {"Normal Part": 20, "ok but dirty": 16},
+                       {"ok but dirty": "hole"})  # fmt: skip
+    assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert "good: ok but dirty; defects: Normal Part (--good NAME" in capsys.readouterr().out
+
+
+def test_parts_on_two_sides_of_given_folders_are_counted(tmp_path, capsys):
+    data = tmp_path / "data"
+    for part in ("train", "val", "test"):
+        make_plates(data / part, {"good": 6, "bad": 6}, {"bad": "hole"})
+    shutil.copy(data / "train" / "good" / "0.png", data / "test" / "good" / "again.png")
+    assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "note: 1 test image show a part that is also in training" in said.err
+    assert "data in" in said.out  # named by its folder, not 'castings'
+
+
+def test_a_validation_folder_may_lack_a_kind(tmp_path):
+    data = tmp_path / "data"
+    for part, names in (("train", KINDS), ("val", ("ok", "hole")), ("test", KINDS)):
+        make_plates(data / part, dict.fromkeys(names, 5))
+    assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_a_class_whose_photographs_lie_deeper_is_not_dropped(tmp_path):
+    data = make_plates(tmp_path / "data", {"ok": 9, "hole": 9})
+    make_plates(data / "crack", {"monday": 2}, {"monday": "hole"})
+    with pytest.raises(UserError, match="crack holds folders, no photographs: move those of mon"):
+        data_split.main(["--data", str(data), "--out", str(tmp_path / "out")])
+
+
+def test_an_empty_folder_beside_good_parts_changes_nothing(tmp_path, capsys):
+    data = make_plates(tmp_path / "data", {"ok": 12})
+    (data / "docs").mkdir()
+    assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert "good parts alone to train on" in capsys.readouterr().err
+
+
+def test_a_table_beside_the_photographs_is_said_to_be_unused(plates, tmp_path, capsys):
+    data = shutil.copytree(plates, tmp_path / "data")
+    (data / "parts.csv").write_text("path,casting\n")
+    assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert "parts.csv tells nothing unless --castings names it" in capsys.readouterr().err
+
+
+def test_castings_are_not_audited_where_there_are_none(plates, tmp_path):
+    with pytest.raises(UserError, match="--audit compares castings by the ring"):
+        data_split.main(["--data", str(plates), "--audit", "--out", str(tmp_path)])
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_a_run_goes_on_although_its_layout_would_be_taken_otherwise(tmp_path):
+    data = tmp_path / "data"
+    for part in ("train", "val", "test"):
+        make_plates(data / part, {"good": 9, "bad": 9}, {"bad": "hole"})
+    run = ["--data", str(data), "--out", str(tmp_path / "run"), *SMALL]
+    assert train.main([*run, "--protocol", "casting"]) == 0
+    assert train.main([*run[:4], "--resume", "--epochs", "2", "--device", "cpu"]) == 0
+    assert load_checkpoint(tmp_path / "run" / "best.pth").protocol == "casting"
+
+
+@pytest.fixture(scope="module")
+def good_only(tmp_path_factory):
+    """MVTec's layout, and a model of it."""
+    root = tmp_path_factory.mktemp("good only")
+    make_plates(root / "data" / "train", {"good": 12})
+    make_plates(root / "data" / "test", {"good": 4, "hole": 4})
+    trained(root / "data", root / "run")
+    return root
+
+
+def test_photographs_of_one_kind_from_elsewhere_are_decided(good_only, tmp_path):
+    outside = make_plates(tmp_path / "outside", {"hole": 3, "scratch": 2})
+    result = tmp_path / "results"
+    measured(good_only / "data", good_only / "run" / "best.pth", result, "--external", str(outside))
+    tiers = json.loads((result / "metrics.json").read_text())["tiers"]
+    assert tiers["external outside"]["counts"]["defects"] == 5
+
+
+def test_what_good_parts_taught_is_explained(good_only, tmp_path):
+    """At 32 px the last map is one cell, without any deviation."""
+    command = [str(good_only / "data" / "test"), "--arrays", "--no-gate", "--out", str(tmp_path)]
+    assert explain.main([*command, "--checkpoint", str(good_only / "run" / "best.pth")]) == 0
+    maps = [np.load(path) for path in tmp_path.rglob("*.npy")]
+    assert len(maps) == 8
+    assert all(np.isfinite(one).all() and one.shape == (19, 32) for one in maps)
+
+
+def test_shortcut_tests_see_what_the_model_sees(plates, tmp_path):
+    trained(plates, tmp_path / "run")
+    own = ["--data", str(plates), "--checkpoint", str(tmp_path / "run" / "best.pth")]
+    assert test.main([*own, "--out", str(tmp_path / "test")]) == 0
+    assert probe.main([*own, "--out", str(tmp_path / "probe")]) == 0
+    decided, probed = (
+        read_csv(tmp_path / name, ["path", "prob_defect"])
+        for name in ("test/predictions.csv", "probe/probes.csv")
+    )
+    whole = {row["path"]: float(row["prob_defect"]) for row in decided}
+    same = {
+        row["path"]: float(row["prob_defect"]) for row in probed if row["probe"] == "unmodified"
+    }
+    assert same == pytest.approx(whole, abs=1e-4)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from builders import checkpoint_of
 from PIL import Image
 
 import probe
@@ -25,6 +26,7 @@ from evaluation.shortcut_tests import (
     run_shortcut_tests,
     shortcut_report,
 )
+from imaging.framing import framed
 from inspection.predictor import Prediction
 from metrics.decisions import CastingTable, Parts
 from rendering.casting import render_casting
@@ -199,8 +201,8 @@ class Stub:
     def __init__(self, score, fold):
         self.score = score
         self.checkpoint = SimpleNamespace(
-            fold=fold, threshold=0.5, image_size_px=SIZE_PX, data="synthetic castings",
-            protocol="casting",
+            fold=fold, threshold=0.5, data="synthetic castings", protocol="casting",
+            framed=lambda image: framed(image, SIZE_PX),
         )  # fmt: skip
 
     def predict_batch(self, grey):
@@ -339,10 +341,9 @@ def test_images_without_a_hub_are_skipped_and_counted(tmp_path):
 
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
+    model, rows = checkpoint_of(["def", "ok"]), [ImageRow("a.png", "def_front", "test", "c")]
     with pytest.raises(UserError, match=r"a\.png: not an image"):
-        perturbed_predictions(
-            np.array, tmp_path, [ImageRow("a.png", "def_front", "test", "c")], SIZE_PX
-        )
+        perturbed_predictions(np.array, tmp_path, rows, model)
 
 
 # --- the script ----------------------------------------------------------------------------------

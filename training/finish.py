@@ -1,6 +1,6 @@
 """The end of a run: predict the validation images once more, fit operating point and gate, save."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +22,8 @@ from training.gating import fit_gate
 from training.setup import Run
 from training.unusual import with_unusual, without_unusual
 from training.validation import validation_logits
+
+DRAWN = "the defective ones are good ones with drawn defects"
 
 
 def finish_run(run: Run) -> None:
@@ -67,6 +69,8 @@ def fit_point(run: Run, checkpoint: Checkpoint, logits: Tensor) -> Tensor:
         run.val_batches.castings,
         run.settings.operating_point,
     )
+    if run.settings.good_only:
+        point = replace(point, note=" ".join([DRAWN, point.note]).strip())
     checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
     checkpoint.weights = with_logit_bias(checkpoint, -point.logit_bias)
     checkpoint.operating_point = {"fitted": True, **point.as_dict()}

@@ -49,7 +49,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 
 def choose_recipe(args: argparse.Namespace) -> None:
     """Fill in --recipe for another product's photographs, and say so."""
-    if args.recipe is None and not args.resume:
+    if args.recipe is None:
         args.recipe = "product"
         tell("note: the recipe is that for any product (--recipe product)")
 

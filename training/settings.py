@@ -51,7 +51,7 @@ class Settings:
     weight_decay: float
     augment: str
     drawn_defects: float | None  # share of the good parts
-    real_defects: float | None  # share of an epoch, for the sampler 'class'
+    real_defects: float | None  # share of an epoch, for the samplers 'class' and 'kind'
     label_smoothing: float
     sampler: str
     epoch_size: int | None  # images; None: all
@@ -145,12 +145,16 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
         values |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
     settings = Settings(**values)
     if settings.good_only:
+        if "real_defects" in explicit and explicit["real_defects"] > 0:
+            raise UserError("--real-defects: there are none with good parts alone")
         settings = for_good_only(settings)
     with_drawn = settings.drawn_defects is not None
     if settings.network == "local" and not with_drawn:
         raise UserError("--network local learns from --drawn-defects; give both")
     if settings.network == "resnet18" and with_drawn:
         raise UserError("--drawn-defects are for --network local and multiscale")
+    if "drawn_where" in explicit and not with_drawn:
+        raise UserError("--drawn-where belongs to --drawn-defects or --good-only")
     if settings.sampler not in ("class", "kind"):
         if "real_defects" in explicit:
             raise UserError("--real-defects belongs to --sampler class or kind")

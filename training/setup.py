@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.labels import ANY_DEFECT
 from data_split import load_split, split_sha256, split_table
 from dataset.batches import Batches, make_batches, with_drawn_copies
-from dataset.cautions import print_cautions
+from dataset.cautions import kinds_line, print_cautions
 from dataset.listing import ImageRow, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
 from dataset.releases import DataFolder, is_of_second, releases_line
@@ -259,7 +259,7 @@ def print_plan(
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows))
-    for line in filter(None, (releases_line(rows), sessions_line(rows))):
+    for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
         print(line)
     values = readable(settings.as_dict())
     chosen = (f"{key} {value}" for key, value in values.items() if value is not None)

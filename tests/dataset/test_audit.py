@@ -49,7 +49,8 @@ PAIRS = {
 def audited(tmp_path_factory):
     """The figures of ROWS, and its lines."""
     root = tmp_path_factory.mktemp("data")
-    (root / "train").mkdir(), (root / "test").mkdir()
+    for name in ("ok_front", "def_front"):
+        (root / "train" / name).mkdir(parents=True)
     return audit(root, ROWS, alike(len(ROWS), PAIRS))
 
 

@@ -33,6 +33,8 @@ def test_good_parts_alone_to_train_on(tmp_path):
     assert learns_from_good_only(tmp_path)
     assert not learns_from_good_only(tmp_path, "other")
     (tmp_path / "train" / "bad").mkdir()
+    assert learns_from_good_only(tmp_path)
+    make_plates(tmp_path / "train", {"bad": 1})
     assert not learns_from_good_only(tmp_path)
 
 
