@@ -69,36 +69,16 @@ def list_images(
     needed = _in_all(found) if parts != ("",) else set()
     classes = sorted({name for (_, name), files in images.items() if files} | needed)
     labels = {name: label_of(name, good, good_only) for name in classes}
-    if both_kinds:
-        refuse_unknown_names(root, classes, good)
+    notes += _stray_folders(found, classes)
+    optional = {name for name in classes if good_only and is_defect(labels[name])}
     for part in parts:
-        for name in found[part]:
-            if name not in classes:
-                refuse_deeper(found[part][name])
-                notes.append(f"ignored folder without images: {_path(part, name)}")
         for name in classes:
-            if name not in found[part]:
-                if part in VALIDATION_FOLDERS or (good_only and is_defect(labels[name])):
-                    continue  # as in MVTec's training part
-                raise UserError(
-                    f"class folder {root / part / name} is missing; "
-                    f"each class needs one in {' and '.join(parts)}"
-                )
-            if not images[part, name]:
-                raise UserError(f"class folder {root / part / name} holds no image")
+            _refuse_without_images(root, part, name, images.get((part, name)), optional, parts)
     if not classes:
         raise UserError(f"{root / parts[0]} holds no class folder with images")
-    kinds = {is_defect(label) for label in labels.values()}
-    if False not in kinds and both_kinds:
-        raise UserError(
-            f"{root} has no class folder that begins with 'ok' or 'good', as good parts' do, but "
-            f"{', '.join(classes)}; name others with --good NAME"
-        )
-    if both_kinds and not good_only and True not in kinds:
-        raise UserError(
-            f"{root} has no class folder of defects, but {', '.join(classes)}: all are named good; "
-            "to learn from good parts alone give --good-only"
-        )
+    if both_kinds:
+        refuse_unknown_names(root, classes, good)
+        _refuse_one_kind(root, labels, good_only)
     rows = [
         ImageRow(_path(part, name, file.name), labels[name], part)
         for part in parts
@@ -111,12 +91,64 @@ def list_images(
     return sorted(rows, key=lambda row: row.path), notes
 
 
+def _stray_folders(found: dict[str, dict[str, Path]], classes: Sequence[str]) -> list[str]:
+    """Notes on folders that are no classes; refuses one whose photographs lie deeper."""
+    notes = []
+    for part, folders in found.items():
+        for name in folders:
+            if name not in classes:
+                refuse_deeper(folders[name])
+                notes.append(f"ignored folder without images: {_path(part, name)}")
+    return notes
+
+
+def _refuse_without_images(
+    root: Path,
+    part: str,
+    name: str,
+    images: list[Path] | None,
+    optional: set[str],
+    parts: Sequence[str],
+) -> None:
+    """Raise UserError for a class folder without images, or one that is missing but needed.
+
+    Args:
+        optional: classes that need no folder in each part, as MVTec's defects; none does in val/.
+    """
+    if images is None and (name in optional or part in VALIDATION_FOLDERS):
+        return
+    if images is None:
+        raise UserError(
+            f"class folder {root / part / name} is missing; "
+            f"each class needs one in {' and '.join(parts)}"
+        )
+    if not images:
+        raise UserError(f"class folder {root / part / name} holds no image")
+
+
+def _refuse_one_kind(root: Path, labels: dict[str, str], good_only: bool) -> None:
+    """Raise UserError unless there are good and, without `good_only`, defective classes."""
+    kinds = {is_defect(label) for label in labels.values()}
+    if False not in kinds:
+        raise UserError(
+            f"{root} has no class folder that begins with 'ok' or 'good', as good parts' do, but "
+            f"{', '.join(labels)}; name others with --good NAME"
+        )
+    if True not in kinds and not good_only:
+        raise UserError(
+            f"{root} has no class folder of defects, but {', '.join(labels)}: all are named good; "
+            "to learn from good parts alone give --good-only"
+        )
+
+
 def refuse_deeper(folder: Path) -> None:
     """Raise UserError for a class folder whose photographs lie in folders of its own."""
     below = sorted(entry for entry in folder.iterdir() if is_class_folder(entry))
     if found := next((one for one in below if holds_photographs(one)), None):
-        raise UserError(f"class folder {folder} holds folders, no photographs: move those of "
-                        f"{found.name}/ up into it")  # fmt: skip
+        raise UserError(
+            f"class folder {folder} holds folders, no photographs: move those of {found.name}/ up "
+            "into it"
+        )
 
 
 def refuse_unknown_names(root: Path, classes: Sequence[str], good: str | None) -> None:
