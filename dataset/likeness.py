@@ -11,41 +11,59 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import UserError
+
 SIDE_PX = 64
 WINDOW_PX = 9  # over which light is taken to be even
 NOISE = 4.0  # grey levels: even surface
 LARGEST = 3.0  # deviations
-# Magnetic tiles that were photographed up to six times (docs/experiments.md, 2026-11-27): above
-# lie two in five of the pairs of one tile, and one in ten thousand of the others
-SAME_PART = 0.65
+# Mean correlation within a part. Of magnetic tiles that were photographed up to six times it joins
+# three in five of the pairs of one tile; links alone join no more, and twice as many others, by
+# chains (docs/experiments.md, 2026-11-27).
+SAME_PART = 0.55
 AT_ONCE = 512
+MOST = 15_000  # images: all pairs are held in memory, 1.3 GB
 
 
 def groups_alike(images: np.ndarray) -> np.ndarray:
     """The part of each image, int (N,), numbered in order of first appearance.
 
-    Parts are the connected components of 'alike'.
+    Parts are clusters by average linkage.
 
     Args:
         images: uint8 (N, S, S), S = SIDE_PX.
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
 
-    count = len(images)
-    own = texture(images)
-    pairs = [np.zeros((2, 0), int)]
-    for start in range(0, count, AT_ONCE):
-        best = np.full((min(AT_ONCE, count - start), count), -1, np.float32)
-        for position in positions(images[start : start + AT_ONCE]):
-            np.maximum(best, texture(position) @ own.T, out=best)
-        first, second = np.nonzero(best >= SAME_PART)
-        pairs.append(np.stack([first + start, second]))
-    first, second = np.concatenate(pairs, axis=1)
-    links = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
-    _, labels = connected_components(links, directed=False)
+    Raises:
+        UserError: too many.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(images) > MOST:
+        raise UserError(
+            f"{len(images):,} images are too many to compare all with one another: give a table "
+            "with the columns path,casting: --castings FILE"
+        )
+    if len(images) < 2:
+        return np.zeros(len(images), int)
+    clusters = linkage(np.maximum(0, 1 - likeness_of_pairs(images)), "average")
+    labels = fcluster(clusters, 1 - SAME_PART, "distance")
     _, earliest, labels = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(earliest))[labels]
+
+
+def likeness_of_pairs(images: np.ndarray) -> np.ndarray:
+    """The largest correlation of each pair in any position, float32 (N (N - 1) / 2,)."""
+    count, own = len(images), texture(images)
+    found = np.empty(count * (count - 1) // 2, np.float32)
+    for start in range(0, count, AT_ONCE):
+        some = images[start : start + AT_ONCE]
+        best = np.full((len(some), count), -1, np.float32)
+        for position in positions(some):
+            np.maximum(best, texture(position) @ own.T, out=best)
+        for row, line in enumerate(best, start):  # the pairs (row, later), as SciPy orders them
+            first = row * count - row * (row + 1) // 2
+            found[first : first + count - row - 1] = line[row + 1 :]
+    return found
 
 
 def positions(images: np.ndarray) -> Sequence[np.ndarray]:
