@@ -32,10 +32,12 @@ import argparse
 import json
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import checkpoint, script_parser
 from common.errors import CONTINUED, EXIT_GATE, EXIT_OK, UserError, run_script
 from common.files import CHECKPOINTS, check_suffix, output_file
+from common.progress import load_pytorch
 from common.text import printable
+from common.threads import add_threads_argument
 from imaging.finding import PATHS_HELP
 from traceability.models import DEFAULT_MODELS, ID_DIGITS, Models
 
@@ -54,7 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="photographs of defective parts, if any",
     )
-    add("--checkpoint", type=Path, metavar="FILE", help="the model to adapt; default: the latest")
+    add(
+        "--checkpoint",
+        type=checkpoint,
+        metavar="FILE",
+        help="the model to adapt; default: the latest",
+    )
     add("--old", type=Path, metavar="FOLDER", help="labelled photographs of the line before")
     add("--threshold-only", action="store_true", help="move the decision, leave the network")
     add("--out", type=Path, metavar="FILE", help=f"default: {DEFAULT_OUT.as_posix()}")
@@ -65,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="the model in use, and those before it; default: models/")  # fmt: skip
     add("--rollback", action="store_true", help="take the model before into use again")
     add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add_threads_argument(parser)
     return parser
 
 
@@ -98,7 +106,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Adapt, write the checkpoint and its page, and say what it is worth."""
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from adaptation.run import adapt, write
     from model import find_checkpoint
 

@@ -18,10 +18,11 @@ import shlex
 import sys
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import UserError, run_script, tell
 from common.files import ROOT
 from common.packages import require_packages
 from common.sockets import listening_socket, port
+from common.threads import limit_threads
 from inspection.options import add_inspection_arguments, checked_band
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 
@@ -101,8 +102,9 @@ def main(argv: list[str] | None = None) -> int:
         warn_of_losses(log)
     listening_socket(args.host, args.port).close()
     if args.host not in LOCAL:
-        print("note: whoever reaches this machine can use the page; see docs/deploy.md")
+        tell("note: whoever reaches this machine can use the page; see docs/deploy.md")
     os.environ[OPTIONS_VARIABLE] = shlex.join(argv)
+    limit_threads(args.threads)
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
     command += [word for name in hosts(args) for word in ("--server.allowedHosts", name)]
     command += ["--server.address", args.host, "--server.port", str(args.port)]

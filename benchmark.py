@@ -21,6 +21,7 @@ from statistics import mean
 
 from benchmarks.options import build_parser
 from common.errors import EXIT_FAILURE, EXIT_OK, UserError, run_script
+from common.progress import load_pytorch
 
 
 def print_training(result: dict) -> None:
@@ -171,13 +172,12 @@ NEED_A_GPU = ("accuracy", "gpu")
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
-    import torch  # takes seconds: what is wrong with the command line has been said by now
+    load_pytorch(getattr(args, "threads", None))
+    import torch
 
     name = args.benchmark
     if name in NEED_A_GPU and not args.device and not torch.cuda.is_available():
         raise UserError(f"benchmark.py {name} needs a CUDA GPU; on a CPU it would take hours")
-    if getattr(args, "threads", None):
-        torch.set_num_threads(args.threads)
     module, function, show = BENCHMARKS[name]
     result = getattr(importlib.import_module(module), function)(args)
     show(result)

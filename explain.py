@@ -18,10 +18,12 @@ Exit code 4: some files could not be read, or were not judged.
 import argparse
 from pathlib import Path
 
-from common.arguments import probability, script_parser
+from common.arguments import checkpoint, probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, tell
 from common.files import output_folder
+from common.progress import load_pytorch
 from common.text import count_of, printable
+from common.threads import add_threads_argument
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import HEATMAP_METHODS, NO_GATE_HELP
 
@@ -34,10 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     add("--arrays", action="store_true", help="also write the maps as .npy")
     add("--method", choices=HEATMAP_METHODS, help="default: cells, else fused")
-    add("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    add("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
     add("--threshold", type=probability, metavar="T", help="default: the model's")
     add("--no-gate", action="store_true", help=NO_GATE_HELP)
     add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add_threads_argument(parser)
     return parser
 
 
@@ -48,7 +51,7 @@ def explain(args: argparse.Namespace) -> int:
     if inside:
         raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
 
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from imaging.overlays import write_sheets
     from inspection.explained_files import explain_files
     from inspection.explanation import CONTACT_SHEET

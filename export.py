@@ -22,18 +22,21 @@ import json
 import sys
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import checkpoint, script_parser
 from common.errors import EXIT_OK, run_script
 from common.files import check_suffix, output_file, write_atomic
 from common.packages import EXPORT_PACKAGES, require_packages
+from common.progress import load_pytorch
 from common.text import count_of
+from common.threads import add_threads_argument
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of export.py."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    add("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
+    add_threads_argument(parser)
     out = "default: model.onnx, with --int8 model-int8.onnx"
     add("--out", type=Path, metavar="FILE", help=out)
     add("--int8", action="store_true", help="8-bit weights and activations")
@@ -60,7 +63,7 @@ def print_parity(parity) -> None:
 def export(args: argparse.Namespace, out: Path) -> None:
     """Write the file, if it decides as PyTorch does, and say how far it does."""
     precision = "int8" if args.int8 else "fp32"
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from evaluation.parity import gated, images_for
     from inspection.onnx_graph import exported
     from model import find_checkpoint, load_identified

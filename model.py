@@ -6,7 +6,6 @@ no file can run code, and a readable JSON beside it. Whatever a prediction depen
 """
 
 import hashlib
-import urllib.error
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.models import resnet18
 from torchvision.models.resnet import BasicBlock
 
 from common.errors import UserError
@@ -23,12 +22,13 @@ from common.files import CHECKPOINTS, read_json, write_atomic, write_json
 from gate.limits import Limits
 from imaging.framing import framed
 from networks.classes import defect_flags
-from networks.description import HEADS, check_description
+from networks.description import HEADS, NO_IMAGENET, check_description
 from networks.features import Distance, check_distance
 from networks.grey_stem import GreyStem
+from networks.initial_weights import imagenet_weights, load_backbone
 from networks.local import LocalNetwork
 from networks.multiscale import UNUSUAL, MultiscaleNetwork, Unusual
-from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors, to_bytes
+from networks.tensor_files import check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
 CHECKPOINT_FORMAT = 5
@@ -38,9 +38,7 @@ OLDEST_FORMAT = {"resnet18": 2, "local": 5, "multiscale": 5}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LOCAL = {"local": LocalNetwork, "multiscale": MultiscaleNetwork}
-NO_IMAGENET = "ImageNet's weights fit --network resnet18 only; use --weights none"
 OPTIONAL = {"gate", "fit", "adaptation"}  # of a checkpoint's fields: older files lack them
-WEIGHTS_FILE = "resnet18-f37072fd.pth"  # torchvision's name of the ImageNet weights
 
 
 def build_model(
@@ -60,7 +58,7 @@ def build_model(
     Args:
         num_classes: classes in the data; 'sigmoid' takes two only.
         weights: 'imagenet' (torchvision's, from its cache or the network), 'none' (random), or a
-            file: a state dict under torchvision's names, or one of our checkpoints.
+            file: see networks/initial_weights.py.
         head: 'softmax' for CrossEntropyLoss, 'sigmoid' (one output: the defect) for BCE.
         mean, std: of ResNet-18's three channels, each grey image fills them alike.
         network: 'resnet18', or one with logits for each cell: 'local' (networks/local.py), or
@@ -79,9 +77,9 @@ def build_model(
     if weights == "imagenet":
         if network in LOCAL:
             raise UserError(NO_IMAGENET)
-        model.load_state_dict(_imagenet_weights())
+        model.load_state_dict(imagenet_weights())
     elif weights != "none":
-        _load_backbone(model, Path(weights), network)
+        load_backbone(model, Path(weights), network)
     if network == "resnet18":
         model.fc = nn.Linear(model.fc.in_features, outputs)
         stem = GreyStem(mean, std)
@@ -100,42 +98,6 @@ def _for_speed(model: nn.Module) -> nn.Module:
                 faster.load_state_dict(plain.state_dict())
                 setattr(block, name, faster)
     return model
-
-
-def _imagenet_weights() -> dict[str, Tensor]:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_FILE
-    try:
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            digits = TORCHVISION_NAME.fullmatch(WEIGHTS_FILE)[1]
-            torch.hub.download_url_to_file(ResNet18_Weights.DEFAULT.url, str(path), digits)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:  # the last: other bytes
-        raise UserError(
-            f"the ImageNet weights cannot be downloaded ({error}); put {WEIGHTS_FILE} into "
-            f"{path.parent}, or train from random weights with --weights none"
-        ) from error
-    content, _ = load_tensors(path)
-    return content
-
-
-def _load_backbone(model: nn.Module, path: Path, network: str) -> None:
-    """Everything but the last layer, whose classes may be others."""
-    content, _ = load_tensors(path)
-    state = content.get("weights", content)
-    name = "ResNet-18" if network == "resnet18" else f"{network} network"
-    if not isinstance(state, dict):
-        raise UserError(f"{path} holds no {name}")
-    own = model.state_dict()
-    wanted = {key for key in own if not key.startswith("fc")}  # fc, fc3, fc4
-    missing = sorted(wanted - set(state))
-    if missing:
-        raise UserError(f"{path} holds no {name}: {missing[0]} and {len(missing) - 1} more missing")
-    chosen = {key: state[key] for key in wanted}
-    try:
-        check_weights(chosen)
-        model.load_state_dict(own | chosen)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} holds no {name}: {str(error).splitlines()[-1].strip()}") from error
 
 
 # --- checkpoints ---------------------------------------------------------------------------------

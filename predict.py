@@ -5,9 +5,10 @@
     find /archive -name '*.jpg' | python predict.py -  a list of files
     python predict.py line3/ --log inspections.db --station line3 --lot A17
 
-Preprocessing, classes and decision threshold come from the checkpoint. Writes to --out one line an
-image: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a
-record that cannot be changed unnoticed (see records.py). The decision is ok, defect or review: with
+Preprocessing, classes and decision threshold come from the checkpoint. Prints the verdict of each
+of up to twenty images, and how many were decided how. Writes to --out one line an image:
+`path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a record
+that cannot be changed unnoticed (see records.py). The decision is ok, defect or review: with
 --review, or when the part is unlike all that the model was trained on (`error` says so). What is no
 sound photograph of the part gets status `not_judged`, a file that cannot be read `error`; neither
 has a decision, and the exit code is 4. A run cut short leaves what it has in
@@ -22,16 +23,23 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from common.arguments import script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, check_suffix, output_file
-from common.text import printable
+from common.progress import load_pytorch
+from common.text import chance, printable
 from imaging.finding import PATHS_HELP, find_images
 from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
 from traceability.log import InspectionLog
+
+if TYPE_CHECKING:
+    from inspection.predictor import Prediction
+
+LISTED = 20  # images at most, with a line each on the terminal
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,9 +79,16 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
+def verdict_line(path: Path, prediction: "Prediction") -> str:
+    """'defect      0.97  line3/part.jpeg', and why a person is to decide."""
+    reason = f": {prediction.error}" if prediction.error else ""
+    word, probability = OUTCOMES[prediction.outcome], chance(prediction.prob_defect)
+    return printable(f"{word:10s}{probability:>6s}  {printable(path)}{reason}")
+
+
 def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     """Write --out and --log, and say what was decided; returns the exit code."""
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from inspection.model_file import announced_predictor
     from inspection.predictor import inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
@@ -92,6 +107,8 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
                 table.write(inspection_row(printable(path), prediction, predictor.model_id))
                 counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
+                if prediction.decision and len(paths) <= LISTED:
+                    tqdm.write(verdict_line(path, prediction))
                 if not prediction.decision:
                     word = OUTCOMES[prediction.outcome]
                     line = f"{word}: {printable(path)}: {prediction.error}"

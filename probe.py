@@ -35,6 +35,7 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
+from common.progress import load_pytorch
 from common.text import count_of
 from evaluation.options import UNSEEN, add_model_arguments
 
@@ -117,7 +118,7 @@ def test_gate(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from dataset.sources import data_name, find_data
     from evaluation.by_session import session_probe_table
     from evaluation.figures import plot_probes

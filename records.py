@@ -75,8 +75,6 @@ def run_spc(args: argparse.Namespace) -> int:
         draw_process(args.out, process, title)
         write_table(table, process, found)
     print_signals(process, found)
-    if process.repeats:
-        print(f"{count_of(process.repeats, 'repeated photograph')} are counted once")
     print(f"{title}\ncharts in {args.out}, numbers in {table}")
     print(json.dumps(figures_of(process) | {"out": str(args.out)}))
     return EXIT_OK

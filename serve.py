@@ -21,8 +21,9 @@ import re
 from contextlib import suppress
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script
+from common.errors import UserError, run_script, tell
 from common.packages import require_packages
+from common.progress import load_pytorch
 from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     key = checked_key()
     require_packages(*PACKAGES)
 
-    # PyTorch takes seconds to import: help and typing errors have been answered by now
+    load_pytorch(args.threads)
     import uvicorn
 
     from inspection.model_file import ModelFile, announce, reload_on_hangup
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         predictor = in_own_thread(file.load)
         announce(file.path, predictor)
         if doubt := doubts(predictor.checkpoint):
-            print(f"warning: {doubt}")
+            tell(f"warning: {doubt}")
         with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
             warn_of_losses(log)
         settings = ServiceSettings(

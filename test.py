@@ -23,6 +23,7 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
+from common.progress import load_pytorch
 from common.text import count_of
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
@@ -68,7 +69,7 @@ def print_review_bands(result: dict) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from dataset.sources import data_name
     from evaluation.by_session import session_table
     from evaluation.corrected import (

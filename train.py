@@ -18,6 +18,7 @@ hour.
 """
 
 from common.errors import run_script
+from common.progress import load_pytorch
 from dataset.arguments import settle_by_layout
 from dataset.corrections import read_corrections
 from training.options import build_parser, check_arguments, choose_recipe
@@ -29,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         choose_recipe(args)
     check_arguments(args)
     args.corrected_labels = read_corrections(args.corrections_file)  # once for all folds
-    from training.runs import train_in_processes  # PyTorch takes seconds to import
+    load_pytorch(args.threads)
+    from training.runs import train_in_processes
 
     return train_in_processes(args)
 

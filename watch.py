@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from common.arguments import script_parser
 from common.errors import UserError, run_script, tell
 from common.files import locked
+from common.progress import load_pytorch
 from common.text import printable
 from inspection.options import add_inspection_arguments
 from traceability.access import LogUnavailableError
@@ -143,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.folder.is_dir():
         raise UserError(f"no such folder: {args.folder}")
 
-    # PyTorch takes seconds to import: what is wrong with the command line has been said by now
+    load_pytorch(args.threads)
     from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.station import Station
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from adaptation.checking import Checked, checked
 from adaptation.earlier import read_earlier
@@ -35,6 +34,7 @@ from adaptation.task import DRAWN_SEED, Parent, Task
 from adaptation.tuning import FULL
 from common.errors import UserError
 from common.files import write_atomic, write_json
+from common.progress import ProgressBar
 from common.text import printable
 from imaging.finding import find_images
 from model import (
@@ -81,7 +81,7 @@ def adapt(
 
 def fitted(task: Task, started: float) -> Adapted:
     """Tune, decide and check; `started` on time.perf_counter's clock, with what was to be read."""
-    with tqdm(total=task.images, desc="tuning", unit="img", disable=None) as bar:
+    with ProgressBar(total=task.images, desc="tuning", unit="img") as bar:
         network = task.network_without([], FULL, bar.update)
         held_out = scores_without_each(task, network, bar.update)
     point = point_without(task, held_out, [])

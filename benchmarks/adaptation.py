@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from adaptation.photographs import LEAST
 from adaptation.run import adapt
 from benchmarks.timing import describe_machine
 from common.errors import UserError
 from common.labels import is_defect
+from common.progress import ProgressBar
 from dataset.listing import ImageRow
 from dataset.sources import data_name, find_data
 from dataset.store import open_store
@@ -111,7 +111,7 @@ def measure_adaptation(args: argparse.Namespace) -> dict:
     known = photographs_of(rows, store, val, KNOWN)
     known_before = known.judged(checkpoint, device)
     draws = []
-    for number in tqdm(range(args.draws), desc="draws", disable=None):
+    for number in ProgressBar(range(args.draws), desc="draws", unit="draws"):
         chosen, castings = drawn(rows, new, args.castings, args.photographs, number)
         others = [index for index in new if rows[index].casting not in castings]
         tested = photographs_of(rows, store, others, TESTED)

@@ -5,8 +5,6 @@ interrupted one goes on.
 """
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.timing import describe_machine
 from common.errors import UserError
@@ -18,6 +16,7 @@ from dataset.corrections import read_corrections
 from dataset.folds import casting_classes
 from dataset.sources import find_data
 from evaluation.held_out import load_models, predict_split
+from evaluation.published_curves import curve_name, draw_curves
 from evaluation.report import summary
 from networks.devices import choose_device
 from training.options import build_parser, check_arguments, choose_recipe
@@ -43,7 +42,7 @@ def measure_curve(args: argparse.Namespace) -> dict:
             "machine": describe_machine(choose_device(args.device)),
         }
         write_json(args.out / RESULT, result)
-        plot_curve(args.out / FIGURE, result["points"], f"{result['data']}: parts to learn from")
+        draw_curves(args.out / FIGURE, {curve_name(result): result})
     return result
 
 
@@ -106,34 +105,3 @@ def point_of(args: argparse.Namespace, parts: int) -> dict:
         "tested": {"defective": counts["defects"], "good": counts["good"]},
     }
     return point | {"of": of}
-
-
-def plot_curve(path: Path, points: Sequence[dict], title: str) -> None:
-    """ROC-AUC and both kinds of errors over the number of parts."""
-    import matplotlib.pyplot as plt
-
-    from common.colours import DEFECT_COLOUR, GOOD_COLOUR, LINE_COLOUR
-    from common.plotting import save
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    parts = [max(point["good_parts"], point["defective_parts"]) for point in points]
-    lines = [(left, "roc_auc", "ROC-AUC", LINE_COLOUR)]
-    if all("kind" in point for point in points):
-        lines.append((left, "kind", "right kind of defect", "#8c8c8c"))
-    lines += [
-        (right, "missed", "defects missed", DEFECT_COLOUR),
-        (right, "false_alarms", "good parts rejected", GOOD_COLOUR),
-    ]
-    for axis, name, label, colour in lines:
-        values = [point[name] for point in points]
-        axis.plot(parts, values, marker="o", color=colour, label=label)
-    for axis in (left, right):
-        axis.set(xlabel="good parts, and as many defective ones", xscale="log")
-        axis.set_xticks(parts, [str(count) for count in parts], minor=False)
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-        axis.legend()
-    left.set(ylabel="share", ylim=(min(0.5, *left.get_ylim()), 1.0))
-    right.set(ylabel="share of the test photographs", ylim=(0, None))
-    figure.suptitle(title)
-    save(figure, path)

@@ -2,7 +2,6 @@
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from torchvision.models import resnet18
 
 from benchmarks.baseline import plain_transform
 from benchmarks.timing import describe_machine, interleave, peak_memory_mb, wait_for
-from common.errors import UserError
+from common.errors import UserError, tell
 from common.packages import EXPORT_PACKAGES, require_packages
 from data_split import load_split
 from dataset.sources import data_name, find_data
@@ -113,7 +112,7 @@ def onnx_files(predictor: Predictor, calibration: Sequence[Path], folder: Path) 
     try:
         require_packages(*EXPORT_PACKAGES)
     except UserError as error:
-        print(f"note: without ONNX: {error}", file=sys.stderr)
+        tell(f"note: without ONNX: {error}")
         return {}
     size, found = predictor.checkpoint.image_size_px, {}
     images = np.stack([read_framed(one, size, predictor.checkpoint.fit) for one in calibration])

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from common.arguments import image_size, positive, script_parser, seed, share
+from common.arguments import checkpoint, image_size, positive, script_parser, seed, share
+from common.threads import add_threads_argument
 from dataset.arguments import parts_to_learn
 from rendering.options import DEFECT_SIZES
 
@@ -83,7 +84,7 @@ def infer_options(parser: argparse.ArgumentParser) -> None:
     data_option(parser)
     rounds_option(parser)
     parts_options(parser, 64)
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: PyTorch's own")
+    add_threads_argument(parser)
 
 
 def accuracy_options(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +115,7 @@ def adapt_options(parser: argparse.ArgumentParser) -> None:
     """Of adaptations to a session."""
     data_option(parser)
     add = parser.add_argument
-    add("--checkpoint", type=Path, metavar="FILE", help="trained with --hold-out-session")
+    add("--checkpoint", type=checkpoint, metavar="FILE", help="trained with --hold-out-session")
     add("--draws", type=positive, default=10, metavar="N", help="default 10")
     add("--castings", type=positive, default=3, metavar="N", help="to adapt by; default 3")
     text = "of them; default 10"
@@ -165,7 +166,7 @@ def rounds_option(parser: argparse.ArgumentParser) -> None:
 
 def parts_options(parser: argparse.ArgumentParser, parts: int) -> None:
     """Which model, on how many parts."""
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the latest")
+    parser.add_argument("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
     parser.add_argument(
         "--parts", type=positive, default=parts, metavar="N", help=f"default {parts}"
     )

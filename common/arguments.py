@@ -2,12 +2,15 @@
 
 import argparse
 import math
+from pathlib import Path
 from typing import NoReturn
 
-from common.errors import EXIT_USAGE, tell
+from common.errors import EXIT_USAGE, UserError, tell
 
 # ResNet-18 reduces the least to one cell; more than the most fit no memory
 IMAGE_SIZES_PX = (32, 2048)
+ZIP_START = b"PK\x03\x04"  # of what torch.save writes
+MOST = 2**63 - 1  # what the programs that read it can hold
 FITS = ("stretch", "letterbox")  # how a photograph becomes a square: imaging/framing.py
 
 
@@ -29,10 +32,11 @@ def script_parser(
     )
 
 
-def whole_number(text: str, low: int, high: int = 2**63 - 1) -> int:
+def whole_number(text: str, low: int, high: int = MOST) -> int:
     value = int(text)
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
+        bounds = f"at least {low}" if high == MOST and value < low else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"must be {bounds}")
     return value
 
 
@@ -91,3 +95,28 @@ def probability(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must lie between 0 and 1")
     return value
+
+
+def checkpoint(text: str) -> Path:
+    """A file that may be a checkpoint or an ONNX model, or a folder of such, for argparse.
+
+    What is none is refused before PyTorch, which takes seconds, is imported.
+
+    Raises:
+        UserError: there is none, or it is another kind of file.
+    """
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return path
+        with open(path, "rb") as file:
+            begins = file.read(len(ZIP_START))
+    except FileNotFoundError:
+        raise UserError(f"no such checkpoint: {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if path.suffix != ".onnx" and begins != ZIP_START:
+        raise UserError(
+            f"{path} is not a checkpoint, or damaged: it does not begin as torch.save begins files"
+        )
+    return path

@@ -43,6 +43,13 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def chance(probability: float) -> str:
+    """A probability in two decimals, but never one that looks certain: '0.53', '>0.99', '<0.01'."""
+    if probability >= 0.995:
+        return ">0.99"
+    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
 def format_duration(seconds: float) -> str:
     """'45 s', '12 min', '3 h 05 min'."""
     minutes = round(seconds / 60)

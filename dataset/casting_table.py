@@ -2,8 +2,10 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +55,37 @@ def with_castings(
 def castings_beside(
     root: Path, rows: Sequence[ImageRow], training_root: Path, training: Sequence[ImageRow]
 ) -> list[ImageRow]:
-    """The rows with castings recognised together with training images, whose names they share.
+    """The rows with castings recognised beside training images, whose names they share.
 
     Castings that no training image shows are called new_001 and so on.
 
     Raises:
         UserError: unreadable images, or images that show no hub.
+    """
+    from dataset.recognition import components
+
+    names = list(dict.fromkeys(row.casting for row in training))
+    number = {name: place for place, name in enumerate(names)}
+    # Nodes are the castings in training, then the images
+    own = len(names) + np.arange(len(rows))
+    nodes = np.append([number[row.casting] for row in training], own).astype(int)
+    images, partners = links_beside(root, rows, training_root, training)
+    labels = components(own[images], nodes[partners], len(names) + len(rows)).tolist()
+    found = dict(zip(labels[len(names) - 1 :: -1], reversed(names), strict=False))
+    new = count(1)
+    for label in labels[len(names) :]:
+        if label not in found:
+            found[label] = f"new_{next(new):03d}"
+    of_rows = zip(rows, labels[len(names) :], strict=True)
+    return [replace(row, casting=found[label]) for row, label in of_rows]
+
+
+def links_beside(
+    root: Path, rows: Sequence[ImageRow], training_root: Path, training: Sequence[ImageRow]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which images, int (M,), show the casting of which others, of training and then `rows`.
+
+    The rings of training are kept, for the next folder.
     """
     folders = [training_root] * len(training) + [root] * len(rows)
     everything = [
@@ -66,17 +93,37 @@ def castings_beside(
         for folder, row in zip(folders, [*training, *rows], strict=True)
     ]
     if is_other_product(Path("/"), everything):
-        groups = alike(Path("/"), everything)
-    else:
-        groups = recognise(Path("/"), everything).groups().tolist()
-    names: dict[int, str] = {}
-    for group, row in zip(groups, training, strict=False):
-        names.setdefault(group, row.casting)
-    for group in groups[len(training) :]:
-        number = sum(name.startswith("new_") for name in names.values()) + 1
-        names.setdefault(group, f"new_{number:03d}")
-    new = groups[len(training) :]
-    return [replace(row, casting=names[group]) for row, group in zip(rows, new, strict=True)]
+        groups, first = alike(Path("/"), everything), {}
+        for place, group in enumerate(groups):
+            first.setdefault(group, place)
+        own = groups[len(training) :]
+        return np.arange(len(rows)), np.array([first[group] for group in own])
+
+    import torch
+
+    from dataset.recognition import match
+
+    known, (rings, _) = kept_rings(training_root, training), read_all_rings(root, rows)
+    with recognising(root, rows) as progress:
+        return match(torch.cat([known, rings]), progress, first=len(training)).matches()
+
+
+def kept_rings(root: Path, rows: Sequence[ImageRow]):
+    """The `ring_spectra` of all images, cached by the files' contents; 32 kB an image."""
+    import torch
+
+    path = cache_folder() / f"rings_{_key(rows)}.npy"
+    try:
+        kept = torch.from_numpy(np.load(path, allow_pickle=False))
+        if len(kept) == len(rows) and kept.is_complex():
+            return kept
+    except (OSError, ValueError, EOFError, TypeError):  # none yet, or a damaged one
+        pass
+    rings, _ = read_all_rings(root, rows)
+    content = io.BytesIO()
+    np.save(content, rings.numpy())
+    write_atomic(path, content.getvalue())
+    return rings
 
 
 def is_other_product(root: Path, rows: Sequence[ImageRow]) -> bool:
@@ -143,7 +190,8 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
     Raises:
         UserError: unreadable images, or images that show no hub.
     """
-    from dataset.recognition import Castings
+    from dataset.hubs import SIZE_PX
+    from dataset.recognition import Castings, fingerprint
 
     path = cache_folder() / f"castings_{_key(rows)}.npz"
     try:
@@ -153,30 +201,31 @@ def recognise(root: Path, rows: Sequence[ImageRow]):
             return castings
     except Exception:  # none yet, or a damaged one: zipfile, zlib and NumPy raise many types
         pass
-    castings = _fingerprinted(root, rows)
+    if len(rows) < 2:
+        raise UserError(f"{root} holds one image; castings are recognised by comparing images")
+    with recognising(root, rows) as progress:
+        castings = fingerprint(_decoded(root, rows, SIZE_PX), progress)
     content = io.BytesIO()
     np.savez_compressed(content, **asdict(castings))
     write_atomic(path, content.getvalue())
     return castings
 
 
-def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
-    from tqdm import tqdm
+@contextmanager
+def recognising(root: Path, rows: Sequence[ImageRow]) -> Iterator[Callable[[int, str], None]]:
+    """Gives what shows the progress of recognising castings, and says which images show no hub."""
+    from common.progress import ProgressBar
+    from dataset.hubs import NoHubError
 
-    from dataset.hubs import SIZE_PX, NoHubError
-    from dataset.recognition import fingerprint
-
-    if len(rows) < 2:
-        raise UserError(f"{root} holds one image; castings are recognised by comparing images")
-    bars: dict[str, tqdm] = {}
+    bars: dict[str, ProgressBar] = {}
 
     def progress(images: int, what: str) -> None:
         if what not in bars:
-            bars[what] = tqdm(desc=what, total=len(rows), unit="img", disable=None)
+            bars[what] = ProgressBar(desc=what, total=len(rows), unit="img")
         bars[what].update(images)
 
     try:
-        return fingerprint(_decoded(root, rows, SIZE_PX), progress)
+        yield progress
     except NoHubError as error:
         first = rows[error.indices[0]].path
         raise UnknownCastingsError(
@@ -187,6 +236,15 @@ def _fingerprinted(root: Path, rows: Sequence[ImageRow]):
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def read_all_rings(root: Path, rows: Sequence[ImageRow]):
+    """`ring_spectra` and contrasts of all images."""
+    from dataset.hubs import SIZE_PX
+    from dataset.recognition import read_rings
+
+    with recognising(root, rows) as progress:
+        return read_rings(_decoded(root, rows, SIZE_PX), progress)
 
 
 def _decoded(root: Path, rows: Sequence[ImageRow], size_px: int) -> Iterator[np.ndarray]:

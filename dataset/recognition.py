@@ -51,16 +51,13 @@ class Castings:
 
         Castings are the connected components of 'matches at the threshold, and stands out'.
         """
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
+        return components(*self.matches(threshold), len(self.partners))
 
-        count = len(self.partners)
+    def matches(self, threshold: float = SAME_CASTING) -> tuple[np.ndarray, np.ndarray]:
+        """Images and partners, int (M,), that show the same casting."""
         same = (self.scores >= threshold) & (self.scores - self.elsewhere >= STANDS_OUT)
         image, column = np.nonzero(same)
-        links = (np.ones(len(image), bool), (image, self.partners[image, column]))
-        _, labels = connected_components(coo_matrix(links, shape=(count, count)), directed=False)
-        _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[labels]
+        return image, self.partners[image, column]
 
     def best_match(self, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each image its best partner `among` the chosen ones, bool (N,): index and score.
@@ -79,7 +76,21 @@ def fingerprint(
 ) -> Castings:
     """Compare the rings of all images, given as batches uint8 (B, 300, 300) of any B.
 
-    Needs about 0.3 MB an image; `progress(images, what)` is called as images pass each stage.
+    `progress(images, what)` is called as images pass each stage.
+
+    Raises:
+        NoHubError: images without a hub, all of them.
+    """
+    spectra, contrasts = read_rings(batches, progress)
+    return replace(match(spectra, progress), contrasts=contrasts.numpy())
+
+
+def read_rings(
+    batches: Iterable[np.ndarray], progress: Callable[[int, str], None] = lambda done, what: None
+) -> tuple[Tensor, Tensor]:
+    """The `ring_spectra` and contrasts (N,) of all images, given as `fingerprint` takes them.
+
+    Needs 32 kB an image.
 
     Raises:
         NoHubError: images without a hub, all of them.
@@ -96,8 +107,7 @@ def fingerprint(
         progress(len(images), "reading rings")
     if missing:
         raise NoHubError(missing)
-    found = match(torch.cat(spectra), progress)
-    return replace(found, contrasts=torch.cat(contrasts).numpy())
+    return torch.cat(spectra), torch.cat(contrasts)
 
 
 def _pieces(batch: np.ndarray) -> list[np.ndarray]:
@@ -142,14 +152,36 @@ def _local_mean(ring: Tensor) -> Tensor:
     return avg_pool2d(wide, (radii, 1), stride=1)
 
 
+def components(images: np.ndarray, partners: np.ndarray, count: int) -> np.ndarray:
+    """Connected components int (count,), numbered in order of first appearance.
+
+    Args:
+        images, partners: int (M,), which of the `count` nodes are linked.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_matrix((np.ones(len(images), bool), (images, partners)), shape=(count, count))
+    _, labels = connected_components(links, directed=False)
+    _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[labels]
+
+
 def match(
-    spectra: Tensor, progress: Callable[[int, str], None] = lambda done, what: None
+    spectra: Tensor,
+    progress: Callable[[int, str], None] = lambda done, what: None,
+    first: int = 0,
 ) -> Castings:
-    """Score each image against its likeliest partners; spectra complex64 (N, K, R) of unit norm."""
-    partners = candidates(spectra)
+    """Score images against their likeliest partners among all.
+
+    Args:
+        spectra: complex64 (N, K, R) of unit norm.
+        first: the images from this one on get partners, the others only are some.
+    """
+    partners = candidates(spectra)[first:]
     scores, elsewhere = torch.empty(2, *partners.shape)
     for index, chosen in enumerate(partners):
-        found = correlations(spectra[index], spectra[chosen])
+        found = correlations(spectra[first + index], spectra[chosen])
         scores[index], elsewhere[index] = best_positions(found)
         progress(1, "comparing")
     return Castings(partners.int().numpy(), scores.numpy(), elsewhere.numpy())

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from common.errors import UserError
+from common.progress import ProgressBar
 from evaluation.gate_views import broken_views, pictures_of_nothing
 from evaluation.held_out import Model, checkpoint_hashes
 from imaging.finding import find_images
@@ -60,7 +59,7 @@ def run_gate_tests(
 def outcomes(predictor: Predictor, pictures: Sequence[ImageLike], name: str) -> dict[str, int]:
     """How many pictures there are, and what becomes of them."""
     found = []
-    with tqdm(total=len(pictures), desc=name, unit="img", disable=None, leave=False) as bar:
+    with ProgressBar(total=len(pictures), desc=name, unit="img", leave=False) as bar:
         for start in range(0, len(pictures), BATCH_SIZE):
             batch = pictures[start : start + BATCH_SIZE]
             found += [one.outcome for one in predictor.predict(batch)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.errors import UserError, tell
 from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
+from common.progress import ProgressBar
 from common.text import count_of
 from data_split import load_split, split_sha256
 from dataset.arguments import split_options
@@ -300,7 +300,7 @@ def predict_rows(
     predictor, checkpoint = model.predictor, model.checkpoint
     store = open_store(root, rows, checkpoint.image_size_px, checkpoint.fit, cache=cache)
     predictions, opinions, limits = [], [], checkpoint.limits
-    with tqdm(total=len(chosen), desc=f"predicting {name}", unit="img", disable=None) as bar:
+    with ProgressBar(total=len(chosen), desc=f"predicting {name}", unit="img") as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             indices = list(chosen[start : start + BATCH_SIZE])
             predictions += predictor.predict_batch(torch.from_numpy(store[indices]))

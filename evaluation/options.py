@@ -5,6 +5,8 @@ folds; light to import.
 import argparse
 from pathlib import Path
 
+from common.arguments import checkpoint
+from common.threads import add_threads_argument
 from dataset.releases import add_second_release
 
 UNSEEN = "unseen castings"  # the tier of all folds together
@@ -15,7 +17,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--checkpoint",
-        type=Path,
+        type=checkpoint,
         metavar="FILE",
         help="default: the latest; with --protocol casting the folder that holds the folds",
     )
@@ -30,3 +32,4 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", choices=("test", "val"), default="test", help="default: test")
     add("--out", type=Path, default=Path("results"), help="default: results")
     add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add_threads_argument(parser)

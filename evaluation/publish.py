@@ -5,6 +5,7 @@
     python -m evaluation.publish results/probes.json           replace the shortcut tests
     python -m evaluation.publish results/gate.json             replace the gate's figures
     python -m evaluation.publish speed.json        replace a benchmark: benchmark.py's last line
+    python -m evaluation.publish results/curve/curve.json     replace a learning curve, and draw all
     python -m evaluation.publish results/gpu/gpu.json          replace those of make gpu
     python -m evaluation.publish                               renew the documents only
 
@@ -29,9 +30,11 @@ from evaluation.published import (
     well_formed,
 )
 from evaluation.published_adaptation import adaptation_text
+from evaluation.published_curves import curve_name, curves_text, draw_curves
 from evaluation.published_products import is_other_product, products_table
 from evaluation.published_speed import service_text, speed_table
 
+CURVES = Path("docs/img/learning_curves.png")
 LEFT_OUT_OF_TIERS = ("confusion_matrix",)
 LEFT_OUT_OF_AUDIT = ("casting_table", "suspected_label_errors", "identical_with_both_labels")
 
@@ -61,6 +64,7 @@ PARTS = (
     Part("gate", "docs/results.md", "gate", gate_text),
     Part("adaptation", "docs/results.md", "adaptation", adaptation_text),
     Part("products", "docs/results.md", "products", products_table),
+    Part("curves", "docs/training.md", "curves", curves_text),
     Part("speed", "docs/speed.md", "speed", speed_table),
     Part("service", "docs/service.md", "speed", service_text),
 )
@@ -84,6 +88,8 @@ def add_file(results: dict, path: Path, name: str | None) -> None:
             add_benchmark(results, speed)
     elif figures.get("benchmark") == "adapt":
         results.setdefault("adaptation", {})[figures["session"]] = figures
+    elif figures.get("benchmark") == "curve":
+        results.setdefault("curves", {})[curve_name(figures)] = figures
     elif "benchmark" in figures:
         add_benchmark(results, figures)
     elif "copy_lookup" in figures:
@@ -160,6 +166,8 @@ def main(argv: list[str] | None = None) -> int:
                 pages[part.page] = renewed(text, part, part.text(results))
     for page, text in pages.items():
         write_atomic(ROOT / page, text)
+    if "curves" in results:
+        draw_curves(ROOT / CURVES, results["curves"])
     write_json(RESULTS, results)
     print(table, end="")
     return 0

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from common.colours import WRONG_COLOUR
 from common.labels import is_defect
+from common.progress import ProgressBar
 from common.text import count_of
 from evaluation import figures as plots
 from evaluation.held_out import (
@@ -108,7 +108,9 @@ def overlays(
         fold = model.checkpoint.fold or 0
         own = [index for index in indices if evaluation.images[index].fold == fold]
         explainer = Explainer(model.checkpoint, model.predictor.device)
-        for start in tqdm(range(0, len(own), BATCH_SIZE), "explaining", disable=None):
+        for start in ProgressBar(
+            range(0, len(own), BATCH_SIZE), "explaining errors", unit="batches"
+        ):
             batch = own[start : start + BATCH_SIZE]
             found = [evaluation.images[index] for index in batch]
             images = [read_grey_image(evaluation.root / one.row.path) for one in found]

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import write_csv
 from common.labels import is_defect
+from common.progress import ProgressBar
 from common.text import count_of
 from dataset.listing import ImageRow
 from evaluation.held_out import Model, checkpoint_hashes
@@ -96,8 +96,7 @@ def perturbed_predictions(
         return {k: checkpoint.framed(Image.fromarray(v)) for k, v in versions(image).items()}
 
     prob_defect = {name: np.full(len(rows), np.nan) for name in PROBES}
-    quiet = None if description else True
-    with tqdm(total=len(rows), desc=description, unit="img", disable=quiet) as bar:
+    with ProgressBar(total=len(rows), desc=description, unit="img", disable=not description) as bar:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = rows[start : start + BATCH_SIZE]
             prepared = in_threads(prepare, batch)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from common.errors import UserError
+from common.errors import UserError, tell
 from dataset.releases import DataFolder
 from dataset.sources import find_data
 from evaluation.held_out import (
@@ -26,7 +26,7 @@ def training_data(args: argparse.Namespace) -> DataFolder | None:
     except UserError as error:
         if args.data or not args.external:
             raise
-        print(f"note: whether the model has seen these castings is unknown: {error}")
+        tell(f"note: whether the model has seen these castings is unknown: {error}")
         return None
 
 

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from common.errors import UserError
 from common.text import count_of
+from common.threads import thread_count
 from imaging.framing import framed
 from imaging.grey import file_to_grey, to_grey
 from imaging.jpeg import parse_jpeg
@@ -199,12 +200,15 @@ def in_threads(work: Callable, items: Sequence, description: str = "") -> list:
 
     Threads do, because Pillow's decoders and hashlib release the interpreter lock.
     """
-    from tqdm import tqdm
+    from common.progress import ProgressBar
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         results = pool.map(work, items)
-        quiet = None if description else True
-        return list(tqdm(results, desc=description, total=len(items), unit="img", disable=quiet))
+        return list(
+            ProgressBar(
+                results, desc=description, total=len(items), unit="img", disable=not description
+            )
+        )
 
 
 def refuse_unreadable(problems: Iterable[tuple[str, str]], root: Path) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from common.colours import outcome_colour
 from common.files import write_atomic
+from common.progress import ProgressBar
 from common.text import printable
 from imaging.overlays import TILE_PX, captioned, png
 from imaging.reading import UnreadableImageError, read_grey_image
@@ -47,7 +48,7 @@ def explain_files(
 ) -> Iterator[tuple[Image.Image, str, str]]:
     """Write what was asked for of each file; yields tiles, adds to `unreadable`, `refused`."""
     names = dict(zip(paths, output_names(paths), strict=True))
-    with tqdm(total=len(paths), desc="explaining", unit="part", disable=None) as bar:
+    with ProgressBar(total=len(paths), desc="explaining", unit="parts") as bar:
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
             images = dict(readable(batch, unreadable))

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from common.arguments import probability
+from common.arguments import checkpoint, probability
 from common.errors import UserError
+from common.threads import add_threads_argument
 
 # What becomes of an image, in words: a decision, else its status
 OUTCOMES = {
@@ -33,8 +33,14 @@ NO_GATE_HELP = (
 def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of everything that inspects: which model, its rule, what the log says."""
     add = parser.add_argument
-    add("--checkpoint", type=Path, metavar="FILE", help="checkpoint or .onnx; default: the latest")
+    add(
+        "--checkpoint",
+        type=checkpoint,
+        metavar="FILE",
+        help="checkpoint or .onnx; default: the latest",
+    )
     add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add_threads_argument(parser)
     add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
     add(
         "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from common.errors import UserError
+from common.progress import ProgressBar
 from gate.limits import NOT_JUDGED, REVIEW
 from gate.measures import measure
 from imaging.reading import (
@@ -278,7 +278,7 @@ def inspect_files(
     predictor: Predictor, paths: Sequence[Path], batch_size: int = BATCH_SIZE
 ) -> Iterator[list[tuple[Path, Prediction]]]:
     """Predict files under a progress bar; yields them batch by batch, in the given order."""
-    with tqdm(total=len(paths), desc="inspecting", unit="part", disable=None) as bar:
+    with ProgressBar(total=len(paths), desc="inspecting", unit="parts") as bar:
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
             yield list(zip(batch, predictor.predict(batch), strict=True))

@@ -9,6 +9,7 @@ from common.labels import is_defect
 
 HEADS = ("softmax", "sigmoid")
 NETWORKS = ("resnet18", "local", "multiscale")
+NO_IMAGENET = "ImageNet's weights fit --network resnet18 only; use --weights none"
 TEMPERATURES = (0.01, 100.0)  # far beyond what is ever fitted
 
 Check = tuple[Callable[[object], bool], str]  # and what the value should be

@@ -18,8 +18,12 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device).tolist()  # 'meta' fails here only
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's ways to say no
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot use device '{name}': {reason}") from error
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise UserError(
+            f"cannot use device '{name}': this machine, or this build of PyTorch, has "
+            f"{' and '.join(there)}"
+        ) from error
     return device
 
 

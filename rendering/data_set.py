@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from common.errors import UserError
 from common.files import LOCK, output_folder, read_csv, write_atomic, write_csv
 from common.marks import own_mark
+from common.progress import ProgressBar
 from rendering.casting import COPY, DEFECT, Casting, render_casting
 from rendering.options import DEFECT_TYPES, OVERVIEW, RenderOptions, check_options
 
@@ -180,7 +180,7 @@ def render_images(
     """Write every image, and its mask if asked for, below a folder."""
     size, photographed, photo, mask = options.image_size_px, None, None, None
     order = sorted(range(len(copies)), key=lambda i: (copies[i].casting.key, copies[i].photo))
-    for i in tqdm(order, desc="render", unit="image", disable=None if progress else True):
+    for i in ProgressBar(order, desc="rendering", unit="images", disable=not progress):
         copy, target = copies[i], folder / paths[i]
         if photographed != (copy.casting, copy.photo):
             photographed = (copy.casting, copy.photo)

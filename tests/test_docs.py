@@ -177,7 +177,8 @@ def test_the_pages_figures_are_the_published_ones(part):
     results = json.loads((ROOT / "docs" / "results.json").read_text())
     begin, end = part.marks
     text = (ROOT / part.page).read_text()
-    assert text.split(begin)[1].split(end)[0].strip() == part.text(results).strip()
+    published = part.text(results).strip() if part.needs in results else ""
+    assert text.split(begin)[1].split(end)[0].strip() == published
 
 
 def test_recipe_robust_says_what_is_published_of_it():

@@ -18,7 +18,6 @@ from torchvision.models import ResNet18_Weights, resnet18
 import model as model_module
 from common.errors import UserError
 from model import (
-    WEIGHTS_FILE,
     build_model,
     find_checkpoint,
     load_checkpoint,
@@ -26,6 +25,7 @@ from model import (
     with_logit_bias,
 )
 from networks.classes import class_logits, class_probabilities, defect_probability
+from networks.initial_weights import WEIGHTS_FILE
 from networks.losses import loss_function
 
 TWO = ["def_front", "ok_front"]
@@ -86,7 +86,7 @@ def stand_in_for_imagenets(monkeypatch):
     path = Path(torch.hub.get_dir()) / "checkpoints" / f"resnet18-{digits}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getvalue())
-    monkeypatch.setattr("model.WEIGHTS_FILE", path.name)
+    monkeypatch.setattr("networks.initial_weights.WEIGHTS_FILE", path.name)
     return stand_in, path
 
 
@@ -103,6 +103,27 @@ def test_imagenet_weights_come_from_torchvisions_cache_folder(monkeypatch):
                 build_model(2, weights)
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "holders"),
+    [("module.", []), ("", ["state_dict"]), ("_orig_mod.module.", ["model", "state_dict"]),
+     ("model.backbone.", ["state_dict"])],
+)  # fmt: skip
+def test_weights_of_other_training_scripts_are_found(tmp_path, prefix, holders):
+    theirs = build_model(5, "none", network="local", defects=[True] * 4 + [False])
+    content = {prefix + name: value for name, value in theirs.state_dict().items()}
+    for holder in holders:
+        content = {"epoch": 3, holder: content}
+    torch.save(content, tmp_path / "theirs.pth")
+    ours = build_model(2, str(tmp_path / "theirs.pth"), network="local").state_dict()
+    assert all(
+        torch.equal(ours[name], value)
+        for name, value in theirs.state_dict().items()
+        if not name.startswith("fc")
+    )
+    with pytest.raises(UserError, match=r"holds no ResNet-18: bn1\.bias and"):
+        build_model(2, str(tmp_path / "theirs.pth"))
 
 
 def test_a_failed_download_names_file_folder_and_the_way_out(monkeypatch):

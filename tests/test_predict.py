@@ -15,6 +15,7 @@ from PIL import Image
 import predict
 from common.errors import EXIT_UNREADABLE, UserError
 from common.files import sha256_of_file
+from common.text import chance
 from imaging.reading import read_framed
 from inspection.predictor import Predictor, load_predictor
 from model import load_checkpoint, save_checkpoint
@@ -176,8 +177,21 @@ def test_the_command_writes_a_row_an_image(trained, castings, tmp_path, capsys):
         assert row["status"] == "ok"
     printed = capsys.readouterr().out
     assert str(trained / "best.pth") in printed
-    last = json.loads(printed.splitlines()[-1])
+    *lines, last = printed.splitlines()
+    last = json.loads(last)
     assert last["ok"] + last["defect"] == 6
+    for row in rows:  # up to twenty parts have a line each
+        shown = f"{row['decision']:10s}{chance(float(row['prob_defect'])):>6s}  {row['path']}"
+        assert shown in lines
+
+
+def test_of_many_parts_only_the_counts_are_printed(trained, part, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "LISTED", 1)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(part.read_bytes())
+    options = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
+    assert predict.main([str(tmp_path), *options, "--out", str(tmp_path / "out.csv")]) == 0
+    assert "a.png" not in capsys.readouterr().out
 
 
 def test_a_name_is_no_formula_in_the_table_and_nothing_a_terminal_obeys(

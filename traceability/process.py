@@ -92,10 +92,12 @@ class Process:
         return sum(group.repeats for group in self.groups)
 
     def title(self, source: str) -> str:
-        """What is charted, and where the limits come from."""
+        """What is charted, what is left out, and where the limits come from."""
         between = f"from {self.bounds[0]} to {self.bounds[1]}" if self.bounds else ""
+        repeats = count_of(self.repeats, "repeated photograph") if self.repeats else ""
         return (
-            f"{source}: {count_of(self.parts, 'part')} by {self.by}, times in UTC; limits "
+            f"{source}: {count_of(self.parts, 'part')} by {self.by}"
+            f"{f', {repeats} left out' if repeats else ''}, times in UTC; limits "
             f"{between or f'from all {self.by}s'}"
         )
 

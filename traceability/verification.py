@@ -5,8 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
+from common.progress import ProgressBar
 from traceability.schema import TABLES
 
 BEGINNING = "0" * 64  # stands for the hash before the first record's
@@ -41,7 +40,7 @@ def walk(query: Callable[[str], Iterator[tuple]], heads: Sequence[str]) -> Verif
         count, head = 0, BEGINNING
         (total,) = next(query(f"SELECT count(*) FROM {table}"))
         rows = query(f"SELECT * FROM {table} ORDER BY id")
-        for row in tqdm(rows, table, total, unit="record", disable=None, leave=False):
+        for row in ProgressBar(rows, table, total, unit="records", leave=False):
             count += 1
             problem = _problem(table, row, count, head)
             if problem:  # all after it hang on it

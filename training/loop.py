@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from common.errors import EXIT_FAILURE, UserError
+from common.progress import ProgressBar
 from common.text import format_duration
 from dataset.batches import Batches
 from training.distributed import all_reduce_sum, barrier, is_main_process, world_size
@@ -76,9 +76,9 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
     batches = run.train_batches
     steps_between_reads = 1 if run.device.type == "cpu" else STEPS_BETWEEN_READS
     title = f"epoch {progress.epoch + 1}/{run.settings.epochs}"
-    with tqdm(
+    with ProgressBar(
         total=batches.images, initial=progress.seen, desc=title, unit="img", leave=False,
-        disable=None if is_main_process() else True,
+        disable=not is_main_process(),
     ) as bar:  # fmt: skip
         for images, targets in batches.epoch(progress.epoch, progress.step):
             set_learning_rate(run.optimizer, learning_rate(run, progress))

@@ -17,9 +17,12 @@ from common.arguments import (
 )
 from common.errors import UserError, tell
 from common.files import CHECKPOINTS
-from dataset.arguments import add_data_arguments
+from common.threads import add_threads_argument
+from dataset.arguments import add_data_arguments, split_options
 from networks.description import NETWORKS
+from training.combinations import refuse_combinations
 from training.recipes import RECIPES
+from training.run_files import refuse_run_in
 
 DEFAULT = RECIPES["reference"]
 AUGMENTATIONS = ("none", "flip", "light", "full", "strong")
@@ -60,6 +63,18 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--resume goes on with the run in --out, --overwrite replaces it; give one")
     if args.fold == "all" and args.protocol != "casting":
         raise UserError("--fold all belongs to --protocol casting")
+    if args.resume:  # else the rest is known already
+        return
+    explicit = {name: value for name, value in vars(args).items() if value is not None}
+    if args.fold != "all":
+        split_options(explicit)
+    recipe = RECIPES[args.recipe or "reference"]
+    refuse_combinations(recipe | explicit, {k: v for k, v in explicit.items() if k in recipe})
+    file = args.weights
+    if file and file not in ("imagenet", "none") and not Path(file).is_file():
+        raise UserError(f"no such file: {file}; --weights takes imagenet, none or a file")
+    if args.fold != "all" and not args.overwrite:
+        refuse_run_in(args.out)
 
 
 def add_network_options(group: argparse._ArgumentGroup) -> None:
@@ -163,6 +178,7 @@ def add_run_options(group: argparse._ArgumentGroup) -> None:
     """Where and how it runs, which its result does not depend on."""
     add = group.add_argument
     add("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
+    add_threads_argument(group)
     add("--amp", action=argparse.BooleanOptionalAction, help=AMP)
     add("--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them")
     add("--deterministic", action="store_true", help="same bits on every CUDA run")

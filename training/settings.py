@@ -10,7 +10,6 @@ from common.errors import UserError
 from dataset.arguments import PROTOCOLS, split_options
 from dataset.corrections import described
 from dataset.folds import SplitOptions
-from model import NO_IMAGENET
 from networks import devices
 from networks.description import (
     HEADS,
@@ -25,6 +24,7 @@ from networks.description import (
     or_none,
     whole,
 )
+from training.combinations import BY_CLASS, refuse_combinations
 from training.options import AUGMENTATIONS, DRAWN_WHERE, SAMPLERS
 from training.recipes import RECIPES
 from training.schedule import SCHEDULES
@@ -143,40 +143,17 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
     split = split_options(values)
     if split.protocol == "casting":
         values |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
+    refuse_combinations(values, explicit)
     settings = Settings(**values)
     if settings.good_only:
-        if "real_defects" in explicit and explicit["real_defects"] > 0:
-            raise UserError("--real-defects: there are none with good parts alone")
         settings = for_good_only(settings)
-    with_drawn = settings.drawn_defects is not None
-    if settings.network == "local" and not with_drawn:
-        raise UserError("--network local learns from --drawn-defects; give both")
-    if settings.network == "resnet18" and with_drawn:
-        raise UserError("--drawn-defects are for --network local and multiscale")
-    if "drawn_where" in explicit and not with_drawn:
-        raise UserError("--drawn-where belongs to --drawn-defects or --good-only")
-    if settings.sampler not in ("class", "kind"):
-        if "real_defects" in explicit:
-            raise UserError("--real-defects belongs to --sampler class or kind")
+    if settings.sampler not in BY_CLASS:
         settings = replace(settings, real_defects=None)
-    if settings.network != "resnet18" and settings.weights == "imagenet":
-        raise UserError(NO_IMAGENET)
     return settings
 
 
 def for_good_only(settings: Settings) -> Settings:
-    """The settings with which a model learns without photographs of defects.
-
-    Raises:
-        UserError: its network learns from nothing else.
-    """
-    if settings.network == "resnet18":
-        raise UserError(
-            "photographs of good parts alone: defects are drawn on them, from which --network "
-            "resnet18 does not learn; use --recipe product, or robust for castings"
-        )
-    if settings.sampler not in ("class", "kind"):
-        raise UserError("photographs of good parts alone: use --sampler class or kind")
+    """The settings with which a model learns without photographs of defects."""
     drawn = DRAWN_SHARE if settings.drawn_defects is None else settings.drawn_defects
     return replace(settings, drawn_defects=drawn, real_defects=0.0)
 

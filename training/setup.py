@@ -30,10 +30,8 @@ from networks.local import LocalNetwork
 from networks.losses import LocalLoss, loss_function
 from training.distributed import is_main_process, local_main_process_first, rank, world_size
 from training.memory import keep_freed_memory
+from training.run_files import previous_run
 from training.settings import Settings, readable
-from training.state import (
-    previous_run,
-)
 from training.step import GraphedStep, TrainingStep
 
 

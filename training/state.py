@@ -12,11 +12,8 @@ from common.errors import EXIT_FAILURE, Terminated, UserError
 from model import checkpoint_from
 from networks.tensor_files import load_tensors
 from training.distributed import all_reduce_max
+from training.run_files import RUN_FILES, refuse_run_in
 
-RUN_FILES = (
-    "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
-    "split.csv",
-)  # fmt: skip
 PARTS_OF_LAST = {"checkpoint": dict, "optimizer": dict, "progress": dict, "rng": Tensor}
 
 
@@ -78,13 +75,8 @@ def check_folder(out: Path, resume: bool, overwrite: bool) -> None:
     for name in RUN_FILES:
         for leftover in out.glob(f"{name}.*.tmp"):
             leftover.unlink(missing_ok=True)
-    if previous_run(out) and not (resume or overwrite):
-        raise UserError(f"{out} holds a run; go on with --resume, or replace it with --overwrite")
-
-
-def previous_run(out: Path) -> list[Path]:
-    """The files of a run in this folder."""
-    return [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
+    if not (resume or overwrite):
+        refuse_run_in(out)
 
 
 def finished_run(out: Path) -> dict | None:

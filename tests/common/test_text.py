@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.text import csv_cells, escape_formula, printable, unescape_formula
+from common.text import chance, csv_cells, escape_formula, printable, unescape_formula
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,8 @@ def test_a_disarmed_text_begins_no_formula_and_comes_back(text):
 
 def test_numbers_stay_numbers():
     assert csv_cells([-1, -0.5, None, True]) == [-1, -0.5, None, True]
+
+
+def test_no_probability_looks_certain():
+    shown = [chance(p) for p in (0, 0.0049, 0.005, 0.5, 0.984, 0.9949, 0.995, 1)]
+    assert shown == ["<0.01", "<0.01", "0.01", "0.50", "0.98", "0.99", ">0.99", ">0.99"]

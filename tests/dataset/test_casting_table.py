@@ -209,6 +209,32 @@ def test_known_castings_keep_the_trainings_names_and_others_are_new(rendered, ph
     assert [replace(row, casting="") for row in found] == rows
 
 
+def test_the_rings_of_training_are_read_once_whatever_is_held_beside_it(
+    rendered, photographs, cache, monkeypatch
+):
+    root, rows = photographs
+    truth = truth_of(rendered, rows)
+    training = [replace(row, casting=name) for row, name in zip(rows[:6], truth[:6], strict=True)]
+    read, of_batches = [], castings.read_rings
+
+    def counted(batches, progress):
+        batches = list(batches)
+        read.append(sum(map(len, batches)))
+        return of_batches(batches, progress)
+
+    monkeypatch.setattr(castings, "read_rings", counted)
+    for others in (rows[6:], rows[5:7]):
+        found = castings_beside(rendered, others, root, training)
+        known = set(truth[:6])
+        for row, name in zip(found, truth[6 - (len(read) > 2) :], strict=False):
+            assert row.casting == name if name in known else row.casting.startswith("new_")
+    assert read == [6, 2, 2]
+    (kept,) = cache.glob("rings_*.npy")
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert castings_beside(rendered, rows[6:], root, training)
+    assert read[3:] == [6, 2]
+
+
 # --- images that cannot be compared --------------------------------------------------------------
 
 

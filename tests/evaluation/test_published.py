@@ -387,3 +387,32 @@ def test_another_product_has_a_table_of_its_own(pages):
         "| tiles | a table of parts | 358 of 51 | 0.988 (folds 0.980 to 0.990) | 200/241 = 83.0 % "
         "| 3/241 = 1.2 % | 1/117 = 0.9 % | 0.990 |"
     ) in (pages / "docs" / "results.md").read_text()
+
+
+def curve_of(data, *auc, **changed):
+    points = [
+        {"parts": parts, "good_parts": parts, "defective_parts": parts, "photographs": 3 * parts,
+         "roc_auc": value, "missed": 0.2, "false_alarms": 0.1}
+        for parts, value in zip((5, 10, 20), auc, strict=False)
+    ]  # fmt: skip
+    return {
+        "benchmark": "curve", "data": data, "recipe": "product", "good_only": False, "fold": 1,
+        "tested": {"defective": 90, "good": 110}, "points": points,
+        "machine": {"device": "a CPU", "gpu": False, "threads": 2},
+    } | changed  # fmt: skip
+
+
+def test_learning_curves_are_published_by_data_and_recipe_and_drawn(pages):
+    (pages / "docs" / "img").mkdir()
+    publish(pages, curve_of("tiles", 0.61, 0.72))
+    drawn = (pages / results.CURVES).read_bytes()
+    publish(pages, curve_of("tiles", 0.55, good_only=True))
+    text = publish(pages, curve_of("tiles", 0.63, 0.74, 0.85))
+    assert (
+        "**tiles, recipe product.** Fold 1; each model tested on the same 200 photographs" in text
+    )
+    assert "| 20, 20 | 60 | 0.850 |  | 20.0 % | 10.0 % | 0.850 |" in text
+    assert "0.610" not in text
+    assert "**tiles, recipe product, good parts alone.**" in text
+    assert "| 5, 5 | 15 | 0.550 |" in text
+    assert (pages / results.CURVES).read_bytes() != drawn

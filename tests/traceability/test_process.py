@@ -320,7 +320,7 @@ def test_repeats_are_told_in_words_and_numbers(tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "spc.png")
     records.main(["spc", "--log", str(tmp_path / "log.db"), "--by", "lot", "--out", out])
     text = capsys.readouterr().out
-    assert "2 repeated photographs are counted once" in text
+    assert "log.db: 2 parts by lot, 2 repeated photographs left out, times in UTC" in text
     assert "0/0 rejected: only repeated photographs" in text
     with open(tmp_path / "spc_numbers.csv", newline="") as file:
         found = [

@@ -1,0 +1,77 @@
+"""How many parts are enough: the learning curves of benchmark.py, as a table and a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+COLUMNS = (
+    "good, defective parts", "photographs", "ROC-AUC", "right kind", "missed",
+    "good ones rejected", "balanced accuracy",
+)  # fmt: skip
+COLOURS = ("#1f5fa8", "#c78a1e", "#5b3f8c", "#3b8f8c")  # of the curves
+
+
+def curve_name(figures: dict) -> str:
+    """What was learned from, by which recipe: one curve replaces another of the same name."""
+    alone = ", good parts alone" if figures["good_only"] else ""
+    return f"{figures['data']}, recipe {figures['recipe']}{alone}"
+
+
+def balanced(point: dict) -> float:
+    """The mean of the shares of defects and of good photographs judged right."""
+    return 1 - (point["missed"] + point["false_alarms"]) / 2
+
+
+def curves_text(results: dict) -> str:
+    """A paragraph and a table for each curve."""
+    return "\n".join(one_curve(name, figures) for name, figures in results["curves"].items())
+
+
+def one_curve(name: str, figures: dict) -> str:
+    """What it was tested on, and a line a model."""
+    tested = figures["tested"]
+    text = (
+        f"**{name}.** Fold {figures['fold']}; each model tested on the same "
+        f"{tested['defective'] + tested['good']} photographs of unseen parts, "
+        f"{tested['good']} of them good.\n\n"
+    )
+    text += f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
+    for point in figures["points"]:
+        cells = [
+            f"{point['good_parts']}, {point['defective_parts']}",
+            f"{point['photographs']:,}",
+            f"{point['roc_auc']:.3f}",
+            f"{point['kind']:.0%}" if "kind" in point else "",
+            *(f"{point[rate]:.1%}" for rate in ("missed", "false_alarms")),
+            f"{balanced(point):.3f}",
+        ]
+        text += f"| {' | '.join(cells)} |\n".replace("%", " %")
+    return text
+
+
+def draw_curves(path: Path, curves: dict[str, dict]) -> None:
+    """ROC-AUC and balanced accuracy over the number of parts, a line for each curve."""
+    import matplotlib.pyplot as plt
+
+    from common.plotting import save
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
+    counts = sorted({count for one in curves.values() for count in parts_of(one["points"])})
+    for axis, label in zip(axes, ("ROC-AUC", "balanced accuracy"), strict=True):
+        for number, (name, figures) in enumerate(curves.items()):
+            points = figures["points"]
+            values = [point["roc_auc"] if axis is axes[0] else balanced(point) for point in points]
+            style = "--" if figures["good_only"] else "-"
+            colour = COLOURS[number % len(COLOURS)]
+            axis.plot(parts_of(points), values, style, marker="o", color=colour, label=name)
+        axis.set(xscale="log", xlabel="good parts, and as many defective ones", title=label)
+        axis.set_xticks(counts, [str(count) for count in counts], minor=False)
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    axes[0].set(ylim=(min(0.5, axes[0].get_ylim()[0]), 1.0), ylabel="on unseen parts")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    save(figure, path)
+
+
+def parts_of(points: Sequence[dict]) -> list[int]:
+    """How many parts of either class each model has learned from, at most."""
+    return [max(point["good_parts"], point["defective_parts"]) for point in points]

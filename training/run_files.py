@@ -1,0 +1,21 @@
+"""The files of a run in its folder; light to import."""
+
+from pathlib import Path
+
+from common.errors import UserError
+
+RUN_FILES = (
+    "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
+    "split.csv",
+)  # fmt: skip
+
+
+def previous_run(out: Path) -> list[Path]:
+    """The files of a run in this folder."""
+    return [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
+
+
+def refuse_run_in(out: Path) -> None:
+    """Raise UserError if there is a run in this folder."""
+    if previous_run(out):
+        raise UserError(f"{out} holds a run; go on with --resume, or replace it with --overwrite")
