@@ -8,11 +8,12 @@
 A decision is in the log (--log, see records.py) before it is answered; photographs of parts that do
 not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
 Requests that come together are inspected together. When too many wait: 503 with Retry-After. A
-photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
-GET /metrics is for Prometheus; on standard error is a JSON line for each request. A new model in
-the file's place is taken up within a second or two, at SIGHUP at once; each request is answered by
-one model, and one that cannot be used changes nothing. SIGTERM: what has been accepted is answered,
-then exit code 143. One process serves a machine: all its cores work on each batch.
+photograph may have 32 MB and 64 megapixels. In a browser, /docs shows all requests and answers and
+lets you try them; GET /openapi.json describes them for programs, GET /metrics is for Prometheus; on
+standard error is a JSON line for each request. A new model in the file's place is taken up within a
+second or two, at SIGHUP at once; each request is answered by one model, and one that cannot be used
+changes nothing. SIGTERM: what has been accepted is answered, then exit code 143. One process serves
+a machine: all its cores work on each batch.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
-PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 DRAIN_S = 30
 
 
@@ -94,9 +95,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.recording import doubts
+    from service.application import create_app
     from service.models import in_own_thread
     from service.requests import MAX_BATCH_PARTS
-    from service.routes import create_app
     from service.runtime import ServiceSettings
     from service.telemetry import log_as_json
 

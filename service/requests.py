@@ -15,8 +15,11 @@ MAX_BATCH_BYTES = 128 << 20
 FORM_BYTES = 1 << 16  # a form's own lines around its photographs
 
 TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d{3})?)?)?Z?)?"  # UTC
-Text = Annotated[str | None, Query(max_length=100)]
-Time = Annotated[str | None, Query(pattern=rf"^{TIME}$")]
+MAX_LETTERS = 100  # of a name, station or lot
+Name = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["part.jpeg"])]
+Station = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["line3"])]
+Lot = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["A17"])]
+Time = Annotated[str | None, Query(pattern=rf"^{TIME}$", examples=["2026-11-24T09:30"])]
 BINARY = {"type": "string", "format": "binary"}
 
 

@@ -30,7 +30,7 @@ from inspection.predictor import load_predictor
 from inspection.recording import MAX_IMAGE_BYTES
 from serve import main
 from service import middleware, telemetry
-from service.routes import create_app
+from service.application import create_app
 from service.runtime import Service, ServiceSettings
 from traceability.log import InspectionLog
 
@@ -425,7 +425,9 @@ def test_the_key_is_asked_for_everywhere_but_for_health(connect, paths):
         assert client.get(path, headers=KEY).status_code == 200
         bearer = {"Authorization": f"Bearer {KEY['X-API-Key']}"}
         assert client.get(path, headers=bearer).status_code == 200
-    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert client.head(path).status_code == 401
+        assert client.head(path, headers=KEY).status_code == 200
+    for path in ("/", "/docs", "/healthz", "/readyz", "/openapi.json"):
         assert client.get(path).status_code == 200
     elsewhere = {"Host": "inspection.example"} | KEY
     assert sent(client, paths[0], headers=elsewhere).status_code == 200
@@ -545,13 +547,35 @@ def test_a_client_that_leaves_amid_its_body_is_no_failure(
 
 
 def test_head_is_answered_like_get_without_the_body(client):
-    for path in ("/healthz", "/readyz", "/v1/model", "/metrics"):
+    for path, status in {
+        "/": 200, "/docs": 200, "/docs/swagger-ui.css": 200, "/healthz": 200, "/readyz": 200,
+        "/openapi.json": 200, "/v1/model": 200, "/v1/inspections": 200,
+        "/v1/inspections?limit=0": 422, "/v1/predict": 405, "/nothing": 404,
+    }.items():  # fmt: skip
         head, get = client.head(path), client.get(path)
-        assert (head.status_code, head.content) == (get.status_code, b"")
-        assert head.headers["Content-Type"] == get.headers["Content-Type"]
-    assert client.head("/v1/predict").status_code == 405
+        assert (head.status_code, head.content) == (status, b"")
+        assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
+    assert client.head("/metrics").status_code == 200  # whose length changes
     text = client.get("/metrics").text
     assert 'casting_requests_total{method="HEAD",route="/healthz",status="200"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/metrics", "GET, HEAD, OPTIONS"),
+        ("/v1/inspections", "GET, HEAD, OPTIONS"),
+        ("/v1/predict", "POST, OPTIONS"),
+    ],
+)
+def test_a_path_names_the_methods_that_it_has(client, path, methods):
+    asked, wrong = client.options(path), client.delete(path)
+    assert (asked.status_code, asked.content) == (204, b"")
+    assert wrong.status_code == 405
+    assert code(wrong) == "wrong_method"
+    assert asked.headers["Allow"] == wrong.headers["Allow"] == methods
+    assert client.options("/nothing").status_code == 404
 
 
 PAGE = "https://mes.example:8443"

@@ -13,7 +13,7 @@ from inspection.heatmap import Explainer
 from inspection.predictor import load_predictor
 from inspection.recording import Inspector, Part
 from inspection.station import Station
-from service.routes import create_app
+from service.application import create_app
 from service.runtime import ServiceSettings
 from traceability.log import InspectionLog
 
