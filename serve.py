@@ -32,6 +32,7 @@ KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
 PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 DRAIN_S = 30
+DEFAULT_PORTS = {"http": "80", "https": "443"}  # a browser leaves them out
 
 
 def allow_many_connections() -> None:
@@ -44,8 +45,10 @@ def allow_many_connections() -> None:
 
 
 def origin(text: str) -> str:
-    """What a browser sends as Origin, for argparse."""
-    if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", text):
+    """What a browser sends as Origin, for argparse: no path, no port that goes without saying."""
+    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::([1-9]\d{0,4}))?", text)
+    scheme, _, port = found.groups() if found else ("", "", None)
+    if not found or port == DEFAULT_PORTS[scheme] or int(port or 1) > 65535:
         raise argparse.ArgumentTypeError(f"{text}: as a browser sends it: https://mes.example:8443")
     return text
 
@@ -75,7 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument(
-        "--allow-origin", action="append", default=[], type=origin, metavar="ORIGIN",
+        "--cors", "--allow-origin", dest="origins", action="append", default=[], type=origin,
+        metavar="ORIGIN",
         help="let the web pages of https://mes.example call from a browser; may be repeated",
     )  # fmt: skip
     parser.add_argument(
@@ -117,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
             warn_of_losses(log)
         settings = ServiceSettings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue,
-            allow_origins=tuple(args.allow_origin),
+            allow_origins=tuple(args.origins),
         )  # fmt: skip
         config = uvicorn.Config(
             create_app(settings, predictor, file), log_config=None, access_log=False,

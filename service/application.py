@@ -82,9 +82,10 @@ def add_middleware(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     if settings.allow_origins:  # around all else: refusals must be readable too
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.allow_origins, allow_methods=["GET", "POST"],
-            allow_headers=["X-API-Key", "Authorization"],
+            CORSMiddleware, allow_origins=settings.allow_origins,
+            allow_methods=["GET", "HEAD", "POST"], allow_headers=["X-API-Key", "Authorization"],
             expose_headers=["X-Request-ID", "Retry-After"],
+            allow_private_network=True,  # else a page of another network could not call
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from common.errors import UserError
 from common.files import ROOT
 from inspection.predictor import load_predictor
 from inspection.recording import MAX_IMAGE_BYTES
-from serve import main
+from serve import build_parser, main
 from service import middleware, telemetry
 from service.application import create_app
 from service.runtime import Service, ServiceSettings
@@ -587,6 +587,13 @@ def test_a_named_web_page_may_call_and_no_other(connect, paths):
     asked = client.options("/v1/predict", headers={"Origin": PAGE} | wants)  # without the key
     assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, PAGE)
     assert "X-API-Key" in asked.headers["Access-Control-Allow-Headers"]
+    for own in (
+        {"Access-Control-Request-Method": "GET"},
+        {"Access-Control-Request-Method": "HEAD"},
+        {"Access-Control-Request-Private-Network": "true"},
+    ):
+        asked = client.options("/v1/model", headers={"Origin": PAGE} | wants | own)
+        assert asked.status_code == 200, own
     for own, status in ((KEY, 200), ({}, 401)):
         answer = sent(client, paths[0], headers={"Origin": PAGE} | own)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
@@ -833,12 +840,24 @@ def test_a_key_that_can_be_guessed_or_not_be_sent_is_refused(monkeypatch, key):
         main(["--port", "0"])
 
 
-@pytest.mark.parametrize("origin", ["*", "null", "mes.example", "https://mes.example/", "file://x"])
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "", "mes.example", "https://mes.example/", "file://x", "https://*.example",
+     "https://mes.example:443", "http://mes.example:80", "https://mes.example:0",
+     "https://mes.example:65536", "https://me@mes.example", "https://MES.example"],
+)  # fmt: skip
 def test_an_origin_that_no_browser_sends_is_refused(capsys, origin):
     with pytest.raises(SystemExit) as leaving:
-        main(["--allow-origin", origin])
+        main(["--cors", origin])
     assert leaving.value.code == 2
     assert "as a browser sends it" in capsys.readouterr().err
+
+
+def test_origins_are_taken_as_browsers_send_them():
+    wanted = ["https://mes.example", "http://10.0.0.7:443", "https://[fe80::1]:8443"]
+    given = [word for one in wanted for word in ("--cors", one)]
+    assert build_parser().parse_args(given).origins == wanted
+    assert build_parser().parse_args(["--allow-origin", wanted[0]]).origins == wanted[:1]
 
 
 def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):
