@@ -4,13 +4,14 @@
     python predict.py line3/ line4/ 'old/*.png'        folders, with all below them, and patterns
     find /archive -name '*.jpg' | python predict.py -  a list of files
     python predict.py line3/ --log inspections.db --station line3 --lot A17
+    python predict.py line3/ --name-pattern '{lot}_{serial}_*'   A17_S0042_2.jpeg: lot and serial
 
 Preprocessing, classes and decision threshold come from the checkpoint. Writes to --out one line an
-image: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a
-record that cannot be changed unnoticed (see records.py). The decision is ok, defect or review: with
---review, or when the part is unlike all that the model was trained on (`error` says so). What is no
-sound photograph of the part gets status `not_judged`, a file that cannot be read `error`; neither
-has a decision, and the exit code is 4. A run cut short leaves what it has in
+image: `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error,lot,serial`, and
+with --log a record that cannot be changed unnoticed (see records.py). The decision is ok, defect or
+review: with --review, or when the part is unlike all that the model was trained on (`error` says
+so). What is no sound photograph of the part gets status `not_judged`, a file that cannot be read
+`error`; neither has a decision, and the exit code is 4. A run cut short leaves what it has in
 inspections.partial.csv.
 """
 
@@ -30,7 +31,12 @@ from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, check_suffix, output_file
 from common.text import printable
 from imaging.finding import PATHS_HELP, find_images
-from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
+from inspection.options import (
+    BATCH_SIZE,
+    OUTCOMES,
+    add_inspection_arguments,
+    add_origin_arguments,
+)
 from traceability.log import InspectionLog
 
 
@@ -39,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
     add_inspection_arguments(parser)
+    add_origin_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
     parser.add_argument(
@@ -52,8 +59,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_suffix("--out", args.out, ".csv")
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
-    if args.log is None and (args.station or args.lot):
-        raise UserError("--station and --lot go into the log: name one, --log inspections.db")
+    if args.log is None and args.station:
+        raise UserError("--station goes into the log: name one, --log inspections.db")
 
 
 def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
@@ -75,21 +82,28 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     """Write --out and --log, and say what was decided; returns the exit code."""
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from inspection.model_file import announced_predictor
+    from inspection.origin import Origins
     from inspection.predictor import inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
 
+    origins = Origins.of_options(args)
     predictor = announced_predictor(args)
     started, counts, latencies_ms = time.perf_counter(), Counter(), []
     with ExitStack() as stack:
         log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
         partial = args.out.with_suffix(f".partial{args.out.suffix}")
-        table = stack.enter_context(CsvFile(args.out, INSPECTION_COLUMNS, partial))
+        columns = [*INSPECTION_COLUMNS, "lot", "serial"]
+        table = stack.enter_context(CsvFile(args.out, columns, partial))
         for batch in inspect_files(predictor, paths, args.batch_size):
+            parts = [(path, prediction, origins.of(path)) for path, prediction in batch]
             if log:  # before anybody hears of the decision
-                own = (predictor.sha256, args.station, args.lot)
-                log.append([record_of(printable(path), p, *own) for path, p in batch])
-            for path, prediction in batch:
-                table.write(inspection_row(printable(path), prediction, predictor.model_id))
+                own = (predictor.sha256, args.station)
+                log.append([record_of(printable(f), p, *own, o.lot, o.serial) for f, p, o in parts])
+            for path, prediction, origin in parts:
+                row = inspection_row(printable(path), prediction, predictor.model_id)
+                table.write([*row, origin.lot, origin.serial])
+                if origin.note:
+                    tqdm.write(printable(f"note: {printable(path)}: {origin.note}"), sys.stderr)
                 counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
                 if not prediction.decision:

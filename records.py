@@ -3,6 +3,7 @@
     python records.py verify                     nothing altered, nothing removed?
     python records.py verify --head HASH         nor cut off? HASH: a head noted earlier, elsewhere
     python records.py export --csv log.csv       all records, with a person's disposition
+    python records.py export --serial S0042 --csv part.csv   what is known of one part
     python records.py verdict 17 ok --by Huber   a person's disposition of inspection 17
     python records.py spc --by lot --out spc.png     control charts of the reject rate
 
@@ -27,6 +28,8 @@ from traceability.log import InspectionLog, add_log_argument
 from traceability.search import export_csv
 from traceability.verification import BEGINNING
 
+CHOSEN_BY = ("station", "lot", "serial")
+
 
 def run_verify(args: argparse.Namespace) -> int:
     with InspectionLog(args.log) as log:
@@ -46,7 +49,7 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     check_suffix("--csv", args.csv, ".csv")
     with output_file(args.csv, args.log), InspectionLog(args.log) as log:
-        count = export_csv(log, args.csv)
+        count = export_csv(log, args.csv, **{name: getattr(args, name) for name in CHOSEN_BY})
     print(f"{count_of(count, 'record')} -> {args.csv}")
     return EXIT_OK
 
@@ -111,6 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--csv", type=Path, nargs="?", metavar="FILE", default=Path("log.csv"),
         const=Path("log.csv"), help="default: log.csv",
     )  # fmt: skip
+    for name in CHOSEN_BY:
+        export.add_argument(f"--{name}", metavar="TEXT", help=f"only records of this {name}")
     verdict = command("verdict", run_disposition, "add a person's disposition of a part")
     verdict.add_argument("inspection", type=int, help="its id, as export shows it")
     verdict.add_argument("verdict", choices=("ok", "defect"))

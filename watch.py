@@ -2,6 +2,8 @@
 
     python watch.py incoming/                                  until Ctrl-C
     python watch.py incoming/ --station line3 --lot A17 --review 0.2 0.8
+    python watch.py incoming/ --name-pattern '{lot}_{serial}_*'    A17_S0042_2.jpeg: lot and serial
+    python watch.py incoming/ --sidecar                            the same from part.json
 
 Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
 on where it stopped: what this station has recorded under the same name is not inspected again, what
@@ -9,11 +11,12 @@ arrived meanwhile is. While the log takes nothing (locked, its disk full, moved 
 says so, waits and loses no part. A file counts as complete when it has not changed for 20 ms and
 decodes to its end; one that never does is recorded as an error after 2 s. Best let the camera write
 under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
-looked at. Each file that comes is a new part, also when its picture is an old one; one that is
-moved within the folder is not. From the third equal picture in a row on nothing is judged: an
-alarm, for the camera may have frozen. A new model in the file's place is taken up within a second
-or two, at SIGHUP at once; one that cannot be used changes nothing. Works on network folders too;
-keep at most some 10,000 files in one.
+looked at. A side-car may come up to 2 s after its photograph; what is not known by then, or not in
+a name, stays empty, a note says so, and the part is inspected all the same. Each file that comes is
+a new part, also when its picture is an old one; one that is moved within the folder is not. From
+the third equal picture in a row on nothing is judged: an alarm, for the camera may have frozen. A
+new model in the file's place is taken up within a second or two, at SIGHUP at once; one that cannot
+be used changes nothing. Works on network folders too; keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from common.arguments import script_parser
 from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.text import printable
-from inspection.options import add_inspection_arguments
+from inspection.options import add_inspection_arguments, add_origin_arguments
 from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
 
@@ -47,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with all folders below it")
     add_inspection_arguments(parser)
+    add_origin_arguments(parser)
     add_log_argument(parser)
     return parser
 
@@ -145,8 +149,10 @@ def main(argv: list[str] | None = None) -> int:
 
     # PyTorch takes seconds to import: what is wrong with the command line has been said by now
     from inspection.model_file import ModelFile, announce, reload_on_hangup
+    from inspection.origin import Origins
     from inspection.station import Station
 
+    origins = Origins.of_options(args)
     file = ModelFile.of(args)
     reload_on_hangup(file)
     predictor = file.load()
@@ -155,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         warn_of_losses(log)
         places = f"{printable(args.folder)}, recording in {printable(args.log)}"
         print(f"watching {places}; end with Ctrl-C", flush=True)
-        run(Station(predictor, args.folder, log, args.station, args.lot), file)
+        run(Station(predictor, args.folder, log, args.station, origins), file)
     return 0
 
 

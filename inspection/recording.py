@@ -47,6 +47,7 @@ class Part:
     data: bytes
     station: str = ""
     lot: str = ""
+    serial: str = ""
     prepared: Prepared | None = None  # the same decoded, where that has been done
 
 
@@ -101,7 +102,9 @@ class Inspector:
         model = self.predictor.sha256
         try:
             pairs = [(q, self._judged(q, p)) for q, p in zip(parts, predictions, strict=True)]
-            ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+            ids = self.log.append(
+                [record_of(q.name, p, model, q.station, q.lot, q.serial) for q, p in pairs]
+            )
         except UserError:
             self._cameras.clear()  # what was not recorded does not count
             raise
@@ -124,12 +127,14 @@ class Inspector:
         return self._cameras[part.station].judged(prediction)
 
 
-def record_of(name: str, prediction: Prediction, model: str, station: str, lot: str) -> Record:
+def record_of(
+    name: str, prediction: Prediction, model: str, station: str, lot: str, serial: str = ""
+) -> Record:
     """A prediction as a record of the log."""
     p = prediction
     return Record(
         station, lot, name, p.sha256, p.status, model, p.threshold, p.prob_defect, p.decision,
-        p.predicted_class, p.brightness, p.latency_ms, p.error,
+        p.predicted_class, p.brightness, p.latency_ms, p.error, serial,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ DISPOSITION = schemas.NewDisposition(
 RECORDED = schemas.RecordedDisposition(verdict_id=3, **DISPOSITION.model_dump(exclude={"seen"}))
 LOGGED = schemas.LoggedInspection(
     **DECISION.model_dump(), time="2026-11-24T09:30:00.123Z", station="line3", lot="A17",
-    brightness=121.4,
+    serial="S0042", brightness=121.4,
     person_says=schemas.DispositionOnRecord(
         verdict_id=3, verdict="ok", person="Huber", note="a stain, no crack",
         time="2026-11-24T09:31:07.512Z",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request
 
+from common.text import count_of
 from inspection.pictures import keep_judged
 from inspection.recording import Part, file_name, plain
 from service import openapi, schemas
@@ -15,6 +16,8 @@ from service.requests import (
     PHOTOGRAPHS,
     Lot,
     Name,
+    Serial,
+    Serials,
     Station,
     Time,
     form_files,
@@ -62,11 +65,11 @@ async def model(request: Request) -> schemas.ModelCard:
 )  # fmt: skip
 async def predict(
     request: Request, name: Name = None, station: Station = None, lot: Lot = None,
-    explain: bool = False,
+    serial: Serial = None, explain: bool = False,
 ) -> schemas.ExplainedDecision:  # fmt: skip
     """The field `file` of a form, or the body itself.
 
-        curl -F file=@part.jpeg 'http://127.0.0.1:8000/v1/predict?lot=A17&explain=true'
+        curl -F file=@part.jpeg 'http://127.0.0.1:8000/v1/predict?lot=A17&serial=S0042&explain=true'
 
     A photograph that cannot be read is recorded and answered with 422. One that shows no part, or
     not as the model knows it, is recorded with status 'not_judged' and a reason, no decision.
@@ -75,7 +78,7 @@ async def predict(
     with service.heatmap_place(explain):
         service.check_room()
         own_name, data = await photograph(request)
-        part = part_of(service.settings, name or own_name, data, station, lot)
+        part = part_of(service.settings, name or own_name, data, station, lot, serial)
         model = service.model  # for decision and heatmap, whatever takes its place meanwhile
         (inspected,), elapsed_ms = await service.inspect(model, [part])
         decision = schemas.Decision.of(inspected, elapsed_ms)
@@ -93,12 +96,13 @@ async def predict(
     openapi_extra={"requestBody": PHOTOGRAPHS},
 )  # fmt: skip
 async def predict_batch(
-    request: Request, station: Station = None, lot: Lot = None
+    request: Request, station: Station = None, lot: Lot = None, serial: Serials = None
 ) -> schemas.Decisions:
     """The fields `files` of a form, at most 64.
 
         curl -F files=@a.jpeg -F files=@b.jpeg http://127.0.0.1:8000/v1/predict/batch
 
+    `serial`, if given, is given once for each file, in their order: `?serial=S1&serial=S2`.
     One that cannot be read or is not judged is in its place, with its status and no decision.
     """
     service: Service = request.app.state.service
@@ -106,7 +110,14 @@ async def predict_batch(
     if media_type(request) != "multipart/form-data":
         raise RefusedError(415, "unsupported", "send the photographs as fields 'files' of a form")
     files = await form_files(request, "files", MAX_BATCH_PARTS)
-    parts = [part_of(service.settings, name, data, station, lot) for name, data in files]
+    if serial and len(serial) != len(files):
+        raise RefusedError(
+            422, "invalid", f"query.serial: {len(serial)} given for {count_of(len(files), 'file')}"
+        )
+    parts = [
+        part_of(service.settings, name, data, station, lot, one)
+        for (name, data), one in zip(files, serial or [None] * len(files), strict=True)
+    ]
     found, elapsed_ms = await service.inspect(service.model, parts)
     decisions = [schemas.Decision.of(one, elapsed_ms) for one in found]
     note(request, decisions)
@@ -147,6 +158,7 @@ def inspections(
     decision: Literal["ok", "defect", "review", "not_judged", "error"] | None = None,
     station: Station = None,
     lot: Lot = None,
+    serial: Serial = None,
     sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
     since: Time = None,
     until: Time = None,
@@ -163,9 +175,8 @@ def inspections(
         found = search(
             log,
             outcomes=[] if decision is None else [decision],
-            station=station, lot=lot, sha256=sha256, since=utc(since), until=utc(until),
-            awaiting=awaiting,
-            before=before, limit=limit + 1,
+            station=station, lot=lot, serial=serial, sha256=sha256,
+            since=utc(since), until=utc(until), awaiting=awaiting, before=before, limit=limit + 1,
         )  # fmt: skip
     page = found[:limit]
     return schemas.Inspections(
@@ -175,14 +186,16 @@ def inspections(
 
 
 def part_of(
-    settings: ServiceSettings, name: str, data: bytes, station: str | None, lot: str | None
-) -> Part:
+    settings: ServiceSettings, name: str, data: bytes, station: str | None, lot: str | None,
+    serial: str | None,
+) -> Part:  # fmt: skip
     """A photograph and what the log shall say about it."""
     return Part(
         file_name(name),
         data,
         settings.station if station is None else plain(station),
         settings.lot if lot is None else plain(lot),
+        plain(serial or ""),
     )
 
 

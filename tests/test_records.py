@@ -93,7 +93,7 @@ def test_an_untouched_log_is_intact(filled):
         "DELETE FROM inspections",
         "INSERT OR REPLACE INTO inspections SELECT * FROM inspections WHERE id = 3",
         "INSERT INTO inspections SELECT 9, time, station, lot, file, sha256, status, model, "
-        "threshold, prob_defect, decision, predicted_class, brightness, latency_ms, error, "
+        "threshold, prob_defect, decision, predicted_class, brightness, latency_ms, error, serial, "
         "previous_hash, hash FROM inspections WHERE id = 3",
         "UPDATE verdicts SET verdict = 'ok'",
         "DELETE FROM verdicts",
@@ -110,7 +110,7 @@ COLUMN_CHANGES = {
     "time": "'2026-11-24T10:00:01.000Z'", "station": "'line2'", "lot": "'A2'", "file": "'x.png'",
     "sha256": "'00'", "model": "'n'", "threshold": "0.4", "prob_defect": "0.2500000001",
     "decision": "'defect'", "predicted_class": "'def_front'", "brightness": "1",
-    "latency_ms": "17", "error": "'x'", "previous_hash": "'0'", "hash": "'0'",
+    "latency_ms": "17", "error": "'x'", "serial": "'x'", "previous_hash": "'0'", "hash": "'0'",
 }  # fmt: skip
 
 
@@ -125,6 +125,32 @@ def test_a_change_of_any_value_is_found(filled, column):
 def test_a_removed_record_is_found(filled, removed):
     tampered(filled, f"DELETE FROM inspections WHERE id = {removed}")
     assert verification(filled).problems == [f"inspection {removed} is missing"]
+
+
+@pytest.mark.parametrize("change", ["''", "'S2'"])
+def test_a_serial_number_is_part_of_its_record(filled, change):
+    with InspectionLog(filled, "append") as log:
+        log.append([record(6, serial="S1"), record(7)])
+    assert verification(filled).problems == []
+    tampered(filled, f"UPDATE inspections SET serial = {change} WHERE id = 7")
+    (problem,) = verification(filled).problems
+    assert problem.startswith("inspection 7 was altered")
+
+
+def test_the_records_of_one_part_are_exported(filled, tmp_path):
+    with InspectionLog(filled, "append") as log:
+        log.append([record(6, serial="S1"), record(7, serial="S1", lot="A2")])
+    out = tmp_path / "part.csv"
+
+    def files(*options: str) -> list[str]:
+        assert records.main(["export", "--log", str(filled), "--csv", str(out), *options]) == 0
+        with open(out, newline="") as file:
+            return [line["file"] for line in csv.DictReader(file)]
+
+    assert files("--serial", "S1") == ["parts/6.png", "parts/7.png"]
+    assert files("--serial", "S1", "--lot", "A2") == ["parts/7.png"]
+    assert files("--station", "nowhere") == []
+    assert len(files()) == 8
 
 
 def test_a_removed_record_is_found_when_the_numbers_were_closed_up(filled):

@@ -360,6 +360,23 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
         assert code(answer) == "invalid"
 
 
+def test_a_serial_number_goes_with_each_part(client, paths):
+    sent(client, paths[0], params={"lot": "A17", "serial": " S1\n"})
+    sent(client, paths[0], params={"lot": "A17"})
+    files = [("files", (path.name, path.read_bytes())) for path in paths[:2]]
+    both = client.post("/v1/predict/batch", files=files, params={"serial": ["S2", "S3"]})
+    assert both.status_code == 200
+    shown = client.get("/v1/inspections").json()["inspections"]
+    assert [one["serial"] for one in shown] == ["S3", "S2", "", "S1"]
+    (one,) = client.get("/v1/inspections", params={"serial": "S1"}).json()["inspections"]
+    assert (one["inspection_id"], one["lot"]) == (1, "A17")
+    for wrong in (["S1"], ["S1", "S2", "S3"], ["S1", "x" * 101]):
+        refused = client.post("/v1/predict/batch", files=files, params={"serial": wrong})
+        assert refused.status_code == 422
+        assert code(refused) == "invalid"
+    assert len(client.get("/v1/inspections").json()["inspections"]) == 4
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 

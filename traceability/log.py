@@ -53,6 +53,7 @@ class Record:
     brightness: float | None  # mean grey value, 0 to 255
     latency_ms: float
     error: str = ""  # why there is no decision, or why a person is to decide
+    serial: str = ""  # number of the part; empty when nobody knows it
     time: str = field(default_factory=now)
 
 
@@ -140,7 +141,7 @@ class InspectionLog:
                     float(value) if is_real and value is not None else storable(value)
                     for value, is_real in zip(row, real, strict=True)
                 ]
-                digest = chained(previous, [number, *values])
+                digest = chained(table, previous, [number, *values])
                 complete.append([number, *values, previous, digest])
                 previous = digest
             self._connection.executemany(f"INSERT INTO {table} VALUES ({places})", complete)

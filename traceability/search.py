@@ -38,6 +38,7 @@ class Found:
     brightness: float | None
     latency_ms: float
     error: str
+    serial: str
     person_says: Disposition | None = None  # the latest disposition
 
 
@@ -48,6 +49,7 @@ def search(
     outcomes: Sequence[str] = (),
     station: str | None = None,
     lot: str | None = None,
+    serial: str | None = None,
     sha256: str | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -69,6 +71,7 @@ def search(
         ("id = ?", number),
         ("station = ?", station),
         ("lot = ?", lot),
+        ("serial = ?", serial),
         ("sha256 = ?", sha256),
         ("time >= ?", since),
         ("time < ?", until),
@@ -118,15 +121,22 @@ def places(values: Sequence) -> str:
     return ", ".join("?" * len(values))
 
 
-def export_csv(log: InspectionLog, path: Path) -> int:
-    """Write all inspections, each with the latest disposition by a person; returns how many."""
+def export_csv(log: InspectionLog, path: Path, **wanted: str | None) -> int:
+    """Write inspections, each with the latest disposition by a person; returns how many.
+
+    Args:
+        wanted: values of columns; only records that have them all, None: any.
+    """
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    condition = " AND ".join(f"i.{name} = ?" for name in chosen) or "1"
     columns = ["id", *TABLES["inspections"], "hash"]
     disposition = ["verdict", "person", "note"]
     names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in disposition])
     rows = log.query(
         f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
         "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
-        "ORDER BY i.id"
+        f"WHERE {condition} ORDER BY i.id",
+        [storable(value) for value in chosen.values()],
     )
     count = 0
     with CsvFile(path, [*columns, *disposition, "verdict_time"]) as file:
