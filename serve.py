@@ -12,8 +12,9 @@ photograph may have 32 MB and 64 megapixels. In a browser, /docs shows all reque
 lets you try them; GET /openapi.json describes them for programs, GET /metrics is for Prometheus; on
 standard error is a JSON line for each request. A new model in the file's place is taken up within a
 second or two, at SIGHUP at once; each request is answered by one model, and one that cannot be used
-changes nothing. SIGTERM: what has been accepted is answered, then exit code 143. One process serves
-a machine: all its cores work on each batch.
+changes nothing. --mqtt publishes each result that has been recorded. SIGTERM: what has been
+accepted is answered, then exit code 143. One process serves a machine: all its cores work on each
+batch.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from common.packages import require_packages
 from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
+from traceability.mqtt import add_mqtt_argument, mqtt_sink
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
@@ -73,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     add_inspection_arguments(parser)
     add_log_argument(parser)
+    add_mqtt_argument(parser)
     parser.add_argument(
         "--host", help=f"default: {ALL_INTERFACES} with {KEY_VARIABLE}, else {LOCAL}"
     )
@@ -103,14 +106,18 @@ def main(argv: list[str] | None = None) -> int:
     from service.models import in_own_thread
     from service.requests import MAX_BATCH_PARTS
     from service.runtime import ServiceSettings
-    from service.telemetry import log_as_json
+    from service.telemetry import log_as_json, log_broker
 
     host = args.host or (ALL_INTERFACES if key else LOCAL)
     if not key and host not in (LOCAL, "localhost"):
         raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
     if args.queue < MAX_BATCH_PARTS:
         raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
-    with listening_socket(host, args.port) as listening:
+    log_as_json()
+    with (
+        listening_socket(host, args.port) as listening,
+        mqtt_sink(args.mqtt, log_broker) as sink,
+    ):
         file = ModelFile.of(args)
         reload_on_hangup(file)
         predictor = in_own_thread(file.load)
@@ -121,13 +128,12 @@ def main(argv: list[str] | None = None) -> int:
             warn_of_losses(log)
         settings = ServiceSettings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue,
-            allow_origins=tuple(args.origins),
+            allow_origins=tuple(args.origins), sink=sink,
         )  # fmt: skip
         config = uvicorn.Config(
             create_app(settings, predictor, file), log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=DRAIN_S,
         )  # fmt: skip
-        log_as_json()
         allow_many_connections()
         port = listening.getsockname()[1]
         who = "with X-API-Key" if key else f"for this machine only ({KEY_VARIABLE} is not set)"

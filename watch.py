@@ -4,6 +4,7 @@
     python watch.py incoming/ --station line3 --lot A17 --review 0.2 0.8
     python watch.py incoming/ --name-pattern '{lot}_{serial}_*'    A17_S0042_2.jpeg: lot and serial
     python watch.py incoming/ --sidecar                            the same from part.json
+    python watch.py incoming/ --mqtt mqtt://broker/plant/line3     publishes each recorded result
 
 Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
 on where it stopped: what this station has recorded under the same name is not inspected again, what
@@ -37,6 +38,7 @@ from common.text import printable
 from inspection.options import add_inspection_arguments, add_origin_arguments
 from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
+from traceability.mqtt import add_mqtt_argument, mqtt_sink
 
 if TYPE_CHECKING:
     from inspection.model_file import ModelFile
@@ -52,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_inspection_arguments(parser)
     add_origin_arguments(parser)
     add_log_argument(parser)
+    add_mqtt_argument(parser)
     return parser
 
 
@@ -157,7 +160,11 @@ def main(argv: list[str] | None = None) -> int:
     reload_on_hangup(file)
     predictor = file.load()
     announce(file.path, predictor)
-    with InspectionLog(args.log, "create", SHORT_BUSY_S) as log, only_one(args):
+    with (
+        mqtt_sink(args.mqtt, tell) as sink,
+        InspectionLog(args.log, "create", SHORT_BUSY_S, sink and sink.put) as log,
+        only_one(args),
+    ):
         warn_of_losses(log)
         places = f"{printable(args.folder)}, recording in {printable(args.log)}"
         print(f"watching {places}; end with Ctrl-C", flush=True)

@@ -676,6 +676,24 @@ def test_the_model_tells_what_it_is(client, predictor):
     assert card["weights"] == "none"
 
 
+def test_what_becomes_of_published_results_is_in_the_metrics(connect, paths):
+    told = []
+
+    class Sink:
+        acknowledged, dropped, waiting = 5, 2, 3
+
+        def put(self, number, record):
+            told.append((number, record.serial))
+
+    client = connect(sink=Sink())
+    sent(client, paths[0], params={"serial": "S1"})
+    assert told == [(1, "S1")]
+    text = client.get("/metrics").text
+    assert 'casting_mqtt_results_total{result="acknowledged"} 5.0' in text
+    assert 'casting_mqtt_results_total{result="dropped"} 2.0' in text
+    assert "casting_mqtt_waiting 3.0" in text
+
+
 def test_each_request_is_a_line_of_json(client, paths):
     stream = io.StringIO()
     handler = telemetry.logging.StreamHandler(stream)

@@ -64,14 +64,21 @@ class InspectionLog:
         mode: 'read' never changes the file; 'append' adds to an existing log; 'create' makes one
             if need be.
         busy_s: how long to wait for another program's lock; by default 30 s to write.
+        tell: called with each inspection that has been added, when it is on the disk.
 
     Raises:
         UserError: the file is missing, foreign, damaged or of a newer version. One of an earlier
             version is upgraded when it is opened to be written to.
     """
 
-    def __init__(self, path: Path, mode: str = "read", busy_s: float | None = None):
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: Path,
+        mode: str = "read",
+        busy_s: float | None = None,
+        tell: Callable[[int, Record], object] | None = None,
+    ):
+        self.path, self._tell = Path(path), tell
         self._acknowledged = Acknowledged(self.path)
         with reported(self.path):
             busy_s = busy_s or (SHORT_BUSY_S if mode == "read" else BUSY_S)
@@ -93,9 +100,13 @@ class InspectionLog:
             UserError: the disk or another writer refuses; then none is added.
         """
         columns = list(TABLES["inspections"])
-        return self._append(
+        numbers = self._append(
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
+        if self._tell:
+            for number, record in zip(numbers, records, strict=True):
+                self._tell(number, record)
+        return numbers
 
     def add_disposition(
         self, inspection_id: int, verdict: str, person: str, note: str = "", seen: int | None = None
