@@ -27,6 +27,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.arguments import script_parser
+from common.csv_dialects import DIALECTS, add_csv_dialect_argument
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, check_suffix, output_file
 from common.text import printable
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_origin_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
+    add_csv_dialect_argument(parser)
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="also record every decision in this SQLite log"
     )
@@ -93,7 +95,8 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
         log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
         partial = args.out.with_suffix(f".partial{args.out.suffix}")
         columns = [*INSPECTION_COLUMNS, "lot", "serial"]
-        table = stack.enter_context(CsvFile(args.out, columns, partial))
+        dialect = DIALECTS[args.csv_dialect]
+        table = stack.enter_context(CsvFile(args.out, columns, partial, dialect))
         for batch in inspect_files(predictor, paths, args.batch_size):
             parts = [(path, prediction, origins.of(path)) for path, prediction in batch]
             if log:  # before anybody hears of the decision

@@ -6,6 +6,7 @@ The service and the page both inspect through here, so that they decide, record 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from common.errors import UserError
 from common.text import UNPRINTABLE
@@ -139,16 +140,16 @@ def record_of(
 
 
 def inspection_row(name: str, prediction: Prediction, model_id: str) -> list:
-    """One line of inspections.csv."""
+    """One line of inspections.csv; its numbers keep their digits."""
     predicted = prediction.prob_defect is not None
     return [
         name,
         prediction.sha256,
         prediction.status,
-        f"{prediction.prob_defect:.6f}" if predicted else "",
+        Decimal(f"{prediction.prob_defect:.6f}") if predicted else "",
         prediction.decision,
-        f"{prediction.threshold:.6f}",
+        Decimal(f"{prediction.threshold:.6f}"),
         model_id,
-        f"{prediction.latency_ms:.1f}",
+        Decimal(f"{prediction.latency_ms:.1f}"),
         prediction.error,
     ]

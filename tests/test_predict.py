@@ -317,6 +317,19 @@ def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arg
         run(tmp_path, trained, castings / "unseen", *arguments)
 
 
+def test_a_table_for_a_german_excel(trained, part, tmp_path):
+    _, (plain,) = run(tmp_path, trained, part)
+    out = tmp_path / "german.csv"
+    own = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu", "--out", str(out)]
+    assert predict.main([str(part), *own, "--csv-dialect", "excel-de"]) == 0
+    with open(out, newline="", encoding="utf-8-sig") as file:
+        (german,) = csv.DictReader(file, delimiter=";")
+    assert list(german) == COLUMNS
+    for name in ("prob_defect", "threshold"):
+        assert german[name] == plain[name].replace(".", ",")
+        assert "," in german[name]
+
+
 def test_lot_and_serial_number_are_in_log_and_table(trained, part, tmp_path, capsys):
     folder = tmp_path / "line"
     folder.mkdir()

@@ -412,7 +412,7 @@ def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, c
     assert rows[6]["sha256"] == record(9).sha256
 
 
-@pytest.mark.parametrize("name", ["log.xlsx", "-", "log"])
+@pytest.mark.parametrize("name", ["log.xlsx", "log"])
 def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -421,6 +421,36 @@ def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monke
     with pytest.raises(UserError, match=r"must end in \.png"):
         run("spc", "--by", "lot", "--out", name.replace("xlsx", "pdf"), log=filled)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_table_on_standard_output_is_the_table_alone(filled, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("export", "--csv", "log.csv", log=filled) == 0
+    capsys.readouterr()
+    assert run("export", "--csv", "-", log=filled) == 0
+    captured = capsys.readouterr()
+    assert captured.out == (tmp_path / "log.csv").read_text()
+    assert captured.err == ""
+    assert not (tmp_path / "-").exists()
+    assert run("export", "--csv", "-", "--csv-dialect", "excel-de", log=filled) == 0
+    header, first = capsys.readouterr().out.splitlines()[:2]
+    assert header.startswith("\ufeffid;time;")
+    assert ";0,25;" in first
+
+
+def test_a_reader_of_the_table_may_leave_early(path):
+    with InspectionLog(path, "create") as log:
+        log.append([record(n, error="é" * 90) for n in range(2000)])
+    command = [sys.executable, str(ROOT / "records.py"), "export", "--log", str(path), "--csv", "-"]
+    own = os.environ | {"PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own
+    ) as process:
+        assert process.stdout.readline().startswith(b"id,time,")
+        assert "é".encode() in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_export_into_an_unusable_place_is_one_error(filled, tmp_path):
