@@ -56,7 +56,7 @@ def mqtt_address(text: str) -> MqttAddress:
         if url.scheme not in PORTS:
             problem = "it begins with mqtt:// or, encrypted, mqtts://"
         elif url.username is not None or url.password is not None:
-            problem = f"user and password go into {USER} and {PASSWORD}, where nobody reads them"
+            problem = f"set {USER} and {PASSWORD} instead: others can read a command line"
         elif not url.hostname or port == 0:
             problem = "there is no host, or no such port"
         elif set("?#") & set(text) or not re.fullmatch(r"[^$#+\0][^#+\0]{0,1000}", topic):
