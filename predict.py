@@ -4,14 +4,15 @@
     python predict.py line3/ line4/ 'old/*.png'        folders, with all below them, and patterns
     find /archive -name '*.jpg' | python predict.py -  a list of files
     python predict.py line3/ --log inspections.db --station line3 --lot A17
+    python predict.py line3/ --name-pattern '{lot}_{serial}_*'   A17_S0042_2.jpeg: lot and serial
 
 Preprocessing, classes and decision threshold come from the checkpoint. Prints the verdict of each
 of up to twenty images, and how many were decided how. Writes to --out one line an image:
-`path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error`, and with --log a record
-that cannot be changed unnoticed (see records.py). The decision is ok, defect or review: with
---review, or when the part is unlike all that the model was trained on (`error` says so). What is no
-sound photograph of the part gets status `not_judged`, a file that cannot be read `error`; neither
-has a decision, and the exit code is 4. A run cut short leaves what it has in
+`path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error,lot,serial`, and with
+--log a record that cannot be changed unnoticed (see records.py). The decision is ok, defect or
+review: with --review, or when the part is unlike all that the model was trained on (`error` says
+so). What is no sound photograph of the part gets status `not_judged`, a file that cannot be read
+`error`; neither has a decision, and the exit code is 4. A run cut short leaves what it has in
 inspections.partial.csv.
 """
 
@@ -28,12 +29,18 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from common.arguments import script_parser
+from common.csv_dialects import DIALECTS, add_csv_dialect_argument
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, check_suffix, output_file
 from common.progress import load_pytorch
 from common.text import chance, printable
 from imaging.finding import PATHS_HELP, find_images
-from inspection.options import BATCH_SIZE, OUTCOMES, add_inspection_arguments
+from inspection.options import (
+    BATCH_SIZE,
+    OUTCOMES,
+    add_inspection_arguments,
+    add_origin_arguments,
+)
 from traceability.log import InspectionLog
 
 if TYPE_CHECKING:
@@ -47,8 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
     add_inspection_arguments(parser)
+    add_origin_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
+    add_csv_dialect_argument(parser)
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="also record every decision in this SQLite log"
     )
@@ -60,8 +69,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_suffix("--out", args.out, ".csv")
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1")
-    if args.log is None and (args.station or args.lot):
-        raise UserError("--station and --lot go into the log: name one, --log inspections.db")
+    if args.log is None and args.station:
+        raise UserError("--station goes into the log: name one, --log inspections.db")
 
 
 def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float) -> None:
@@ -79,40 +88,50 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
-def verdict_line(path: Path, prediction: "Prediction") -> str:
-    """'defect      0.97  line3/part.jpeg', and why a person is to decide."""
-    reason = f": {prediction.error}" if prediction.error else ""
-    word, probability = OUTCOMES[prediction.outcome], chance(prediction.prob_defect)
-    return printable(f"{word:10s}{probability:>6s}  {printable(path)}{reason}")
+def tell_part(path: Path, prediction: "Prediction", note: str, *, listed: bool) -> None:
+    """The verdict of one part, if parts are `listed`: 'defect      0.97  line3/part.jpeg'.
+
+    What is wrong with a part is told of each, on standard error.
+    """
+    name, word = printable(path), OUTCOMES[prediction.outcome]
+    if note:
+        tqdm.write(printable(f"note: {name}: {note}"), sys.stderr)
+    if not prediction.decision:
+        tqdm.write(printable(f"{word}: {name}: {prediction.error}"), sys.stderr)
+    elif listed:
+        reason = f": {prediction.error}" if prediction.error else ""  # why a person is to decide
+        line = f"{word:10s}{chance(prediction.prob_defect):>6s}  {name}{reason}"
+        tqdm.write(printable(line))
 
 
 def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     """Write --out and --log, and say what was decided; returns the exit code."""
     load_pytorch(args.threads)
     from inspection.model_file import announced_predictor
+    from inspection.origin import Origins
     from inspection.predictor import inspect_files
     from inspection.recording import INSPECTION_COLUMNS, inspection_row, record_of
 
+    origins = Origins.of_options(args)
     predictor = announced_predictor(args)
     started, counts, latencies_ms = time.perf_counter(), Counter(), []
     with ExitStack() as stack:
         log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
         partial = args.out.with_suffix(f".partial{args.out.suffix}")
-        table = stack.enter_context(CsvFile(args.out, INSPECTION_COLUMNS, partial))
+        columns = [*INSPECTION_COLUMNS, "lot", "serial"]
+        dialect = DIALECTS[args.csv_dialect]
+        table = stack.enter_context(CsvFile(args.out, columns, partial, dialect))
         for batch in inspect_files(predictor, paths, args.batch_size):
+            parts = [(path, prediction, origins.of(path)) for path, prediction in batch]
             if log:  # before anybody hears of the decision
-                own = (predictor.sha256, args.station, args.lot)
-                log.append([record_of(printable(path), p, *own) for path, p in batch])
-            for path, prediction in batch:
-                table.write(inspection_row(printable(path), prediction, predictor.model_id))
+                own = (predictor.sha256, args.station)
+                log.append([record_of(printable(f), p, *own, o.lot, o.serial) for f, p, o in parts])
+            for path, prediction, origin in parts:
+                row = inspection_row(printable(path), prediction, predictor.model_id)
+                table.write([*row, origin.lot, origin.serial])
                 counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
-                if prediction.decision and len(paths) <= LISTED:
-                    tqdm.write(verdict_line(path, prediction))
-                if not prediction.decision:
-                    word = OUTCOMES[prediction.outcome]
-                    line = f"{word}: {printable(path)}: {prediction.error}"
-                    tqdm.write(printable(line), sys.stderr)
+                tell_part(path, prediction, origin.note, listed=len(paths) <= LISTED)
     print_summary(counts, latencies_ms, time.perf_counter() - started)
     print(printable(f"-> {args.out}" + (f" and {args.log}" if args.log else "")))
     line = {name: counts[name] for name in OUTCOMES}

@@ -33,6 +33,7 @@ import json
 from pathlib import Path
 
 from common.arguments import script_parser
+from common.csv_dialects import DIALECTS, add_csv_dialect_argument
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
 from common.progress import load_pytorch
@@ -57,6 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--label-issues", action="store_true", help="labels that are likely wrong, instead"
     )
+    add_csv_dialect_argument(parser)
     args = parser.parse_args(argv)
     if args.images is not None and args.images < 1:
         raise UserError("--images must be at least 1")
@@ -70,6 +72,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError(
             "--label-issues looks at the labels of all images; leave out --gate and --images"
         )
+    if args.csv_dialect != "plain" and not args.label_issues:
+        raise UserError("--csv-dialect goes with --label-issues: programs read the other tables")
     return args
 
 
@@ -85,7 +89,8 @@ def find_wrong_labels(args: argparse.Namespace) -> None:
     found = label_issues.label_issues(judged)
     title = f"{data_name(root)}, {judged.name}: {count_of(len(found.order), 'label')} likely wrong"
     title = f"{title} of {count_of(len(judged.rows), 'image')}"
-    label_issues.write_label_issues(args.out / "label_issues.csv", judged, found.order)
+    dialect = DIALECTS[args.csv_dialect]
+    label_issues.write_label_issues(args.out / "label_issues.csv", judged, found.order, dialect)
     label_issues.draw_label_issues(
         args.out / "label_issues.png", judged, models, found.order, title
     )

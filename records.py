@@ -3,6 +3,7 @@
     python records.py verify                     nothing altered, nothing removed?
     python records.py verify --head HASH         nor cut off? HASH: a head noted earlier, elsewhere
     python records.py export --csv log.csv       all records, with a person's disposition
+    python records.py export --serial S0042 --csv -     what is known of one part
     python records.py verdict 17 ok --by Huber   a person's disposition of inspection 17
     python records.py spc --by lot --out spc.png     control charts of the reject rate
 
@@ -19,13 +20,17 @@ from dataclasses import fields
 from pathlib import Path
 
 from common.arguments import script_parser
+from common.csv_dialects import DIALECTS, add_csv_dialect_argument, csv_on_stdout
 from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
-from common.files import check_suffix, output_file
+from common.files import CsvFile, check_suffix, output_file
 from common.text import count_of, printable
 from inspection.pictures import keep_judged
 from traceability.log import InspectionLog, add_log_argument
-from traceability.search import export_csv
+from traceability.search import EXPORTED, exported
 from traceability.verification import BEGINNING
+
+CHOSEN_BY = ("station", "lot", "serial")
+STDOUT = Path("-")
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -44,10 +49,20 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
+    dialect = DIALECTS[args.csv_dialect]
+    wanted = {name: getattr(args, name) for name in CHOSEN_BY}
+    if args.csv == STDOUT:  # the table and nothing else
+        with InspectionLog(args.log) as log:
+            table = csv_on_stdout(EXPORTED, dialect)
+            for row in exported(log, **wanted):
+                table.write(row)
+        return EXIT_OK
     check_suffix("--csv", args.csv, ".csv")
     with output_file(args.csv, args.log), InspectionLog(args.log) as log:
-        count = export_csv(log, args.csv)
-    print(f"{count_of(count, 'record')} -> {args.csv}")
+        with CsvFile(args.csv, EXPORTED, dialect=dialect) as table:
+            for row in exported(log, **wanted):
+                table.write(row)
+    print(f"{count_of(table.rows, 'record')} -> {args.csv}")
     return EXIT_OK
 
 
@@ -73,7 +88,7 @@ def run_spc(args: argparse.Namespace) -> int:
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
     with output_file(args.out, args.log), output_file(table, args.log):
         draw_process(args.out, process, title)
-        write_table(table, process, found)
+        write_table(table, process, found, DIALECTS[args.csv_dialect])
     print_signals(process, found)
     print(f"{title}\ncharts in {args.out}, numbers in {table}")
     print(json.dumps(figures_of(process) | {"out": str(args.out)}))
@@ -107,8 +122,11 @@ def build_parser() -> argparse.ArgumentParser:
     export = command("export", run_export, "all records as CSV, safe to open in a spreadsheet")
     export.add_argument(
         "--csv", type=Path, nargs="?", metavar="FILE", default=Path("log.csv"),
-        const=Path("log.csv"), help="default: log.csv",
+        const=Path("log.csv"), help="default: log.csv; -: standard output",
     )  # fmt: skip
+    add_csv_dialect_argument(export)
+    for name in CHOSEN_BY:
+        export.add_argument(f"--{name}", metavar="TEXT", help=f"only records of this {name}")
     verdict = command("verdict", run_disposition, "add a person's disposition of a part")
     verdict.add_argument("inspection", type=int, help="its id, as export shows it")
     verdict.add_argument("verdict", choices=("ok", "defect"))
@@ -122,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
         "lots, days (2026-11-24) or hours (2026-11-24T13), in UTC; default: all",
     )  # fmt: skip
     spc.add_argument("--out", type=Path, default=Path("spc.png"), help="default: spc.png")
+    add_csv_dialect_argument(spc)
     return parser
 
 

@@ -8,11 +8,13 @@
 A decision is in the log (--log, see records.py) before it is answered; photographs of parts that do
 not pass are kept in a folder beside it for the page (app.py), while its disk has 1 GB free.
 Requests that come together are inspected together. When too many wait: 503 with Retry-After. A
-photograph may have 32 MB and 64 megapixels. GET /openapi.json describes all requests and answers,
-GET /metrics is for Prometheus; on standard error is a JSON line for each request. A new model in
-the file's place is taken up within a second or two, at SIGHUP at once; each request is answered by
-one model, and one that cannot be used changes nothing. SIGTERM: what has been accepted is answered,
-then exit code 143. One process serves a machine: all its cores work on each batch.
+photograph may have 32 MB and 64 megapixels. In a browser, /docs shows all requests and answers and
+lets you try them; GET /openapi.json describes them for programs, GET /metrics is for Prometheus; on
+standard error is a JSON line for each request. A new model in the file's place is taken up within a
+second or two, at SIGHUP at once; each request is answered by one model, and one that cannot be used
+changes nothing. --mqtt publishes each result that has been recorded. SIGTERM: what has been
+accepted is answered, then exit code 143. One process serves a machine: all its cores work on each
+batch.
 """
 
 import argparse
@@ -25,13 +27,16 @@ from common.errors import UserError, run_script, tell
 from common.packages import require_packages
 from common.progress import load_pytorch
 from common.sockets import listening_socket, port
-from inspection.options import add_inspection_arguments
+from inspection.options import add_inspection_arguments, checked_band
+from service.limits import MAX_BATCH_PARTS
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
+from traceability.mqtt import add_mqtt_argument, mqtt_sink
 
 KEY_VARIABLE = "CASTING_API_KEY"
 LOCAL, ALL_INTERFACES = "127.0.0.1", "0.0.0.0"
-PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
 DRAIN_S = 30
+DEFAULT_PORTS = {"http": "80", "https": "443"}  # a browser leaves them out
 
 
 def allow_many_connections() -> None:
@@ -44,8 +49,10 @@ def allow_many_connections() -> None:
 
 
 def origin(text: str) -> str:
-    """What a browser sends as Origin, for argparse."""
-    if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", text):
+    """What a browser sends as Origin, for argparse: no path, no port that goes without saying."""
+    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(?::([1-9]\d{0,4}))?", text)
+    scheme, _, port = found.groups() if found else ("", "", None)
+    if not found or port == DEFAULT_PORTS[scheme] or int(port or 1) > 65535:
         raise argparse.ArgumentTypeError(f"{text}: as a browser sends it: https://mes.example:8443")
     return text
 
@@ -70,12 +77,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     add_inspection_arguments(parser)
     add_log_argument(parser)
+    add_mqtt_argument(parser)
     parser.add_argument(
         "--host", help=f"default: {ALL_INTERFACES} with {KEY_VARIABLE}, else {LOCAL}"
     )
     parser.add_argument("--port", type=port, default=8000, help="default: 8000; 0: any free one")
     parser.add_argument(
-        "--allow-origin", action="append", default=[], type=origin, metavar="ORIGIN",
+        "--cors", "--allow-origin", dest="origins", action="append", default=[], type=origin,
+        metavar="ORIGIN",
         help="let the web pages of https://mes.example call from a browser; may be repeated",
     )  # fmt: skip
     parser.add_argument(
@@ -88,6 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     key = checked_key()
+    host = args.host or (ALL_INTERFACES if key else LOCAL)
+    if not key and host not in (LOCAL, "localhost"):
+        raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
+    if args.queue < MAX_BATCH_PARTS:
+        raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
+    checked_band(args.review)
     require_packages(*PACKAGES)
 
     load_pytorch(args.threads)
@@ -95,18 +110,16 @@ def main(argv: list[str] | None = None) -> int:
 
     from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.recording import doubts
+    from service.application import create_app
     from service.models import in_own_thread
-    from service.requests import MAX_BATCH_PARTS
-    from service.routes import create_app
     from service.runtime import ServiceSettings
-    from service.telemetry import log_as_json
+    from service.telemetry import log_as_json, log_broker
 
-    host = args.host or (ALL_INTERFACES if key else LOCAL)
-    if not key and host not in (LOCAL, "localhost"):
-        raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
-    if args.queue < MAX_BATCH_PARTS:
-        raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
-    with listening_socket(host, args.port) as listening:
+    log_as_json()
+    with (
+        listening_socket(host, args.port) as listening,
+        mqtt_sink(args.mqtt, log_broker) as sink,
+    ):
         file = ModelFile.of(args)
         reload_on_hangup(file)
         predictor = in_own_thread(file.load)
@@ -117,13 +130,12 @@ def main(argv: list[str] | None = None) -> int:
             warn_of_losses(log)
         settings = ServiceSettings(
             log=args.log, station=args.station, lot=args.lot, api_key=key, queue_limit=args.queue,
-            allow_origins=tuple(args.allow_origin),
+            allow_origins=tuple(args.origins), sink=sink,
         )  # fmt: skip
         config = uvicorn.Config(
             create_app(settings, predictor, file), log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=DRAIN_S,
         )  # fmt: skip
-        log_as_json()
         allow_many_connections()
         port = listening.getsockname()[1]
         who = "with X-API-Key" if key else f"for this machine only ({KEY_VARIABLE} is not set)"

@@ -2,6 +2,9 @@
 
     python watch.py incoming/                                  until Ctrl-C
     python watch.py incoming/ --station line3 --lot A17 --review 0.2 0.8
+    python watch.py incoming/ --name-pattern '{lot}_{serial}_*'    A17_S0042_2.jpeg: lot and serial
+    python watch.py incoming/ --sidecar                            the same from part.json
+    python watch.py incoming/ --mqtt mqtt://broker/plant/line3     publishes each recorded result
 
 Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
 on where it stopped: what this station has recorded under the same name is not inspected again, what
@@ -9,11 +12,12 @@ arrived meanwhile is. While the log takes nothing (locked, its disk full, moved 
 says so, waits and loses no part. A file counts as complete when it has not changed for 20 ms and
 decodes to its end; one that never does is recorded as an error after 2 s. Best let the camera write
 under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
-looked at. Each file that comes is a new part, also when its picture is an old one; one that is
-moved within the folder is not. From the third equal picture in a row on nothing is judged: an
-alarm, for the camera may have frozen. A new model in the file's place is taken up within a second
-or two, at SIGHUP at once; one that cannot be used changes nothing. Works on network folders too;
-keep at most some 10,000 files in one.
+looked at. A side-car may come up to 2 s after its photograph; what is not known by then, or not in
+a name, stays empty, a note says so, and the part is inspected all the same. Each file that comes is
+a new part, also when its picture is an old one; one that is moved within the folder is not. From
+the third equal picture in a row on nothing is judged: an alarm, for the camera may have frozen. A
+new model in the file's place is taken up within a second or two, at SIGHUP at once; one that cannot
+be used changes nothing. Works on network folders too; keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations
@@ -32,9 +36,10 @@ from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.progress import load_pytorch
 from common.text import printable
-from inspection.options import add_inspection_arguments
+from inspection.options import add_inspection_arguments, add_origin_arguments
 from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
+from traceability.mqtt import add_mqtt_argument, mqtt_sink
 
 if TYPE_CHECKING:
     from inspection.model_file import ModelFile
@@ -48,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with all folders below it")
     add_inspection_arguments(parser)
+    add_origin_arguments(parser)
     add_log_argument(parser)
+    add_mqtt_argument(parser)
     return parser
 
 
@@ -146,17 +153,23 @@ def main(argv: list[str] | None = None) -> int:
 
     load_pytorch(args.threads)
     from inspection.model_file import ModelFile, announce, reload_on_hangup
+    from inspection.origin import Origins
     from inspection.station import Station
 
+    origins = Origins.of_options(args)
     file = ModelFile.of(args)
     reload_on_hangup(file)
     predictor = file.load()
     announce(file.path, predictor)
-    with InspectionLog(args.log, "create", SHORT_BUSY_S) as log, only_one(args):
+    with (
+        mqtt_sink(args.mqtt, tell) as sink,
+        InspectionLog(args.log, "create", SHORT_BUSY_S, sink and sink.put) as log,
+        only_one(args),
+    ):
         warn_of_losses(log)
         places = f"{printable(args.folder)}, recording in {printable(args.log)}"
         print(f"watching {places}; end with Ctrl-C", flush=True)
-        run(Station(predictor, args.folder, log, args.station, args.lot), file)
+        run(Station(predictor, args.folder, log, args.station, origins), file)
     return 0
 
 

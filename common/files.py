@@ -4,12 +4,13 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from common.csv_dialects import PLAIN, CsvDialect, CsvWriter
 from common.errors import EXIT_FAILURE, UserError, tell
-from common.text import count_of, csv_cells, unescape_formula
+from common.text import count_of, unescape_formula
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("checkpoints")
@@ -55,9 +56,11 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_csv(path: Path, columns: list[str], rows: Iterable[Iterable]) -> None:
+def write_csv(
+    path: Path, columns: list[str], rows: Iterable[Iterable], dialect: CsvDialect = PLAIN
+) -> None:
     """Write a header and rows as CSV with plain line feeds, atomically."""
-    with CsvFile(path, columns) as file:
+    with CsvFile(path, columns, dialect=dialect) as file:
         for row in rows:
             file.write(row)
 
@@ -74,20 +77,29 @@ class CsvFile:
         UserError: the folder or disk refuses (exit code 1).
     """
 
-    def __init__(self, path: Path, columns: list[str], partial: Path | None = None):
-        self.path, self.partial, self.rows = Path(path), partial, 0
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        partial: Path | None = None,
+        dialect: CsvDialect = PLAIN,
+    ):
+        self.path, self.partial = Path(path), partial
         self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         with self._reported():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._temporary, "w", newline="", encoding="utf-8")
-            self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(csv_cells(columns))
+            self._file = open(self._temporary, "w", newline="", encoding=dialect.encoding)
+            self._writer = CsvWriter(self._file, columns, dialect)
 
     def write(self, row: Iterable) -> None:
         """Add a row."""
         with self._reported():
-            self._writer.writerow(csv_cells(row))
-        self.rows += 1
+            self._writer.write(row)
+
+    @property
+    def rows(self) -> int:
+        """So many have been added."""
+        return self._writer.rows
 
     def __enter__(self) -> "CsvFile":
         return self

@@ -1,11 +1,13 @@
 """Labels that are likely wrong: from predictions on unseen castings to a table and a picture."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from common.colours import WRONG_COLOUR
+from common.csv_dialects import PLAIN, CsvDialect
 from common.errors import UserError
 from common.files import write_csv
 from common.labels import is_defect
@@ -72,14 +74,17 @@ def probability_of_label(evaluation: Evaluation, index: int) -> float:
     return evaluation.predictions[index].probabilities[label]
 
 
-def write_label_issues(path: Path, evaluation: Evaluation, order: Sequence[int]) -> None:
+def write_label_issues(
+    path: Path, evaluation: Evaluation, order: Sequence[int], dialect: CsvDialect = PLAIN
+) -> None:
     """One line an image, rank 1 first; with its column label corrected it can be given back."""
+    probabilities = {i: Decimal(f"{probability_of_label(evaluation, i):.8f}") for i in order}
     lines = (
-        [row.path, row.casting, row.label, f"{probability_of_label(evaluation, i):.8f}", rank]
+        [row.path, row.casting, row.label, probabilities[i], rank]
         for rank, i in enumerate(order, 1)
         for row in [evaluation.rows[i]]
     )
-    write_csv(path, COLUMN_NAMES, lines)
+    write_csv(path, COLUMN_NAMES, lines, dialect)
 
 
 def draw_label_issues(

@@ -4,7 +4,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +61,14 @@ class KnownFile:
 
 
 class Folder:
-    """The photographs of a folder and those below it, as they come."""
+    """The photographs of a folder and those below it, as they come.
 
-    def __init__(self, root: Path):
-        self.root = str(root)
+    Args:
+        beside: suffixes of files that belong to photographs, so that nothing is said of them.
+    """
+
+    def __init__(self, root: Path, beside: Sequence[str] = ()):
+        self.root, self._beside = str(root), beside
         self._folders: dict[str, int] = {self.root: -1}  # time of the last change seen
         self._known: dict[str, set[str]] = {}  # files, by folder
         self._departed: list[str] = []
@@ -136,7 +140,7 @@ class Folder:
 
     def note_left_out(self, folder: str, reason: str, name: str) -> None:
         """Say, once for each folder, that what is so is left out."""
-        if (folder, reason) not in self._noted:
+        if (folder, reason) not in self._noted and Path(name).suffix not in self._beside:
             self._noted.add((folder, reason))
             place = f"{printable(Path(folder))}: {printable(Path(name))}"
             tell(f"note: not inspected in {place} ({reason}), nor others so")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from common.arguments import checkpoint, probability
 from common.errors import UserError
 from common.threads import add_threads_argument
+from inspection.name_pattern import name_pattern
 
 # What becomes of an image, in words: a decision, else its status
 OUTCOMES = {
@@ -49,6 +50,19 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-gate", action="store_true", help=NO_GATE_HELP)
     add("--station", default="", metavar="NAME", help="for the log: where the photograph was taken")
     add("--lot", default="", metavar="ID", help="for the log: which lot the parts belong to")
+
+
+def add_origin_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of what inspects files that tell lot and serial number: see origin.Origins."""
+    parser.add_argument(
+        "--name-pattern", type=name_pattern, metavar="PATTERN",
+        help="read lot and serial number in the files' names: '{lot}_{serial}_*' reads both in "
+        "A17_S0042_2.jpeg",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sidecar", action="store_true",
+        help='read them in part.json beside part.jpeg: {"lot": "A17", "serial": "S0042"}',
+    )  # fmt: skip
 
 
 def checked_band(bounds: Sequence[float] | None) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ The service and the page both inspect through here, so that they decide, record 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from common.errors import UserError
 from common.text import UNPRINTABLE
@@ -47,6 +48,7 @@ class Part:
     data: bytes
     station: str = ""
     lot: str = ""
+    serial: str = ""
     prepared: Prepared | None = None  # the same decoded, where that has been done
 
 
@@ -101,7 +103,9 @@ class Inspector:
         model = self.predictor.sha256
         try:
             pairs = [(q, self._judged(q, p)) for q, p in zip(parts, predictions, strict=True)]
-            ids = self.log.append([record_of(q.name, p, model, q.station, q.lot) for q, p in pairs])
+            ids = self.log.append(
+                [record_of(q.name, p, model, q.station, q.lot, q.serial) for q, p in pairs]
+            )
         except UserError:
             self._cameras.clear()  # what was not recorded does not count
             raise
@@ -124,26 +128,28 @@ class Inspector:
         return self._cameras[part.station].judged(prediction)
 
 
-def record_of(name: str, prediction: Prediction, model: str, station: str, lot: str) -> Record:
+def record_of(
+    name: str, prediction: Prediction, model: str, station: str, lot: str, serial: str = ""
+) -> Record:
     """A prediction as a record of the log."""
     p = prediction
     return Record(
         station, lot, name, p.sha256, p.status, model, p.threshold, p.prob_defect, p.decision,
-        p.predicted_class, p.brightness, p.latency_ms, p.error,
+        p.predicted_class, p.brightness, p.latency_ms, p.error, serial,
     )  # fmt: skip
 
 
 def inspection_row(name: str, prediction: Prediction, model_id: str) -> list:
-    """One line of inspections.csv."""
+    """One line of inspections.csv; its numbers keep their digits."""
     predicted = prediction.prob_defect is not None
     return [
         name,
         prediction.sha256,
         prediction.status,
-        f"{prediction.prob_defect:.6f}" if predicted else "",
+        Decimal(f"{prediction.prob_defect:.6f}") if predicted else "",
         prediction.decision,
-        f"{prediction.threshold:.6f}",
+        Decimal(f"{prediction.threshold:.6f}"),
         model_id,
-        f"{prediction.latency_ms:.1f}",
+        Decimal(f"{prediction.latency_ms:.1f}"),
         prediction.error,
     ]

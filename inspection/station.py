@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import tell
@@ -19,6 +19,7 @@ from imaging.reading import UnreadableImageError, read_file
 from inspection.arrivals import Folder, KnownFile, Signature, generation, signature
 from inspection.frozen import FrozenCamera
 from inspection.options import BATCH_SIZE
+from inspection.origin import SIDECAR_SUFFIX, Origin, Origins
 from inspection.predictor import Prediction, Predictor
 from inspection.recording import record_of
 from traceability.log import InspectionLog, Record
@@ -27,6 +28,7 @@ from traceability.subgroups import RUN
 
 QUIET_S = 0.02  # a writer pauses for less
 GIVE_UP_S = 2.0  # after so long without a change, an unreadable file stays one
+SIDECAR_S = 2.0  # so long a photograph waits for its side-car, when there shall be one
 MOVING_S = 5.0  # a file that is moved is gone from its old place and there in the new one by then
 
 
@@ -39,6 +41,7 @@ class PendingFile:
     unseen: bool  # nobody saw it come: it may have been inspected before a restart
     generation: int = 0  # see arrivals.generation
     tried: bool = False  # and found unreadable
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ class Station:
     """Inspects what arrives in a folder, each file once."""
 
     def __init__(
-        self, predictor: Predictor, folder: Path, log: InspectionLog, station: str, lot: str
+        self, predictor: Predictor, folder: Path, log: InspectionLog, station: str, origins: Origins
     ):
         self.predictor, self.log = predictor, log
-        self.station, self.lot = station, lot
-        self.folder = Folder(folder.resolve())
+        self.station, self.origins = station, origins
+        self.folder = Folder(folder.resolve(), [SIDECAR_SUFFIX] if origins.sidecars else [])
         self.camera = FrozenCamera(last_pictures(log, station))
         self._seen: dict[str, KnownFile] = {}  # files that are done with
         self._departed: dict[int, tuple[KnownFile, float]] = {}  # of those; by inode, and when
@@ -90,7 +93,11 @@ class Station:
             if (done is None or done.signature != found) and path not in self._waiting:
                 self._waiting[path] = PendingFile(found, now, unseen)
         self._note_departures(now)
-        ready = [path for path in list(self._waiting) if self._is_quiet(path, now)]
+        ready = [
+            path
+            for path in list(self._waiting)
+            if self._is_quiet(path, now) and self._is_known(path, now)
+        ]
         return self._inspect(ready[:BATCH_SIZE])
 
     def _note_departures(self, now: float) -> None:
@@ -121,6 +128,12 @@ class Station:
             self._waiting[path] = waiting = PendingFile(found, now, waiting.unseen)
         return now - waiting.since >= (GIVE_UP_S if waiting.tried else QUIET_S)
 
+    def _is_known(self, path: str, now: float) -> bool:
+        """Whether lot and serial number are known; what is not by then stays empty."""
+        waiting = self._waiting[path]
+        waiting.origin = self.origins.of(Path(path))
+        return waiting.origin.is_final or now - waiting.since >= SIDECAR_S
+
     def _inspect(self, paths: Sequence[str]) -> list[StationResult]:
         contents = {path: self._content(path) for path in paths}
         contents = {path: data for path, data in contents.items() if data is not None}
@@ -141,7 +154,10 @@ class Station:
                 f"alarm: the same picture {RUN} times in a row, last {printable(Path(path))}: is "
                 "the camera frozen? nothing is judged until another picture comes"
             )
-        own = (self.predictor.sha256, self.station, self.lot)
+        origin = self._waiting[path].origin
+        if origin.note:
+            tell(f"note: {printable(Path(path))}: {origin.note}; inspected all the same")
+        own = (self.predictor.sha256, self.station, origin.lot, origin.serial)
         return Judged(path, prediction, record_of(printable(Path(path)), prediction, *own))
 
     def _record(self) -> list[StationResult]:

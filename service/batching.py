@@ -25,7 +25,7 @@ from inspection.options import BATCH_SIZE
 from inspection.predictor import Predictor
 from inspection.recording import Inspected, Inspector, Part
 from traceability.access import LogUnavailableError, OpenedFiles
-from traceability.log import SHORT_BUSY_S, InspectionLog
+from traceability.log import SHORT_BUSY_S, InspectionLog, Record
 
 FAILING_S = 5.0
 GATHERING_S = 0.004
@@ -56,10 +56,17 @@ class Batcher:
     Args:
         limit: of parts that wait or are being inspected.
         observe: called with the size of each batch.
+        tell: called with each inspection that has been recorded, and its number.
     """
 
-    def __init__(self, log: Path, limit: int, observe: Callable[[int], object]):
-        self.limit, self.observe = limit, observe
+    def __init__(
+        self,
+        log: Path,
+        limit: int,
+        observe: Callable[[int], object],
+        tell: Callable[[int, Record], object] | None = None,
+    ):
+        self.limit, self.observe, self._tell = limit, observe, tell
         self._log = log
         self._waiting: deque[PendingRequest] = deque()
         self._depth = 0
@@ -156,7 +163,7 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            log = InspectionLog(self._log, "create", SHORT_BUSY_S)
+            log = InspectionLog(self._log, "create", SHORT_BUSY_S, self._tell)
             self._files = log.files
         except BaseException as error:
             self._opened.set_exception(error)

@@ -24,7 +24,10 @@ from service.telemetry import Metrics, logger
 
 BODY_TIMEOUT_S = 30.0  # to send a whole body, or the rest of one that is not wanted
 MAX_BYTES_IN_FLIGHT = 512 << 20  # of all bodies together
-OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json")  # tell nothing about parts
+SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")  # of the page /docs
+# They tell nothing about parts
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/openapi.json", "/docs")
+OPEN_PATHS += tuple(f"/docs/{name}" for name in SWAGGER_FILES)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # of the metrics
 QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")

@@ -4,19 +4,25 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query, Request
+from pydantic import Field
 from starlette.datastructures import UploadFile
 
 from common.text import count_of
 from inspection.recording import MAX_IMAGE_BYTES
+from service.limits import MAX_BATCH_PARTS
 from service.middleware import RefusedError
 
-MAX_BATCH_PARTS = 64
-MAX_BATCH_BYTES = 128 << 20
 FORM_BYTES = 1 << 16  # a form's own lines around its photographs
 
 TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d{3})?)?)?Z?)?"  # UTC
-Text = Annotated[str | None, Query(max_length=100)]
-Time = Annotated[str | None, Query(pattern=rf"^{TIME}$")]
+MAX_LETTERS = 100  # of a name, station or lot
+Name = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["part.jpeg"])]
+Station = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["line3"])]
+Lot = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["A17"])]
+SERIAL = {"max_length": MAX_LETTERS, "examples": ["S0042"]}
+Serial = Annotated[str | None, Query(**SERIAL)]
+Serials = Annotated[list[Annotated[str, Field(**SERIAL)]] | None, Query()]
+Time = Annotated[str | None, Query(pattern=rf"^{TIME}$", examples=["2026-11-24T09:30"])]
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -80,8 +86,8 @@ async def form_files(request: Request, field: str, limit: int) -> list[tuple[str
         if others:
             raise RefusedError(
                 422, "invalid",
-                f"'{field}' is the form's only field; name, station and lot go into the address: "
-                f"?lot=A17 (got {', '.join(sorted(others))[:100]})",
+                f"'{field}' is the form's only field; name, station, lot and serial go into the "
+                f"address: ?lot=A17 (got {', '.join(sorted(others))[:100]})",
             )  # fmt: skip
         files = form.getlist(field)
         if not files or not all(isinstance(one, UploadFile) for one in files):

@@ -18,8 +18,9 @@ from inspection.recording import Inspected, Part
 from service.batching import Batcher, QueueFullError
 from service.middleware import RefusedError, too_busy
 from service.models import Model, ModelInUse, in_own_thread
-from service.telemetry import Metrics, logger
+from service.telemetry import Metrics, SinkCollector, logger
 from traceability.log import DEFAULT_LOG, SHORT_BUSY_S, InspectionLog
+from traceability.mqtt import MqttSink
 
 HEATMAPS_WAITING = 8
 HEATMAP_PX = 1500  # the longer side, at most
@@ -35,6 +36,7 @@ class ServiceSettings:
     api_key: str | None = None  # without one only programs on this machine are served
     queue_limit: int = 128  # parts that wait or are being inspected
     allow_origins: tuple[str, ...] = ()  # of web pages elsewhere that may call
+    sink: MqttSink | None = None  # gets each recorded result
 
 
 class Service:
@@ -49,6 +51,8 @@ class Service:
         self.heatmaps_waiting, self.heatmap_turn = 0, asyncio.Lock()
         depth = Gauge("casting_queue_parts", "Parts that wait", registry=self.metrics.registry)
         depth.set_function(lambda: self.batcher.depth if self.batcher else 0)
+        if settings.sink:
+            self.metrics.registry.register(SinkCollector(settings.sink))
 
     @property
     def model(self) -> Model:
@@ -63,7 +67,8 @@ class Service:
         """
         self.in_use.open()
         settings, observe = self.settings, self.metrics.batches.observe
-        batcher = Batcher(settings.log, settings.queue_limit, observe)
+        sink = settings.sink
+        batcher = Batcher(settings.log, settings.queue_limit, observe, sink and sink.put)
         batcher.start()
         self.batcher = batcher
         self.in_use.watch()

@@ -120,6 +120,7 @@ class LoggedInspection(Decision):
     time: str = Field(description="UTC, ISO 8601")
     station: str
     lot: str
+    serial: str = Field(description="number of the part; empty when it is not known")
     brightness: float | None = Field(description="mean grey value, 0 to 255")
     person_says: DispositionOnRecord | None = Field(
         description="the latest disposition by a person"
@@ -130,7 +131,7 @@ class LoggedInspection(Decision):
         """The answer on a record."""
         same = (
             "sha256", "status", "decision", "predicted_class", "prob_defect", "threshold",
-            "latency_ms", "error", "time", "station", "lot", "brightness",
+            "latency_ms", "error", "time", "station", "lot", "serial", "brightness",
         )  # fmt: skip
         spoken = found.person_says
         return cls(

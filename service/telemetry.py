@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from prometheus_client import (
@@ -13,6 +14,10 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from traceability.mqtt import MqttSink
 
 LATENCIES_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -52,6 +57,25 @@ class Metrics:
             self.reloads.labels(result)
 
 
+class SinkCollector(Collector):
+    """What becomes of results that are published, as metrics."""
+
+    def __init__(self, sink: MqttSink):
+        self._sink = sink
+
+    def collect(self) -> Iterator[Metric]:
+        counts = CounterMetricFamily(
+            "casting_mqtt_results", "Results for the MQTT broker; 'dropped': too many waited",
+            labels=["result"],
+        )  # fmt: skip
+        counts.add_metric(["acknowledged"], self._sink.acknowledged)
+        counts.add_metric(["dropped"], self._sink.dropped)
+        yield counts
+        yield GaugeMetricFamily(
+            "casting_mqtt_waiting", "Results that the broker has not got yet", self._sink.waiting
+        )
+
+
 class JsonLines(logging.Formatter):
     """A log record as one line of JSON."""
 
@@ -66,6 +90,11 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def log_broker(state: str) -> None:
+    """A line about the MQTT broker, when it comes or goes."""
+    logger.warning("mqtt", extra={"details": {"state": state}})
 
 
 def log_as_json() -> None:

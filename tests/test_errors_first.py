@@ -31,6 +31,9 @@ WRONG = [
     ("adapt README.md --rollback", "name either photographs of good parts"),
     ("probe --checkpoint none.pth", "no such checkpoint: none.pth"),
     ("serve --checkpoint none.pth", "no such checkpoint: none.pth"),
+    ("serve --queue 1", "--queue must be at least 64"),
+    ("serve --host 0.0.0.0", "--host 0.0.0.0 needs a key"),
+    ("serve --review 1 0", "--review needs 0 <= LOW < HIGH <= 1"),
     ("app --checkpoint none.pth", "no such checkpoint: none.pth"),
     ("benchmark infer --checkpoint none.pth", "no such checkpoint: none.pth"),
 ]

@@ -21,7 +21,8 @@ from inspection.predictor import Predictor, load_predictor
 from model import load_checkpoint, save_checkpoint
 from traceability.log import InspectionLog
 
-COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error".split(",")
+COLUMNS = "path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error,lot,serial"
+COLUMNS = COLUMNS.split(",")
 
 
 @pytest.fixture(scope="module")
@@ -321,12 +322,41 @@ def test_the_review_band_goes_to_a_person(trained, castings, tmp_path, capsys):
     [
         (["--review", "0.6", "0.4"], "LOW < HIGH"),
         (["--batch-size", "0"], "at least 1"),
-        (["--lot", "A1"], "go into the log"),
+        (["--station", "A1"], "goes into the log"),
+        (["--lot", "A1", "--name-pattern", "{lot}_*"], "contradict"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(trained, castings, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         run(tmp_path, trained, castings / "unseen", *arguments)
+
+
+def test_a_table_for_a_german_excel(trained, part, tmp_path):
+    _, (plain,) = run(tmp_path, trained, part)
+    out = tmp_path / "german.csv"
+    own = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu", "--out", str(out)]
+    assert predict.main([str(part), *own, "--csv-dialect", "excel-de"]) == 0
+    with open(out, newline="", encoding="utf-8-sig") as file:
+        (german,) = csv.DictReader(file, delimiter=";")
+    assert list(german) == COLUMNS
+    for name in ("prob_defect", "threshold"):
+        assert german[name] == plain[name].replace(".", ",")
+        assert "," in german[name]
+
+
+def test_lot_and_serial_number_are_in_log_and_table(trained, part, tmp_path, capsys):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    for name in ("A17_S1.jpeg", "A17_S2.jpeg", "other.jpeg"):
+        (folder / name).write_bytes(part.read_bytes())
+    (folder / "A17_S2.json").write_text('{"serial": "S3"}')
+    own = ["--name-pattern", "{lot}_{serial}", "--sidecar", "--log", tmp_path / "line.db"]
+    _, rows = run(tmp_path, trained, folder, *own)
+    expected = [("A17", "S1"), ("A17", "S3"), ("", "")]
+    assert [(row["lot"], row["serial"]) for row in rows] == expected
+    with InspectionLog(tmp_path / "line.db") as log:
+        assert list(log.query("SELECT lot, serial FROM inspections ORDER BY id")) == expected
+    assert "other.jpeg: its name does not match" in capsys.readouterr().err
 
 
 def test_the_log_and_the_table_are_two_files(trained, castings, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 import probe
 from common.errors import UserError
+from common.files import read_csv
 from common.labels import is_defect
 from dataset.listing import ImageRow
 from evaluation import perturbations as changes
@@ -442,14 +443,15 @@ def test_labels_that_were_exchanged_are_found_and_ranked_first(
     wrong = next(name for path, name in truth.items() if path.startswith("train/ok_front"))
     monkeypatch.setattr("evaluation.label_issues.predict_folds", predicted)
     own = ["--data", str(castings), "--checkpoint", str(trained_folds), "--protocol", "casting"]
-    assert probe.main([*own, "--label-issues", "--device", "cpu", "--out", str(tmp_path)]) == 0
-    with open(tmp_path / "label_issues.csv", newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert list(lines[0]) == ["path", "casting", "label", "probability", "rank"]
+    own += ["--label-issues", "--csv-dialect", "excel-de", "--device", "cpu"]
+    assert probe.main([*own, "--out", str(tmp_path)]) == 0
+    names = ["path", "casting", "label", "probability", "rank"]
+    lines = read_csv(tmp_path / "label_issues.csv", names)  # as --labels reads it
+    assert list(lines[0]) == names
     assert {line["path"] for line in lines} == {p for p, name in truth.items() if name == wrong}
     for rank, line in enumerate(lines, 1):
         assert (line["label"], line["casting"], line["rank"]) == ("ok_front", wrong, str(rank))
-        assert float(line["probability"]) == pytest.approx(0.1)
+        assert line["probability"] == "0,10000000"
     printed = capsys.readouterr().out.splitlines()
     assert f"{wrong}: 4 of 4 images contradicted; 4 labelled good, 0 defective" in printed
     assert json.loads(printed[-1])["issues"] == 4
@@ -487,6 +489,7 @@ def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
         ["--protocol", "casting", "--split", "val"],
         ["--label-issues", "--gate"],
         ["--label-issues", "--images", "3"],
+        ["--csv-dialect", "excel-de"],
     ],
 )
 def test_options_that_make_no_sense(arguments, tmp_path):

@@ -93,7 +93,7 @@ def test_an_untouched_log_is_intact(filled):
         "DELETE FROM inspections",
         "INSERT OR REPLACE INTO inspections SELECT * FROM inspections WHERE id = 3",
         "INSERT INTO inspections SELECT 9, time, station, lot, file, sha256, status, model, "
-        "threshold, prob_defect, decision, predicted_class, brightness, latency_ms, error, "
+        "threshold, prob_defect, decision, predicted_class, brightness, latency_ms, error, serial, "
         "previous_hash, hash FROM inspections WHERE id = 3",
         "UPDATE verdicts SET verdict = 'ok'",
         "DELETE FROM verdicts",
@@ -110,7 +110,7 @@ COLUMN_CHANGES = {
     "time": "'2026-11-24T10:00:01.000Z'", "station": "'line2'", "lot": "'A2'", "file": "'x.png'",
     "sha256": "'00'", "model": "'n'", "threshold": "0.4", "prob_defect": "0.2500000001",
     "decision": "'defect'", "predicted_class": "'def_front'", "brightness": "1",
-    "latency_ms": "17", "error": "'x'", "previous_hash": "'0'", "hash": "'0'",
+    "latency_ms": "17", "error": "'x'", "serial": "'x'", "previous_hash": "'0'", "hash": "'0'",
 }  # fmt: skip
 
 
@@ -125,6 +125,32 @@ def test_a_change_of_any_value_is_found(filled, column):
 def test_a_removed_record_is_found(filled, removed):
     tampered(filled, f"DELETE FROM inspections WHERE id = {removed}")
     assert verification(filled).problems == [f"inspection {removed} is missing"]
+
+
+@pytest.mark.parametrize("change", ["''", "'S2'"])
+def test_a_serial_number_is_part_of_its_record(filled, change):
+    with InspectionLog(filled, "append") as log:
+        log.append([record(6, serial="S1"), record(7)])
+    assert verification(filled).problems == []
+    tampered(filled, f"UPDATE inspections SET serial = {change} WHERE id = 7")
+    (problem,) = verification(filled).problems
+    assert problem.startswith("inspection 7 was altered")
+
+
+def test_the_records_of_one_part_are_exported(filled, tmp_path):
+    with InspectionLog(filled, "append") as log:
+        log.append([record(6, serial="S1"), record(7, serial="S1", lot="A2")])
+    out = tmp_path / "part.csv"
+
+    def files(*options: str) -> list[str]:
+        assert records.main(["export", "--log", str(filled), "--csv", str(out), *options]) == 0
+        with open(out, newline="") as file:
+            return [line["file"] for line in csv.DictReader(file)]
+
+    assert files("--serial", "S1") == ["parts/6.png", "parts/7.png"]
+    assert files("--serial", "S1", "--lot", "A2") == ["parts/7.png"]
+    assert files("--station", "nowhere") == []
+    assert len(files()) == 8
 
 
 def test_a_removed_record_is_found_when_the_numbers_were_closed_up(filled):
@@ -386,7 +412,7 @@ def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, c
     assert rows[6]["sha256"] == record(9).sha256
 
 
-@pytest.mark.parametrize("name", ["log.xlsx", "-", "log"])
+@pytest.mark.parametrize("name", ["log.xlsx", "log"])
 def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -395,6 +421,36 @@ def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monke
     with pytest.raises(UserError, match=r"must end in \.png"):
         run("spc", "--by", "lot", "--out", name.replace("xlsx", "pdf"), log=filled)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_table_on_standard_output_is_the_table_alone(filled, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("export", "--csv", "log.csv", log=filled) == 0
+    capsys.readouterr()
+    assert run("export", "--csv", "-", log=filled) == 0
+    captured = capsys.readouterr()
+    assert captured.out == (tmp_path / "log.csv").read_text()
+    assert captured.err == ""
+    assert not (tmp_path / "-").exists()
+    assert run("export", "--csv", "-", "--csv-dialect", "excel-de", log=filled) == 0
+    header, first = capsys.readouterr().out.splitlines()[:2]
+    assert header.startswith("\ufeffid;time;")
+    assert ";0,25;" in first
+
+
+def test_a_reader_of_the_table_may_leave_early(path):
+    with InspectionLog(path, "create") as log:
+        log.append([record(n, error="é" * 90) for n in range(2000)])
+    command = [sys.executable, str(ROOT / "records.py"), "export", "--log", str(path), "--csv", "-"]
+    own = os.environ | {"PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own
+    ) as process:
+        assert process.stdout.readline().startswith(b"id,time,")
+        assert "é".encode() in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_export_into_an_unusable_place_is_one_error(filled, tmp_path):

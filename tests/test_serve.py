@@ -28,9 +28,9 @@ from common.errors import UserError
 from common.files import ROOT
 from inspection.predictor import load_predictor
 from inspection.recording import MAX_IMAGE_BYTES
-from serve import main
+from serve import build_parser, main
 from service import middleware, telemetry
-from service.routes import create_app
+from service.application import create_app
 from service.runtime import Service, ServiceSettings
 from traceability.log import InspectionLog
 
@@ -360,6 +360,23 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
         assert code(answer) == "invalid"
 
 
+def test_a_serial_number_goes_with_each_part(client, paths):
+    sent(client, paths[0], params={"lot": "A17", "serial": " S1\n"})
+    sent(client, paths[0], params={"lot": "A17"})
+    files = [("files", (path.name, path.read_bytes())) for path in paths[:2]]
+    both = client.post("/v1/predict/batch", files=files, params={"serial": ["S2", "S3"]})
+    assert both.status_code == 200
+    shown = client.get("/v1/inspections").json()["inspections"]
+    assert [one["serial"] for one in shown] == ["S3", "S2", "", "S1"]
+    (one,) = client.get("/v1/inspections", params={"serial": "S1"}).json()["inspections"]
+    assert (one["inspection_id"], one["lot"]) == (1, "A17")
+    for wrong in (["S1"], ["S1", "S2", "S3"], ["S1", "x" * 101]):
+        refused = client.post("/v1/predict/batch", files=files, params={"serial": wrong})
+        assert refused.status_code == 422
+        assert code(refused) == "invalid"
+    assert len(client.get("/v1/inspections").json()["inspections"]) == 4
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
@@ -425,7 +442,9 @@ def test_the_key_is_asked_for_everywhere_but_for_health(connect, paths):
         assert client.get(path, headers=KEY).status_code == 200
         bearer = {"Authorization": f"Bearer {KEY['X-API-Key']}"}
         assert client.get(path, headers=bearer).status_code == 200
-    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert client.head(path).status_code == 401
+        assert client.head(path, headers=KEY).status_code == 200
+    for path in ("/", "/docs", "/healthz", "/readyz", "/openapi.json"):
         assert client.get(path).status_code == 200
     elsewhere = {"Host": "inspection.example"} | KEY
     assert sent(client, paths[0], headers=elsewhere).status_code == 200
@@ -545,13 +564,35 @@ def test_a_client_that_leaves_amid_its_body_is_no_failure(
 
 
 def test_head_is_answered_like_get_without_the_body(client):
-    for path in ("/healthz", "/readyz", "/v1/model", "/metrics"):
+    for path, status in {
+        "/": 200, "/docs": 200, "/docs/swagger-ui.css": 200, "/healthz": 200, "/readyz": 200,
+        "/openapi.json": 200, "/v1/model": 200, "/v1/inspections": 200,
+        "/v1/inspections?limit=0": 422, "/v1/predict": 405, "/nothing": 404,
+    }.items():  # fmt: skip
         head, get = client.head(path), client.get(path)
-        assert (head.status_code, head.content) == (get.status_code, b"")
-        assert head.headers["Content-Type"] == get.headers["Content-Type"]
-    assert client.head("/v1/predict").status_code == 405
+        assert (head.status_code, head.content) == (status, b"")
+        assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
+    assert client.head("/metrics").status_code == 200  # whose length changes
     text = client.get("/metrics").text
     assert 'casting_requests_total{method="HEAD",route="/healthz",status="200"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/metrics", "GET, HEAD, OPTIONS"),
+        ("/v1/inspections", "GET, HEAD, OPTIONS"),
+        ("/v1/predict", "POST, OPTIONS"),
+    ],
+)
+def test_a_path_names_the_methods_that_it_has(client, path, methods):
+    asked, wrong = client.options(path), client.delete(path)
+    assert (asked.status_code, asked.content) == (204, b"")
+    assert wrong.status_code == 405
+    assert code(wrong) == "wrong_method"
+    assert asked.headers["Allow"] == wrong.headers["Allow"] == methods
+    assert client.options("/nothing").status_code == 404
 
 
 PAGE = "https://mes.example:8443"
@@ -563,6 +604,13 @@ def test_a_named_web_page_may_call_and_no_other(connect, paths):
     asked = client.options("/v1/predict", headers={"Origin": PAGE} | wants)  # without the key
     assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, PAGE)
     assert "X-API-Key" in asked.headers["Access-Control-Allow-Headers"]
+    for own in (
+        {"Access-Control-Request-Method": "GET"},
+        {"Access-Control-Request-Method": "HEAD"},
+        {"Access-Control-Request-Private-Network": "true"},
+    ):
+        asked = client.options("/v1/model", headers={"Origin": PAGE} | wants | own)
+        assert asked.status_code == 200, own
     for own, status in ((KEY, 200), ({}, 401)):
         answer = sent(client, paths[0], headers={"Origin": PAGE} | own)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
@@ -626,6 +674,24 @@ def test_the_model_tells_what_it_is(client, predictor):
     assert card["threshold"] == predictor.threshold
     assert card["validation"] == pytest.approx(checkpoint.validation)
     assert card["weights"] == "none"
+
+
+def test_what_becomes_of_published_results_is_in_the_metrics(connect, paths):
+    told = []
+
+    class Sink:
+        acknowledged, dropped, waiting = 5, 2, 3
+
+        def put(self, number, record):
+            told.append((number, record.serial))
+
+    client = connect(sink=Sink())
+    sent(client, paths[0], params={"serial": "S1"})
+    assert told == [(1, "S1")]
+    text = client.get("/metrics").text
+    assert 'casting_mqtt_results_total{result="acknowledged"} 5.0' in text
+    assert 'casting_mqtt_results_total{result="dropped"} 2.0' in text
+    assert "casting_mqtt_waiting 3.0" in text
 
 
 def test_each_request_is_a_line_of_json(client, paths):
@@ -809,12 +875,24 @@ def test_a_key_that_can_be_guessed_or_not_be_sent_is_refused(monkeypatch, key):
         main(["--port", "0"])
 
 
-@pytest.mark.parametrize("origin", ["*", "null", "mes.example", "https://mes.example/", "file://x"])
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "", "mes.example", "https://mes.example/", "file://x", "https://*.example",
+     "https://mes.example:443", "http://mes.example:80", "https://mes.example:0",
+     "https://mes.example:65536", "https://me@mes.example", "https://MES.example"],
+)  # fmt: skip
 def test_an_origin_that_no_browser_sends_is_refused(capsys, origin):
     with pytest.raises(SystemExit) as leaving:
-        main(["--allow-origin", origin])
+        main(["--cors", origin])
     assert leaving.value.code == 2
     assert "as a browser sends it" in capsys.readouterr().err
+
+
+def test_origins_are_taken_as_browsers_send_them():
+    wanted = ["https://mes.example", "http://10.0.0.7:443", "https://[fe80::1]:8443"]
+    given = [word for one in wanted for word in ("--cors", one)]
+    assert build_parser().parse_args(given).origins == wanted
+    assert build_parser().parse_args(["--allow-origin", wanted[0]]).origins == wanted[:1]
 
 
 def test_without_fastapi_the_command_that_brings_it_is_named(monkeypatch):

@@ -19,6 +19,8 @@ from common.files import ROOT
 from imaging.overlays import png
 from imaging.reading import UnreadableImageError
 from inspection import station as stations
+from inspection.name_pattern import name_pattern
+from inspection.origin import Origins
 from inspection.predictor import load_predictor
 from inspection.recording import record_of
 from inspection.station import QUIET_S, Station
@@ -51,7 +53,7 @@ def log(tmp_path):
 
 @pytest.fixture
 def station(predictor, folder, log):
-    return Station(predictor, folder, log, "line 3", "A17")
+    return Station(predictor, folder, log, "line 3", Origins("A17"))
 
 
 def test_a_picture_of_nothing_is_recorded_without_a_decision(station, folder, log):
@@ -106,6 +108,53 @@ def test_parts_are_predicted_as_predict_does_and_recorded(station, predictor, fo
     own = list(log.query("SELECT station, lot, model FROM inspections"))
     assert own == [("line 3", "A17", predictor.sha256)] * 3
     assert ticks(station) == []
+
+
+def origins_in(log: InspectionLog) -> list[tuple]:
+    return list(log.query("SELECT lot, serial FROM inspections ORDER BY id"))
+
+
+def test_lot_and_serial_number_are_read_in_the_name(predictor, folder, log, parts, capsys):
+    station = Station(
+        predictor, folder, log, "line 3", Origins(pattern=name_pattern("{lot}_{serial}"))
+    )
+    shutil.copy(parts[0], folder / "A17_S1.jpeg")
+    assert len(predicted(station, 1)) == 1
+    assert capsys.readouterr().err == ""
+    shutil.copy(parts[1], folder / "IMG0001.jpeg")
+    assert len(predicted(station, 1)) == 1
+    assert origins_in(log) == [("A17", "S1"), ("", "")]
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "IMG0001.jpeg: its name does not match {lot}_{serial}" in note
+
+
+def test_a_side_car_may_come_a_little_later(predictor, folder, log, parts, capsys):
+    station = Station(predictor, folder, log, "line 3", Origins("A17", sidecars=True))
+    shutil.copy(parts[0], folder / "part.jpeg")
+    assert ticks(station) == []
+    (folder / "part.json").write_text('{"serial"')  # half-written
+    assert ticks(station) == []
+    (folder / "part.json").write_text('{"serial": "S1"}')
+    assert names(predicted(station, 1)) == ["part.jpeg"]
+    assert origins_in(log) == [("A17", "S1")]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_side_car_that_never_comes_costs_no_part(
+    predictor, folder, log, parts, capsys, monkeypatch
+):
+    monkeypatch.setattr(stations, "SIDECAR_S", 0.1)
+    station = Station(predictor, folder, log, "line 3", Origins("A17", sidecars=True))
+    shutil.copy(parts[0], folder / "a.jpeg")
+    (folder / "b.json").write_text("damaged")
+    shutil.copy(parts[1], folder / "b.jpeg")
+    assert sorted(names(predicted(station, 2))) == ["a.jpeg", "b.jpeg"]
+    assert origins_in(log) == [("A17", ""), ("A17", "")]
+    notes = capsys.readouterr().err
+    assert "no side-car a.json: it has not come" in notes
+    assert "no side-car b.json: it is damaged" in notes
+    again = Station(predictor, folder, log, "line 3", Origins("A17", sidecars=True))
+    assert ticks(again, 0.3) == []
 
 
 def test_a_part_counts_only_when_it_is_complete(station, folder, parts):
@@ -212,7 +261,7 @@ def test_after_a_restart_only_what_is_new_is_predicted(predictor, station, folde
     shutil.copy(parts[0], folder / "a.jpeg")
     assert names(predicted(station, 1)) == ["a.jpeg"]
     shutil.copy(parts[1], folder / "b.jpeg")
-    again = Station(predictor, folder, log, "line 3", "A17")
+    again = Station(predictor, folder, log, "line 3", Origins("A17"))
     assert names(predicted(again, 1)) == ["b.jpeg"]
 
 
@@ -280,7 +329,7 @@ def test_what_was_tried_elsewhere_is_predicted_here(
     (prediction,) = predictor.predict([parts[0]])
     log.append([record_of(own[0], prediction, predictor.sha256, own[1], "A17")])
     shutil.copy(parts[0], folder / "a.jpeg")
-    station = Station(predictor, folder, log, "line 3", "A17")
+    station = Station(predictor, folder, log, "line 3", Origins("A17"))
     assert names(predicted(station, 1)) == ["a.jpeg"]
 
 
@@ -293,9 +342,9 @@ def test_every_empty_file_is_an_error_of_its_own_also_after_a_restart(
         assert predicted(station, 1) == [f"{number}.jpeg error"]
         (folder / f"{number}.jpeg").unlink()
     (folder / "2.jpeg").write_bytes(b"")
-    again = Station(predictor, folder, log, "line 3", "A17")
+    again = Station(predictor, folder, log, "line 3", Origins("A17"))
     assert predicted(again, 1) == ["2.jpeg error"]
-    again = Station(predictor, folder, log, "line 3", "A17")
+    again = Station(predictor, folder, log, "line 3", Origins("A17"))
     assert ticks(again) == []
 
 
@@ -310,11 +359,11 @@ def test_a_frozen_camera_is_told_once_and_judged_no_more(
     assert [row[0] for row in rows] == ["ok", "ok", "not_judged", "not_judged"]
     assert rows[2][1:] == ("", "frozen camera? the same picture 3 times in a row")
     assert capsys.readouterr().err.count("alarm: ") == 1
-    again = Station(predictor, folder, log, "line 3", "A17")
+    again = Station(predictor, folder, log, "line 3", Origins("A17"))
     shutil.copy2(parts[0], folder / "4.jpeg")
     assert predicted(again, 1) == ["4.jpeg error"]  # neither ok nor defect
     assert capsys.readouterr().err.count("alarm: ") == 1
-    assert ticks(Station(predictor, folder, log, "line 3", "A17")) == []
+    assert ticks(Station(predictor, folder, log, "line 3", Origins("A17"))) == []
     shutil.copy2(parts[1], folder / "5.jpeg")
     predicted(again, 1)
     assert recorded(log)[-1][1] == "ok"
@@ -355,7 +404,7 @@ def troubled(predictor, folder, tmp_path, monkeypatch):
 
     def troubled(*happenings) -> list[tuple]:
         with InspectionLog(tmp_path / "line.db", "create", busy_s=0.02) as log:
-            station = Station(predictor, folder, log, "line 3", "A17")
+            station = Station(predictor, folder, log, "line 3", Origins("A17"))
             with pytest.raises(KeyboardInterrupt):
                 watch.run(Impatient(station, *happenings))
             assert log.verify().problems == []
@@ -500,7 +549,7 @@ def run_with(model_file, folder, log):
     """A function that runs a station through what happens; gives records and their models."""
 
     def run_with(*happenings) -> list[tuple[str, str]]:
-        station = Station(model_file.load(), folder, log, "line 3", "A17")
+        station = Station(model_file.load(), folder, log, "line 3", Origins("A17"))
         with pytest.raises(KeyboardInterrupt):
             watch.run(Impatient(station, *happenings), model_file)
         rows = log.query("SELECT file, model FROM inspections ORDER BY id")

@@ -1,1 +1,1 @@
-"""The inspection log, what is read from it, and which models were in use when."""
+"""The inspection log, what is read from it and published, and which models were in use when."""

@@ -53,6 +53,7 @@ class Record:
     brightness: float | None  # mean grey value, 0 to 255
     latency_ms: float
     error: str = ""  # why there is no decision, or why a person is to decide
+    serial: str = ""  # number of the part; empty when nobody knows it
     time: str = field(default_factory=now)
 
 
@@ -63,14 +64,21 @@ class InspectionLog:
         mode: 'read' never changes the file; 'append' adds to an existing log; 'create' makes one
             if need be.
         busy_s: how long to wait for another program's lock; by default 30 s to write.
+        tell: called with each inspection that has been added, when it is on the disk.
 
     Raises:
         UserError: the file is missing, foreign, damaged or of a newer version. One of an earlier
             version is upgraded when it is opened to be written to.
     """
 
-    def __init__(self, path: Path, mode: str = "read", busy_s: float | None = None):
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: Path,
+        mode: str = "read",
+        busy_s: float | None = None,
+        tell: Callable[[int, Record], object] | None = None,
+    ):
+        self.path, self._tell = Path(path), tell
         self._acknowledged = Acknowledged(self.path)
         with reported(self.path):
             busy_s = busy_s or (SHORT_BUSY_S if mode == "read" else BUSY_S)
@@ -92,9 +100,13 @@ class InspectionLog:
             UserError: the disk or another writer refuses; then none is added.
         """
         columns = list(TABLES["inspections"])
-        return self._append(
+        numbers = self._append(
             "inspections", [[getattr(record, name) for name in columns] for record in records]
         )
+        if self._tell:
+            for number, record in zip(numbers, records, strict=True):
+                self._tell(number, record)
+        return numbers
 
     def add_disposition(
         self, inspection_id: int, verdict: str, person: str, note: str = "", seen: int | None = None
@@ -140,7 +152,7 @@ class InspectionLog:
                     float(value) if is_real and value is not None else storable(value)
                     for value, is_real in zip(row, real, strict=True)
                 ]
-                digest = chained(previous, [number, *values])
+                digest = chained(table, previous, [number, *values])
                 complete.append([number, *values, previous, digest])
                 previous = digest
             self._connection.executemany(f"INSERT INTO {table} VALUES ({places})", complete)

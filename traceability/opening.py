@@ -11,6 +11,7 @@ from traceability.schema import (
     SCHEMA_VERSION,
     changed_rules,
     schema,
+    show_as_present,
     upgrade,
     version_of,
 )
@@ -37,6 +38,8 @@ def open_log(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
             make_durable(connection, path)
             upgrade_if_old(connection, path)
             connection.execute("PRAGMA foreign_keys = ON")
+        elif version_of(connection) < SCHEMA_VERSION:
+            show_as_present(connection)
     except BaseException:
         connection.close()
         raise

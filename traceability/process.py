@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.csv_dialects import PLAIN, CsvDialect
 from common.errors import UserError
 from common.files import CsvFile
 from common.text import count_of
@@ -193,7 +194,9 @@ def signals(process: Process) -> list[str]:
     return found
 
 
-def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
+def write_table(
+    path: Path, process: Process, reasons: Sequence[str], dialect: CsvDialect = PLAIN
+) -> None:
     """One line a subgroup."""
     columns = "subgroup,start,baseline,inspected,rejected,review,errors,not_judged,repeats,rate,"
     columns += "lower,upper,z,laney_lower,laney_upper,laney_z,mean_probability,mean_brightness,"
@@ -204,7 +207,7 @@ def write_table(path: Path, process: Process, reasons: Sequence[str]) -> None:
         rejects.laney_upper, rejects.laney_z, process.probability.values,
         process.brightness.values,
     ]  # fmt: skip
-    with CsvFile(path, columns.split(",")) as file:
+    with CsvFile(path, columns.split(","), dialect=dialect) as file:
         for i, group in enumerate(process.groups):
             counts = [
                 group.inspected, group.rejected, group.review, group.errors, group.not_judged,

@@ -1,10 +1,8 @@
 """Find records of the inspection log, the newest first, with a person's disposition; export."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from common.files import CsvFile
 from traceability.dispositions import Disposition
 from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
@@ -38,6 +36,7 @@ class Found:
     brightness: float | None
     latency_ms: float
     error: str
+    serial: str
     person_says: Disposition | None = None  # the latest disposition
 
 
@@ -48,6 +47,7 @@ def search(
     outcomes: Sequence[str] = (),
     station: str | None = None,
     lot: str | None = None,
+    serial: str | None = None,
     sha256: str | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -69,6 +69,7 @@ def search(
         ("id = ?", number),
         ("station = ?", station),
         ("lot = ?", lot),
+        ("serial = ?", serial),
         ("sha256 = ?", sha256),
         ("time >= ?", since),
         ("time < ?", until),
@@ -118,19 +119,23 @@ def places(values: Sequence) -> str:
     return ", ".join("?" * len(values))
 
 
-def export_csv(log: InspectionLog, path: Path) -> int:
-    """Write all inspections, each with the latest disposition by a person; returns how many."""
-    columns = ["id", *TABLES["inspections"], "hash"]
-    disposition = ["verdict", "person", "note"]
-    names = ", ".join([f"i.{name}" for name in columns] + [f"v.{name}" for name in disposition])
-    rows = log.query(
+DISPOSITION = ("verdict", "person", "note")
+EXPORTED = ("id", *TABLES["inspections"], "hash", *DISPOSITION, "verdict_time")
+
+
+def exported(log: InspectionLog, **wanted: str | None) -> Iterator[tuple]:
+    """Inspections, each with the latest disposition by a person; the columns are `EXPORTED`.
+
+    Args:
+        wanted: values of columns; only records that have them all, None: any.
+    """
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    condition = " AND ".join(f"i.{name} = ?" for name in chosen) or "1"
+    own = [f"i.{name}" for name in ("id", *TABLES["inspections"], "hash")]
+    names = ", ".join([*own, *(f"v.{name}" for name in DISPOSITION)])
+    return log.query(
         f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
         "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
-        "ORDER BY i.id"
+        f"WHERE {condition} ORDER BY i.id",
+        [storable(value) for value in chosen.values()],
     )
-    count = 0
-    with CsvFile(path, [*columns, *disposition, "verdict_time"]) as file:
-        for row in rows:
-            file.write(row)
-            count += 1
-    return count

@@ -22,8 +22,10 @@ class Verification:
     problems: list[str]
 
 
-def chained(previous: str, values: Sequence) -> str:
-    """SHA-256 over the hash before and a record's values, written as JSON."""
+def chained(table: str, previous: str, values: Sequence) -> str:
+    """SHA-256 over the hash before and a record's values, its number first, written as JSON."""
+    if table == "inspections" and values[-1] == "":  # no serial number: as before there were any
+        values = values[:-1]
     text = json.dumps([previous, *values], allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -63,7 +65,7 @@ def _problem(table: str, row: tuple, number: int, previous: str) -> str | None:
     if row[0] != number:
         return f"{what} {number} is missing"
     try:
-        sound = row[-2] == previous and row[-1] == chained(previous, row[:-2])
+        sound = row[-2] == previous and row[-1] == chained(table, previous, row[:-2])
     except (TypeError, ValueError):  # values that no record can have
         sound = False
     return None if sound else f"{what} {number} was altered, or one before it removed"

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from common.csv_dialects import DIALECTS
 from common.errors import UserError
 from common.files import (
     ROOT,
@@ -201,6 +203,22 @@ def test_a_table_holds_no_formula_and_gives_back_what_was_written(tmp_path):
     assert [row["name"][0] for row in shown] == ["'"] * 9 + ["p"]
     assert {row["number"] for row in shown} == {"-0.5"}
     assert [row["name"] for row in read_csv(path, ["name"])] == texts
+
+
+def test_a_german_excel_reads_a_table_and_so_do_we(tmp_path):
+    path, dialect = tmp_path / "table.csv", DIALECTS["excel-de"]
+    row = ["größe; 1.5", "=1+1", -0.5, Decimal("0.250000"), 7, None]
+    columns = ["name", "formula", "number", "digits", "count", "none"]
+    write_csv(path, columns, [row], dialect)
+    text = 'name;formula;number;digits;count;none\n"größe; 1.5";\'=1+1;-0,5;0,250000;7;\n'
+    assert path.read_bytes() == b"\xef\xbb\xbf" + text.encode()
+    (line,) = read_csv(path, ["name", "formula"])
+    assert (line["name"], line["formula"], line["number"]) == ("größe; 1.5", "=1+1", "-0,5")
+
+
+def test_by_default_numbers_have_points_and_keep_their_digits(tmp_path):
+    write_csv(tmp_path / "a.csv", ["a", "b"], [[1e-07, Decimal("0.000000")]])
+    assert (tmp_path / "a.csv").read_bytes() == b"a,b\n1e-07,0.000000\n"
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -10,10 +10,11 @@ from dataset.listing import ImageRow
 from dataset.store import open_store
 from inspection.explanation import explain_images
 from inspection.heatmap import Explainer
+from inspection.origin import Origins
 from inspection.predictor import load_predictor
 from inspection.recording import Inspector, Part
 from inspection.station import Station
-from service.routes import create_app
+from service.application import create_app
 from service.runtime import ServiceSettings
 from traceability.log import InspectionLog
 
@@ -54,7 +55,7 @@ def test_every_way_in_gives_the_network_the_same_bytes(seen, photograph, tmp_pat
     with InspectionLog(tmp_path / "a.db", "create") as log:
         Inspector(predictor, log).inspect([Part("page", data)])
     with InspectionLog(tmp_path / "b.db", "create") as log:
-        station = Station(predictor, photograph.parent, log, "", "")
+        station = Station(predictor, photograph.parent, log, "", Origins())
         while not station.tick():
             pass
     settings = ServiceSettings(log=tmp_path / "c.db")

@@ -1,5 +1,6 @@
 """Requests made up from the OpenAPI document: never a 5xx, always an answer that it describes."""
 
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from starlette.testclient import TestClient
 
 from inspection.predictor import load_predictor
-from service.routes import create_app
+from service import schemas
+from service.application import create_app
 from service.runtime import ServiceSettings
 
 KEY = {"X-API-Key": "a secret"}
@@ -30,10 +32,9 @@ def api(trained, castings, tmp_path_factory):
         yield schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
+DOCUMENT = create_app(ServiceSettings(), None).openapi()
 OPERATIONS = [
-    (path, method)
-    for path, operations in create_app(ServiceSettings(), None).openapi()["paths"].items()
-    for method in operations
+    (path, method) for path, operations in DOCUMENT["paths"].items() for method in operations
 ]
 
 
@@ -60,6 +61,30 @@ def test_answers_are_those_of_the_document(api, path, method, mode):
 
 def test_every_route_is_in_the_document():
     assert {path for path, _ in OPERATIONS} == {
-        "/healthz", "/readyz", "/v1/model", "/v1/predict", "/v1/predict/batch", "/v1/verdicts",
-        "/v1/inspections",
+        "/", "/healthz", "/readyz", "/metrics", "/v1/model", "/v1/predict", "/v1/predict/batch",
+        "/v1/verdicts", "/v1/inspections",
     }  # fmt: skip
+
+
+def test_every_route_has_a_group_and_a_summary_in_words():
+    groups = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    for path, method in OPERATIONS:
+        operation = DOCUMENT["paths"][path][method]
+        assert set(operation["tags"]) <= groups
+        assert operation["tags"]
+        assert " " in operation["summary"], operation["summary"]
+        assert operation["description"]
+
+
+def test_every_answer_has_an_example_that_fits_its_schema():
+    for path, method in OPERATIONS:
+        for response in DOCUMENT["paths"][path][method]["responses"].values():
+            (content,) = response["content"].values()
+            own = {"$ref": "#/schema", "schema": content["schema"]}
+            jsonschema.validate(content["example"], own | {"components": DOCUMENT["components"]})
+
+
+def test_the_example_of_a_request_fits_its_schema():
+    body = DOCUMENT["paths"]["/v1/verdicts"]["post"]["requestBody"]["content"]["application/json"]
+    (example,) = body["schema"]["examples"]
+    assert schemas.NewDisposition(**example).model_dump() == example

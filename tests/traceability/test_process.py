@@ -248,6 +248,15 @@ def spc(path, *arguments, capsys):
     return json.loads(capsys.readouterr().out.splitlines()[-1]), rows
 
 
+def test_the_numbers_are_for_a_german_excel_when_asked(production, capsys):
+    out = production.with_name("charts.png")
+    own = ["--by", "lot", "--out", str(out), "--csv-dialect", "excel-de"]
+    assert records.main(["spc", "--log", str(production), *own]) == 0
+    with open(out.with_name("charts_numbers.csv"), newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    assert (rows[10]["subgroup"], rows[10]["rate"]) == ("L10", "0,5")
+
+
 @pytest.mark.parametrize("bounds", [("L00", "L08"), ("2026-11-01", "2026-11-09")])
 def test_the_bad_lot_stands_out_against_a_frozen_baseline(production, bounds, capsys):
     result, rows = spc(production, "--by", "lot", "--baseline", *bounds, capsys=capsys)

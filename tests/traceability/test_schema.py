@@ -1,6 +1,7 @@
 """A log of an earlier version is read as it is, and upgraded whole or not at all."""
 
 import hashlib
+import json
 import signal
 import sqlite3
 import subprocess
@@ -16,22 +17,30 @@ from common.errors import UserError
 from common.files import ROOT
 from traceability.log import InspectionLog
 from traceability.opening import APPLICATION_ID
-from traceability.schema import SCHEMA_VERSION, TABLES, schema, version_of
-from traceability.verification import BEGINNING, chained
+from traceability.schema import SCHEMA_VERSION, TABLES, columns_of, schema, version_of
+from traceability.search import search
+from traceability.verification import BEGINNING
 
 NOT_JUDGED = {"status": "not_judged", "decision": "", "error": "no casting in the picture"}
 
 
-def old_log(path: Path, count: int = 5) -> Path:
-    """A log as version 1 wrote it, with a disposition of the second part."""
+@pytest.fixture(params=[1, 2])
+def old(request, tmp_path) -> Path:
+    """A log of an earlier version."""
+    return old_log(tmp_path / "old.db", request.param)
+
+
+def old_log(path: Path, version: int, count: int = 5) -> Path:
+    """A log as an earlier version wrote it, with a disposition of the second part."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        for statement in schema(1):
+        for statement in schema(version):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("BEGIN")
-        parts = [[getattr(record(n), name) for name in TABLES["inspections"]] for n in range(count)]
+        columns = columns_of("inspections", version)
+        parts = [[getattr(record(n), name) for name in columns] for n in range(count)]
         fill(connection, "inspections", parts)
         fill(connection, "verdicts", [[record().time, 2, "defect", "Huber", ""]])
         connection.execute("COMMIT")
@@ -41,7 +50,8 @@ def old_log(path: Path, count: int = 5) -> Path:
 def fill(connection: sqlite3.Connection, table: str, rows: list[list]) -> None:
     previous = BEGINNING
     for number, row in enumerate(rows, 1):
-        digest = chained(previous, [number, *row])
+        text = json.dumps([previous, number, *row], separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
         places = ", ".join("?" * (len(row) + 3))
         row = [number, *row, previous, digest]
         connection.execute(f"INSERT INTO {table} VALUES ({places})", row)
@@ -54,18 +64,25 @@ def content(path: Path) -> tuple[list, list, int]:
         return *tables, version_of(connection)
 
 
-def test_the_first_version_is_that_of_the_logs_there_are():
-    text = "\n".join(sorted(schema(1)))
-    assert hashlib.sha256(text.encode()).hexdigest().startswith("c9d2d0cd34be130b")
+@pytest.mark.parametrize(
+    ("version", "begins"),
+    [(1, "c9d2d0cd34be130b"), (2, "088facf0f333dd1d"), (3, "030efaed70eb9726")],
+)
+def test_each_version_is_that_of_the_logs_there_are(version, begins):
+    text = "\n".join(sorted(schema(version)))
+    assert hashlib.sha256(text.encode()).hexdigest().startswith(begins)
 
 
-def test_an_old_log_is_read_as_it_is(tmp_path, capsys):
-    path = old_log(tmp_path / "old.db")
+def test_an_old_log_is_read_as_it_is(old, tmp_path, capsys):
+    path = old
     before = path.read_bytes()
     assert records.main(["verify", "--log", str(path)]) == 0
     out = tmp_path / "log.csv"
     assert records.main(["export", "--log", str(path), "--csv", str(out)]) == 0
     assert len(out.read_text().splitlines()) == 6
+    with InspectionLog(path) as log:
+        assert [one.serial for one in search(log, lot="A1")] == [""] * 5
+        assert search(log, serial="S1") == []
     assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER inspections_kept")
@@ -73,17 +90,19 @@ def test_an_old_log_is_read_as_it_is(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("mode", ["append", "create"])
-def test_writing_upgrades_an_old_log_and_changes_no_record(tmp_path, mode):
-    path = old_log(tmp_path / "old.db")
+def test_writing_upgrades_an_old_log_and_changes_no_record(old, mode):
+    path = old
     *rows, _ = content(path)
     with InspectionLog(path, mode) as log:
-        assert log.append([record(9, **NOT_JUDGED)]) == [6]
+        assert log.append([record(9, **NOT_JUDGED, serial="S9")]) == [6]
         assert log.add_disposition(2, "ok", "Maier") == 2
         with pytest.raises(UserError, match="FOREIGN KEY"):
             log._append("verdicts", [[record().time, 99, "ok", "Maier", ""]])
         assert log.verify([rows[0][-1][-1], rows[1][-1][-1]]).problems == []
     inspections, verdicts, version = content(path)
-    assert [inspections[:-1], verdicts[:-1]] == rows
+    without_serial = [(*row[:-3], *row[-2:]) for row in inspections[:-1]]
+    assert [without_serial, verdicts[:-1]] == rows
+    assert [row[-3] for row in inspections] == ["", "", "", "", "", "S9"]
     assert version == SCHEMA_VERSION
     with closing(sqlite3.connect(path)) as connection:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -92,8 +111,8 @@ def test_writing_upgrades_an_old_log_and_changes_no_record(tmp_path, mode):
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_an_upgrade_hides_no_change_of_the_rules(tmp_path):
-    path = old_log(tmp_path / "old.db")
+def test_an_upgrade_hides_no_change_of_the_rules(old):
+    path = old
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER inspections_kept")
     before = content(path)
@@ -117,7 +136,7 @@ InspectionLog(Path({path!r}), "append")
 
 
 def test_kill_9_amid_an_upgrade_leaves_the_old_log(tmp_path):
-    path = old_log(tmp_path / "old.db")
+    path = old_log(tmp_path / "old.db", 2)
     before = content(path)
     code = KILLED.format(root=str(ROOT), path=str(path))
     done = subprocess.run([sys.executable, "-c", code])

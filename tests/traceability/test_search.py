@@ -27,7 +27,7 @@ def log(tmp_path):
                 record(2, "defect", lot="A18"),
                 record(3, "review"),
                 record(4, ""),
-                record(5, "review", station="line 4"),
+                record(5, "review", station="line 4", serial="S5"),
             ]
         )
         yield log
@@ -53,6 +53,8 @@ def test_the_newest_come_first_and_pages_do_not_overlap(log):
         ({"station": "line 4"}, [5]),
         ({"lot": "A18"}, [2]),
         ({"number": 4}, [4]),
+        ({"serial": "S5"}, [5]),
+        ({"serial": ""}, [4, 3, 2, 1]),
         ({"sha256": f"{3:064x}"}, [3]),
         ({"since": "2026-11-04", "until": "2026-11-06"}, [4, 3]),
         ({"lot": "A17", "outcomes": ["ok"], "since": "2026-11-03"}, []),
