@@ -122,7 +122,7 @@ def test_weights_of_other_training_scripts_are_found(tmp_path, prefix, holders):
         for name, value in theirs.state_dict().items()
         if not name.startswith("fc")
     )
-    with pytest.raises(UserError, match=r"holds no ResNet-18: bn1\.bias and"):
+    with pytest.raises(UserError, match="holds no ResNet-18: .* more missing"):
         build_model(2, str(tmp_path / "theirs.pth"))
 
 
