@@ -48,9 +48,9 @@ def start() -> None:
     import streamlit as st
 
     place = st.empty()
-    if "page.parts" not in sys.modules:  # PyTorch takes its time
+    if "page.frame" not in sys.modules:  # PyTorch takes its time
         place.caption("Starting; only the first visitor waits.")
-    from page.parts import set_up
+    from page.frame import set_up
 
     place.empty()
     try:

@@ -17,22 +17,19 @@ from inspection.recording import (
     Part,
     inspection_row,
 )
+from page.desk import Desk
+from page.frame import framed
 from page.parts import (
     IMAGE_TYPES,
-    SIGNS,
-    WORDS,
-    Desk,
-    escape_markdown,
     head,
     heatmap,
     inspect,
-    open_desk,
     show_decision,
     shown_image,
     tell_other_model,
-    tells_errors,
 )
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
+from page.words import SIGNS, WORDS, escape_markdown
 
 THUMBNAIL_PX = 72
 FOLDER, ZIP = "Folder", "Zip file"
@@ -59,10 +56,9 @@ class Batch:
         return sorted(self.inspected, key=lambda n: (-likelihood(self.inspected[n]), n))
 
 
-@tells_errors
-def show() -> None:
+@framed
+def show(desk: Desk) -> None:
     """The page."""
-    desk = open_desk()
     given, station, lot = head(desk)
     with given:
         ask_for_parts()

@@ -7,7 +7,8 @@ import streamlit as st
 from common.errors import UserError
 from inspection.pictures import keep_judged
 from inspection.recording import plain
-from page.parts import WORDS, Desk, escape_markdown
+from page.desk import Desk
+from page.words import WORDS, escape_markdown
 from traceability.dispositions import AlreadyDecidedError, Disposition
 
 DISPOSITIONS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}

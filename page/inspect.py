@@ -8,27 +8,23 @@ from PIL import Image
 from common.errors import UserError
 from inspection.predictor import Prediction
 from inspection.recording import MAX_IMAGE_BYTES, Inspected, Part, file_name
+from page.desk import Desk
 from page.dispositions import CONFLICT, DISPOSITIONS, record_disposition, tell_conflict
+from page.frame import framed
 from page.parts import (
     IMAGE_TYPES,
-    SIGNS,
-    WORDS,
-    Desk,
-    decides,
-    escape_markdown,
     head,
     heatmap,
     inspect,
-    open_desk,
     person_field,
     show_decision,
     show_scale,
     shown_image,
     tell_other_model,
-    tells_errors,
     too_large,
 )
 from page.samples import KINDS, sample_part
+from page.words import SIGNS, WORDS, chance, decides, escape_markdown
 from traceability.dispositions import Disposition
 from traceability.search import Found, search
 
@@ -49,10 +45,9 @@ class Shown:
     thumbnail: Image.Image | None
 
 
-@tells_errors
-def show() -> None:
+@framed
+def show(desk: Desk) -> None:
     """The page."""
-    desk = open_desk()
     tell_conflict(desk)
     given, station, lot = head(desk)
     with given:
@@ -171,8 +166,8 @@ def choose(parts: list[Shown]) -> Shown:
 
     def label(number: int) -> str:
         p = order[number].prediction
-        chance = "" if p.prob_defect is None else f" {p.prob_defect:.3f}"
-        return f"{SIGNS[p.decision]} {WORDS[p.decision]}{chance} · {order[number].part.name}"
+        found = "" if p.prob_defect is None else f" {chance(p.prob_defect)}"
+        return f"{SIGNS[p.decision]} {WORDS[p.decision]}{found} · {order[number].part.name}"
 
     left, right = st.columns([6, 1], vertical_alignment="bottom")
     with left:
@@ -199,11 +194,11 @@ def show_part(desk: Desk, one: Shown) -> None:
         if one.prediction.status == "ok":
             show_scale(one.prediction, review)
             left, right = st.columns(2)
-            left.metric("Defect probability", f"{one.prediction.prob_defect:.4f}")
+            left.metric("Defect probability", chance(one.prediction.prob_defect))
             if decides(review, one.prediction.threshold):
                 right.metric("A person decides", f"{review[0]:g} to {review[1]:g}")
             else:
-                right.metric("Threshold", f"{one.prediction.threshold:.4f}")
+                right.metric("Threshold", chance(one.prediction.threshold))
         if one.inspection_id is not None:
             if one.prediction.status == "ok":
                 ask_person(desk, one, said)
@@ -308,7 +303,7 @@ def show_one_waiting(desk: Desk, one: Found) -> None:
     else:
         st.image(image, width="stretch")
     st.caption(
-        f"{one.prob_defect:.3f} · {escape_markdown(one.file)} · "
+        f"{escape_markdown(chance(one.prob_defect))} · {escape_markdown(one.file)} · "
         f"{one.time[:16].replace('T', ' ')} UTC"
         + (f" · {escape_markdown(one.error)}" if one.error else "")
     )

@@ -12,6 +12,7 @@ import pytest
 
 from common.files import ROOT
 from inspection.predictor import load_predictor
+from page.words import chance
 from traceability.log import InspectionLog
 
 pytestmark = pytest.mark.slow
@@ -90,7 +91,7 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     page.locator("input[type=file]").first.set_input_files(part)
     page.get_by_role("status").filter(has_text="A person decides").wait_for(timeout=60_000)
     (direct,) = load_predictor(trained / "best.pth").predict([part])
-    page.get_by_text(f"{direct.prob_defect:.4f}").wait_for()
+    page.get_by_text(chance(direct.prob_defect)).first.wait_for()
     image = page.locator("[data-testid=stImage] img").first
     image.wait_for()
     page.screenshot(path=tmp_path / "inspect.png", full_page=True)
