@@ -1,7 +1,7 @@
 """The page Batch: a folder or zip file of photographs, sorted by how likely they show defects."""
 
-import base64
 import csv
+import functools
 import io
 import time
 from dataclasses import dataclass, field
@@ -19,15 +19,8 @@ from inspection.recording import (
 )
 from page.desk import Desk
 from page.frame import framed
-from page.parts import (
-    IMAGE_TYPES,
-    head,
-    heatmap,
-    inspect,
-    show_decision,
-    shown_image,
-    tell_other_model,
-)
+from page.parts import IMAGE_TYPES, ask_for_lot, inspect, show_decision, thumbnail
+from page.picture import show_picture
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
 from page.words import SIGNS, WORDS, escape_markdown
 
@@ -59,9 +52,9 @@ class Batch:
 @framed
 def show(desk: Desk) -> None:
     """The page."""
-    given, station, lot = head(desk)
-    with given:
-        ask_for_parts()
+    ask_for_parts()
+    with st.container(horizontal=True):
+        station, lot = ask_for_lot(desk)
     batch: Batch | None = st.session_state.get("batch")
     if batch is None:
         st.info(
@@ -158,26 +151,22 @@ def show_batch(desk: Desk, batch: Batch) -> None:
 
 
 def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
-    """A part of the table under its heatmap, with its decision."""
-    image, decision = st.columns(2, gap="large")
+    """A part of the table with its decision, and beside it the photograph."""
+    decision, picture = st.columns(2, gap="medium")
     with decision:
         show_decision(one.name, one.prediction, desk.predictor.review)
         st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
-    with image:
-        explained = heatmap(desk, data, one.prediction) if one.prediction.decision else None
-        if explained is not None:
-            st.image(explained.overlay(), width="stretch")
-            tell_other_model(desk, one.model_id)
-        elif (image := shown_image(data)) is not None:
-            st.image(image, width="stretch")
+    with picture:
+        show_picture(desk, one.name, data, one.prediction, one.model_id)
 
 
 def rows(batch: Batch) -> dict[str, list]:
     """The table's columns."""
     order = batch.order
     new = [place for place in order if place not in batch.thumbnails]
+    small = functools.partial(thumbnail, size_px=THUMBNAIL_PX)
     contents = [batch.collected.parts[place][1] for place in new]
-    batch.thumbnails.update(zip(new, in_threads(thumbnail, contents), strict=True))
+    batch.thumbnails.update(zip(new, in_threads(small, contents), strict=True))
     found = [batch.inspected[place] for place in order]
     predictions = [one.prediction for one in found]
     table = {
@@ -191,16 +180,6 @@ def rows(batch: Batch) -> dict[str, list]:
     if any(p.error for p in predictions):
         table["why"] = [p.error for p in predictions]
     return table
-
-
-def thumbnail(data: bytes) -> str | None:
-    """A small image as a data URL, so that the browser asks for nothing more."""
-    image = shown_image(data, THUMBNAIL_PX)
-    if image is None:
-        return None
-    small = io.BytesIO()
-    image.save(small, "jpeg", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def as_csv(batch: Batch) -> str:

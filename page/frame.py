@@ -25,7 +25,8 @@ from page.words import escape_markdown
 
 PRODUCT = "Casting inspection"
 STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
-MESSAGES = "messages"  # in the session: the place for them in this run of the page
+# In the session: the place for messages in this run of the page, and those of what was clicked
+MESSAGES, STORED, REFUSED = "messages", "stored", "refused"
 
 
 def set_up(options: argparse.Namespace) -> None:
@@ -98,8 +99,10 @@ def open_desk() -> Desk:
         st.markdown("`make demo` makes a small one in about three minutes; then reload this page.")
         st.stop()
     desk = keeper.desk()
-    if stored := st.session_state.pop("stored", None):
-        st.toast(stored, icon=":material/check:")
+    if stored := st.session_state.pop(STORED, None):
+        st.toast(escape_markdown(stored), icon=":material/check:")
+    if refused := st.session_state.pop(REFUSED, None):
+        tell_error(refused)
     for doubt in filter(None, (*cautions(desk.predictor), keeper.refusal)):
         tell_warning(f"{doubt[0].upper()}{doubt[1:]}.")
     return desk

@@ -1,33 +1,36 @@
 """What the pages of app.py share: inspecting, decisions in words and colour, heatmaps."""
 
+import base64
 import html
+import io
 import time
 from collections.abc import Callable, Sequence
 
 import streamlit as st
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
 from imaging.photographs import IMAGE_SUFFIXES
 from imaging.reading import UnreadableImageError, decode_grey
-from inspection.explanation import Explained, explain_predicted
 from inspection.options import BATCH_SIZE
 from inspection.predictor import Prediction
-from inspection.recording import MAX_IMAGE_BYTES, Inspected, Inspector, Part, plain
+from inspection.recording import Inspected, Inspector, Part, plain
 from page.desk import Desk
-from page.frame import tell_error, tell_warning
+from page.frame import messages, tell_error
 from page.words import SIGNS, WORDS, chance, decides, sentence
 from traceability.dispositions import Disposition
+from traceability.search import Found
 
 IMAGE_TYPES = sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
-SHOWN_PX = 900  # the longer side of a photograph on the page, at most
+SHOWN_PX = 1200  # the longer side of a photograph on the page, at most
 
 
 def inspect(
     desk: Desk, parts: Sequence[Part], keep: Callable[[int, Inspected], object], bar_text: str
-) -> None:
+) -> bool:
     """Inspect and record, under a progress bar; `keep` is given each part's place and decision.
+
+    Returns whether all are; else the page says why not.
 
     It is called as soon as a part is recorded and before the page is touched: whoever clicks
     meanwhile interrupts this function, and what is recorded must not be inspected again.
@@ -43,7 +46,7 @@ def inspect(
                 if len(parts) > BATCH_SIZE:
                     left = (time.perf_counter() - started) / done * (len(parts) - done)
                     text = f"{bar_text}: {done:,} of {len(parts):,}, about {left:.0f} s left"
-                    bar = bar or st.progress(0.0)
+                    bar = bar or messages().progress(0.0)
                     bar.progress(done / len(parts), text)
     except UserError as error:
         tell_error(
@@ -52,6 +55,7 @@ def inspect(
         )
     if bar is not None:
         bar.empty()
+    return done == len(parts)
 
 
 def shown_image(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
@@ -64,43 +68,25 @@ def shown_image(data: bytes, largest_px: int = SHOWN_PX) -> Image.Image | None:
     return image
 
 
-def too_large(name: str, size: int) -> bool:
-    """Whether a photograph is refused for its size; then says so."""
-    if size <= MAX_IMAGE_BYTES:
-        return False
-    tell_warning(
-        f"{name} has {size / 1e6:.0f} MB; a photograph may have {MAX_IMAGE_BYTES >> 20} MB."
-    )
-    return True
-
-
-# --- heatmaps ------------------------------------------------------------------------------------
-
-
-def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
-    """The map of one part, computed once for this visitor; None where there can be none."""
-    if desk.explainer is None:
+def thumbnail(data: bytes, size_px: int) -> str | None:
+    """A small image as a data URL, so that the browser asks for nothing more."""
+    image = shown_image(data, size_px)
+    if image is None:
         return None
-    kept = st.session_state.setdefault("heatmaps", {})
-    key = (prediction.sha256, desk.predictor.sha256)
-    if key not in kept:
-        try:
-            with st.spinner("drawing the heatmap"), desk.lock:
-                (kept[key],) = explain_predicted(desk.explainer, [(data, prediction)], SHOWN_PX)
-        except UnreadableImageError:
-            return None
-        while len(kept) > 50:
-            kept.pop(next(iter(kept)))
-    return kept[key]
-
-
-def tell_other_model(desk: Desk, model_id: str) -> None:
-    """Say under a heatmap that the decision beside it is another model's."""
-    if model_id != desk.predictor.model_id:
-        st.caption(f"The heatmap is of model {desk.predictor.model_id}, taken up since.")
+    small = io.BytesIO()
+    image.save(small, "jpeg", quality=75)
+    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 # --- decisions -----------------------------------------------------------------------------------
+
+
+def prediction_of(one: Found) -> Prediction:
+    """A record as the prediction that it was."""
+    return Prediction(
+        one.status, one.decision, one.prob_defect, one.predicted_class, (), one.threshold,
+        one.latency_ms, one.error, one.sha256, one.brightness,
+    )  # fmt: skip
 
 
 def show_decision(
@@ -144,25 +130,15 @@ def show_scale(prediction: Prediction, review: tuple[float, float] | None) -> No
     )
 
 
-def person_field(key: str) -> str:
-    """Who is speaking; asked once."""
-    return _kept_field("Your name", key, "person kept", "")
-
-
-def head(desk: Desk) -> tuple[DeltaGenerator, str, str]:
-    """The head of a page that inspects: a place for what is given, station and lot for the log."""
-    given, lot_fields = st.columns([3, 2], gap="large")
-    with lot_fields:
-        left, right = st.columns(2)
-    with left:
-        station = _kept_field("Station", "station", "station kept", desk.station)
-    with right:
-        lot = _kept_field("Lot", "lot", "lot kept", desk.lot)
+def ask_for_lot(desk: Desk) -> tuple[str, str]:
+    """Station and lot for the log; what was said last stays."""
+    station = kept_field("Station", "station", "station kept", desk.station)
+    lot = kept_field("Lot", "lot", "lot kept", desk.lot)
     st.session_state["station kept"], st.session_state["lot kept"] = station, lot
-    return given, plain(station), plain(lot)
+    return plain(station), plain(lot)
 
 
-def _kept_field(label: str, key: str, kept: str, default: str) -> str:
+def kept_field(label: str, key: str, kept: str, default: str) -> str:
     """A field that begins with what was said before: Streamlit forgets it when the page changes."""
     if key not in st.session_state:
         st.session_state[key] = st.session_state.get(kept, default)

@@ -8,10 +8,10 @@ import streamlit as st
 
 from common.errors import UserError
 from common.text import count_of
-from inspection.predictor import Prediction
 from page.desk import Desk
 from page.frame import framed
-from page.parts import heatmap
+from page.parts import prediction_of
+from page.picture import heatmap
 from page.words import WORDS, chance, escape_markdown
 from traceability.log import InspectionLog
 from traceability.process import analyse_process, signals
@@ -178,11 +178,3 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
             heat.overlay(300), escape_markdown(" · ".join(lines)), width="stretch",
             alt=f"Heatmap of the rejected part {one.file}",
         )  # fmt: skip
-
-
-def prediction_of(one: Found) -> Prediction:
-    """A record as the prediction that it was."""
-    return Prediction(
-        one.status, one.decision, one.prob_defect, one.predicted_class, (), one.threshold,
-        one.latency_ms, one.error, one.sha256, one.brightness,
-    )  # fmt: skip

@@ -40,6 +40,8 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
     if p.error:
         return f"{found}, but the part is {p.error}: look at it."
     if p.decision == "review":
+        if review is None or not review[0] <= p.prob_defect < review[1]:  # of another band
+            return f"{found}: look at it."
         return f"{found} lies between {review[0]:g} and {review[1]:g}: look at it."
     above = p.decision == "defect"
     if decides(review, p.threshold):

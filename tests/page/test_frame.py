@@ -16,7 +16,7 @@ from inspection.predictor import load_predictor
 from inspection.recording import Inspector, Part
 from traceability.log import InspectionLog
 
-PAGES = ("inspect", "batch", "process", "model")
+PAGES = ("inspect", "review", "batch", "process", "model")
 
 
 def test_every_page_begins_with_product_model_and_log(options, predictor, paths, log_path):
@@ -50,12 +50,12 @@ def test_a_lost_or_damaged_log_gives_a_sentence(options, paths, log_path):
     for path in log_path.parent.glob("line.db*"):
         if path.is_file():
             path.unlink()
-    at.slider(key="strength").set_value(0).run()
+    at.toggle(key="heatmap").set_value(False).run()
     assert not at.exception
     assert "line.db is gone: put it back, or restart the page" in text_of(at)
     assert "line.db is gone" in text_of(page("process"))
     log_path.write_text("no log")
-    for name in ("inspect", "process"):
+    for name in ("review", "process"):
         assert "is not a database" in text_of(page(name))
 
 
