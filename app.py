@@ -123,7 +123,8 @@ def main(argv: list[str] | None = None) -> int:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
     command += [word for name in hosts(args) for word in ("--server.allowedHosts", name)]
     command += ["--server.address", args.host, "--server.port", str(args.port)]
-    print(f"http://{args.host}:{args.port}, recording in {args.log}; end with Ctrl-C", flush=True)
+    # Streamlit prints the address once its port answers
+    print(f"starting the page, recording in {args.log}; end with Ctrl-C", flush=True)
     try:
         os.execv(sys.executable, command)  # the page takes this process's place
     except OSError as error:

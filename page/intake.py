@@ -6,14 +6,17 @@ from datetime import datetime
 
 import streamlit as st
 
+from imaging.unreadable import UnreadableImageError
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name
 from page.desk import Desk
 from page.frame import tell_warning
+from page.heic import HEIC_TYPES, is_heic, png_of_heic
 from page.parts import IMAGE_TYPES, ask_for_lot
 from page.samples import KINDS, sample_part
 
 FILES, CAMERA = "Files", "Camera"
 LARGEST_MB = MAX_IMAGE_BYTES >> 20
+TYPES = [*IMAGE_TYPES, *HEIC_TYPES, "pdf"]  # the last to say what to do with it
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class Given:
     def new_parts(self, done: set[str]) -> Iterator[tuple[str, Part]]:
         """Those that are not in `done`, each under Streamlit's name for it; tells of the others."""
         for file in self.photographs:
-            if file.file_id in done or too_large(file.name, file.size):
-                continue
             name = file_name(file.name)
+            if file.file_id in done or (data := content_of(name, file)) is None:
+                continue
             if self.from_camera:
                 name = f"camera {datetime.now():%Y-%m-%d %H.%M.%S}.jpg"
-            yield file.file_id, Part(name, file.getvalue(), self.station, self.lot)
+            yield file.file_id, Part(name, data, self.station, self.lot)
 
 
 def ask_for_parts(desk: Desk) -> Given:
@@ -53,7 +56,7 @@ def ask_for_parts(desk: Desk) -> Given:
 
 def from_files() -> list:
     return st.file_uploader(
-        "Photographs of parts", IMAGE_TYPES, accept_multiple_files=True, key="photographs",
+        "Photographs of parts", TYPES, accept_multiple_files=True, key="photographs",
         max_upload_size=LARGEST_MB,
     )  # fmt: skip
 
@@ -83,9 +86,20 @@ def rendered(kind: str, number: int) -> bytes:
     return sample_part(kind, number)
 
 
-def too_large(name: str, size: int) -> bool:
-    """Whether a photograph is refused for its size; then says so."""
-    if size <= MAX_IMAGE_BYTES:
-        return False
-    tell_warning(f"{name} has {size / 1e6:.0f} MB; a photograph may have {LARGEST_MB} MB.")
-    return True
+def content_of(name: str, file) -> bytes | None:
+    """The photograph in an uploaded file; None where there can be none, after saying why."""
+    if file.size > MAX_IMAGE_BYTES:
+        size = f"{file.size / 1e6:.0f} MB"
+        tell_warning(f"{name} has {size}; a photograph may have {LARGEST_MB} MB.")
+        return None
+    data = file.getvalue()
+    if data.startswith(b"%PDF"):
+        tell_warning(f"{name} is a PDF, no photograph: save its picture as JPEG or PNG.")
+        return None
+    if not is_heic(data):
+        return data
+    try:
+        return png_of_heic(data)
+    except UnreadableImageError as error:
+        tell_warning(f"{name} cannot be read: {error}. It is not inspected.")
+        return None

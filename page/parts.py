@@ -53,6 +53,7 @@ def inspect(
             f"{done:,} of {len(parts):,} photographs are inspected and recorded. The others are "
             f"not inspected, because they could not be recorded: {error}"
         )
+        messages().button("Try again", icon=":material/refresh:")
     if bar is not None:
         bar.empty()
     return done == len(parts)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from imaging.photographs import IRREGULAR, LeftOut, why_not_by_content, why_not_by_path
+from imaging.photographs import IRREGULAR, NO_IMAGE, LeftOut, why_not_by_content, why_not_by_path
 from inspection.recording import MAX_IMAGE_BYTES, plain
+from page.heic import HEIC_TYPES
 
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
@@ -37,7 +38,10 @@ class Collected:
     def add(self, name: str, size: int, read: Callable[[], bytes]) -> bool:
         """Take a file, or note why not; False when no more can be taken."""
         clean = plain(name)
-        reason = why_not_by_path(PurePosixPath(clean))
+        path = PurePosixPath(clean)
+        reason = why_not_by_path(path)
+        if reason == NO_IMAGE and path.suffix.lower().removeprefix(".") in HEIC_TYPES:
+            reason = "HEIC: save it as JPEG, or open it in Inspect"
         if not reason and size > MAX_IMAGE_BYTES:
             reason = f"over {MAX_IMAGE_BYTES >> 20} MB"
         if not reason:

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 import app
 from inspection.predictor import load_predictor
 from inspection.recording import Inspector, Part
+from page.log import BUSY_S, GLANCE_S
 from traceability.log import InspectionLog
 
 PAGES = ("inspect", "review", "batch", "process", "model")
@@ -30,6 +31,10 @@ def test_every_page_begins_with_product_model_and_log(options, predictor, paths,
     assert "Log line.db, 1 inspection<" in text_of(page("batch"))
     log_path.write_text("no log")
     assert "Log line.db, cannot be read" in text_of(page("model"))
+
+
+def test_nobody_waits_two_seconds_for_a_locked_log():
+    assert BUSY_S + 2 * GLANCE_S < 2  # the page, the header, and the number beside Review
 
 
 def test_a_locked_log_is_told_soon(options, paths, log_path, monkeypatch):
@@ -159,6 +164,7 @@ def test_wrong_options_are_told(monkeypatch):
 def test_without_a_model_the_page_says_which_command_makes_one(tmp_path, monkeypatch):
     monkeypatch.setenv(app.OPTIONS_VARIABLE, "")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("model.ROOT", tmp_path)
     for name in ("inspect", "batch", "process", "model"):
         assert "make demo" in text_of(page(name))
 
