@@ -13,6 +13,7 @@ from page.frame import REFUSED, STORED, messages
 from page.parts import kept_field
 from page.words import WORDS, escape_markdown
 from traceability.dispositions import AlreadyDecidedError, Disposition
+from traceability.search import dispositions_on
 
 KEYS = {"ok": "G", "defect": "D"}  # of the keyboard
 # In the session
@@ -68,6 +69,20 @@ def record_disposition(
     spoken = st.session_state.get(SPOKEN, [])
     st.session_state[SPOKEN] = [*(one for one in spoken if one != inspection_id), inspection_id]
     return True
+
+
+def persons_say(desk: Desk, ids: list[int]) -> dict[int, Disposition]:
+    """The latest words of persons on these inspections, of those that have one.
+
+    Raises:
+        UserError: the log is not the one that it was.
+    """
+    if not ids:
+        return {}
+    with desk.log.open() as log:
+        if log.last()[0] < max(ids):
+            raise UserError(f"{desk.log.path} is another log now; reload the page")
+        return dispositions_on(log, ids)
 
 
 def ask_person(

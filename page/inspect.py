@@ -5,19 +5,17 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from common.errors import UserError
 from inspection.predictor import Prediction
 from inspection.recording import Inspected, Part
 from page import strip
 from page.desk import Desk
-from page.dispositions import ask_person, tell_conflict
+from page.dispositions import ask_person, persons_say, tell_conflict
 from page.frame import framed
 from page.intake import Given, ask_for_parts, rendered
 from page.parts import inspect, show_decision, show_scale, thumbnail
 from page.picture import show_picture
 from page.words import escape_markdown
 from traceability.dispositions import Disposition
-from traceability.search import dispositions_on
 
 THUMBNAIL_PX = 72
 KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on the page
@@ -120,7 +118,7 @@ def shown(part: Part, prediction: Prediction, model_id: str, inspection_id: int 
 
 def show_parts(desk: Desk, parts: Sequence[Shown]) -> None:
     """The film strip, where there are several parts, and the part that is chosen."""
-    said = persons_say(desk, parts)
+    said = persons_say(desk, [one.inspection_id for one in parts if one.inspection_id])
     chosen = parts[0].id
     if len(parts) > 1:
         frames = [frame_of(one, said.get(one.inspection_id)) for one in parts]
@@ -128,21 +126,6 @@ def show_parts(desk: Desk, parts: Sequence[Shown]) -> None:
     for one in parts:
         if one.id == chosen:
             show_part(desk, one, said.get(one.inspection_id))
-
-
-def persons_say(desk: Desk, parts: Sequence[Shown]) -> dict[int, Disposition]:
-    """The latest words of persons on these parts, by the number of the inspection.
-
-    Raises:
-        UserError: the log is not the one that it was.
-    """
-    ids = [one.inspection_id for one in parts if one.inspection_id is not None]
-    if not ids:
-        return {}
-    with desk.log.open() as log:
-        if log.last()[0] < max(ids):
-            raise UserError(f"{desk.log.path} is another log now; reload the page")
-        return dispositions_on(log, ids)
 
 
 def frame_of(one: Shown, said: Disposition | None) -> strip.Frame:

@@ -14,6 +14,8 @@ from page.heic import HEIC_TYPES
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
 MAX_ENTRIES = 100_000  # of a zip file; its list of contents is in memory before all else
+MAX_DAMAGED = 20  # of them, or encrypted
+DAMAGED = "damaged or encrypted"
 ENTRY = b"PK\x01\x02"  # what each begins with in that list
 
 
@@ -70,12 +72,14 @@ def collect_files(files: Iterable) -> Collected:
 def collect_zip(data: bytes) -> Collected:
     """From a zip file. Sizes that it declares are checked before, true ones while unpacking.
 
+    A few damaged files in it are left out.
+
     Raises:
         ValueError: it is no zip file, or a damaged one; the message is a sentence's end.
     """
     if data.count(ENTRY) > MAX_ENTRIES:
         raise ValueError(f"it lists more than {MAX_ENTRIES:,} files")
-    found = Collected()
+    found, damaged = Collected(), 0
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in _files(archive):
@@ -90,8 +94,14 @@ def collect_zip(data: bytes) -> Collected:
                         raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
                     return content
 
-                if not found.add(entry.filename, entry.file_size, read):
-                    break
+                try:
+                    if not found.add(entry.filename, entry.file_size, read):
+                        break
+                except Exception:  # zipfile raises many types on damaged files
+                    found.left_out.add(DAMAGED, plain(entry.filename))
+                    damaged += 1
+                    if damaged > MAX_DAMAGED:  # each may have cost as much as a photograph
+                        raise
     except Exception as error:  # zipfile raises many types on damaged files
         raise ValueError(f"it is damaged, encrypted or no zip file ({error})") from error
     return found

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from page_runs import metrics, page, recorded, text_of, upload, zipped
+from page_runs import page, recorded, text_of, upload, verdicts, zipped
 from streamlit.testing.v1 import AppTest
 
 from inspection.recording import INSPECTION_COLUMNS
@@ -65,7 +65,9 @@ def test_an_unreadable_part_comes_first_and_is_never_good(options, paths):
     assert list(found["file"]) == ["b.png", "a.jpeg"]
     assert found["decision"][0].endswith("Not inspected")
     assert found["why"][0] == "empty file"
-    assert metrics(at)["Not inspected"] == "1"
+    assert at.button_group(key="outcome").options[-1] == "Not judged 1"
+    at.button_group(key="outcome").set_value("").run()
+    assert list(table(at)["file"]) == ["b.png"]
 
 
 def test_a_damaged_zip_file_gives_a_sentence(options):
@@ -75,3 +77,15 @@ def test_a_damaged_zip_file_gives_a_sentence(options):
         at.file_uploader(key="zip").set_value(("parts.zip", data, "application/zip")).run()
         assert not at.exception
         assert "parts.zip cannot be opened" in text_of(at)
+
+
+def test_a_part_is_decided_from_the_table(options, paths, log_path):
+    at = start_batch(upload(page("batch"), "folder", [("a.jpeg", paths[0].read_bytes())]))
+    at.session_state["batch again"] = 1  # a line cannot be chosen without a browser
+    at.run()
+    at.text_input(key="person").set_value("Huber").run()
+    at.button(key="ok 1").click().run()
+    assert not at.exception
+    assert verdicts(log_path) == [(1, "ok", "Huber")]
+    assert list(table(at)["a person says"]) == ["Good, Huber"]
+    assert at.button_group(key="outcome").options[3] == "Good 1"
