@@ -4,9 +4,9 @@
     python app.py --review 0.2 0.8 --log /srv/inspections.db --station line3
     streamlit run app.py                                     the same with all defaults
 
-Inspect shows the decision on a photograph and where it comes from; parts for review wait
-there for a person, wherever they were inspected. Batch sorts a folder or zip file. Process charts
-the log, Model says what the model is worth. Every decision is in the log (--log, see records.py)
+Inspect shows the decision on a photograph and where it comes from. On Review parts wait for a
+person, wherever they were inspected. Batch sorts a folder or zip file. Process charts the log,
+Model says what the model is worth. Every decision is in the log (--log, see records.py)
 before it is shown, the same one that serve.py, watch.py and predict.py --log write. Needs no
 network. It asks nobody who they are: to open it to other machines put it behind a proxy that does
 (docs/deploy.md).
@@ -49,9 +49,9 @@ def start() -> None:
     import streamlit as st
 
     place = st.empty()
-    if "page.parts" not in sys.modules:  # PyTorch takes its time
+    if "page.frame" not in sys.modules:  # PyTorch takes its time
         place.caption("Starting; only the first visitor waits.")
-    from page.parts import set_up
+    from page.frame import set_up
 
     place.empty()
     try:
@@ -71,14 +71,31 @@ def show() -> None:
     from page import inspect as page_inspect
     from page import model as page_model
     from page import process as page_process
+    from page import review as page_review
 
+    review = f"Review{count_waiting()}"
     pages = [
         st.Page(page_inspect.show, title="Inspect", icon=":material/search:", url_path="inspect"),
+        st.Page(page_review.show, title=review, icon=":material/person_search:", url_path="review"),
         st.Page(page_batch.show, title="Batch", icon=":material/grid_view:", url_path="batch"),
         st.Page(page_process.show, title="Process", icon=":material/timeline:", url_path="process"),
         st.Page(page_model.show, title="Model", icon=":material/school:", url_path="model"),
     ]
     st.navigation(pages, position="top").run()
+
+
+def count_waiting() -> str:
+    """' (3)' where parts wait for a person; empty where none does, or where nobody knows."""
+    import streamlit as st
+
+    from page.log import GLANCE_S, PageLog
+    from page.review import waiting_parts
+
+    try:
+        found = waiting_parts(PageLog(st.session_state["options"].log), GLANCE_S)
+    except (UserError, OSError):  # the page itself says what is wrong with the log
+        return ""
+    return f" ({len(found):,})" if found else ""
 
 
 def hosts(args: argparse.Namespace) -> list[str]:
@@ -108,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
     command += [word for name in hosts(args) for word in ("--server.allowedHosts", name)]
     command += ["--server.address", args.host, "--server.port", str(args.port)]
-    print(f"http://{args.host}:{args.port}, recording in {args.log}; end with Ctrl-C", flush=True)
+    # Streamlit prints the address once its port answers
+    print(f"starting the page, recording in {args.log}; end with Ctrl-C", flush=True)
     try:
         os.execv(sys.executable, command)  # the page takes this process's place
     except OSError as error:

@@ -18,7 +18,7 @@ from torchvision.models import resnet18
 from torchvision.models.resnet import BasicBlock
 
 from common.errors import UserError
-from common.files import CHECKPOINTS, read_json, write_atomic, write_json
+from common.files import CHECKPOINTS, ROOT, read_json, write_atomic, write_json
 from gate.limits import Limits
 from imaging.framing import framed
 from networks.classes import defect_flags
@@ -278,6 +278,8 @@ def checkpoint_from(content: dict, path: Path) -> Checkpoint:
 def find_checkpoint(argument: Path | None = None) -> Path:
     """The checkpoint to use: `argument`, else the latest training's, the released, the demo's.
 
+    In checkpoints/ of the present folder, else in the repository's.
+
     Raises:
         UserError: there is none; the message says how to make one.
     """
@@ -285,7 +287,8 @@ def find_checkpoint(argument: Path | None = None) -> Path:
         if not argument.is_file():
             raise UserError(f"no such checkpoint: {argument}")
         return argument
-    for name in ("best.pth", "released.pth", "demo/best.pth"):
-        if (CHECKPOINTS / name).is_file():
-            return CHECKPOINTS / name
+    for folder in (CHECKPOINTS, ROOT / CHECKPOINTS):
+        for name in ("best.pth", "released.pth", "demo/best.pth"):
+            if (folder / name).is_file():
+                return folder / name
     raise UserError(f"no checkpoint in {CHECKPOINTS}; make one with: python train.py, or make demo")

@@ -1,11 +1,13 @@
 """The page Batch: a folder or zip file of photographs, sorted by how likely they show defects."""
 
-import base64
 import csv
+import functools
 import io
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
+import pandas
 import streamlit as st
 
 from common.text import count_of, csv_cells
@@ -17,25 +19,19 @@ from inspection.recording import (
     Part,
     inspection_row,
 )
-from page.parts import (
-    IMAGE_TYPES,
-    SIGNS,
-    WORDS,
-    Desk,
-    escape_markdown,
-    head,
-    heatmap,
-    inspect,
-    open_desk,
-    show_decision,
-    shown_image,
-    tell_other_model,
-    tells_errors,
-)
+from page.desk import Desk
+from page.dispositions import SPOKEN, ask_person, persons_say, tell_conflict
+from page.frame import framed, tell_error
+from page.parts import IMAGE_TYPES, ask_for_lot, inspect, show_decision, thumbnail
+from page.picture import show_picture
+from page.strip import ALL, choose_outcome
 from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
+from page.words import SIGNS, WORDS, chance, escape_markdown
+from traceability.dispositions import Disposition
 
 THUMBNAIL_PX = 72
 FOLDER, ZIP = "Folder", "Zip file"
+PROBABILITY, AGAIN = "defect probability", "batch again"  # a column; in the session
 
 
 @dataclass
@@ -59,13 +55,13 @@ class Batch:
         return sorted(self.inspected, key=lambda n: (-likelihood(self.inspected[n]), n))
 
 
-@tells_errors
-def show() -> None:
+@framed
+def show(desk: Desk) -> None:
     """The page."""
-    desk = open_desk()
-    given, station, lot = head(desk)
-    with given:
-        ask_for_parts()
+    tell_conflict(desk)
+    ask_for_parts()
+    with st.container(horizontal=True):
+        station, lot = ask_for_lot(desk)
     batch: Batch | None = st.session_state.get("batch")
     if batch is None:
         st.info(
@@ -107,9 +103,7 @@ def ask_for_parts() -> None:
         collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
     except ValueError as error:
         st.session_state.pop("batch", None)
-        st.error(
-            f"{escape_markdown(files[0].name)} cannot be opened: {escape_markdown(str(error))}."
-        )
+        tell_error(f"{files[0].name} cannot be opened: {error}.")
         return
     st.session_state["batch"] = Batch(upload, collected)
 
@@ -132,79 +126,89 @@ def likelihood(one: Inspected) -> float:
 
 
 def show_batch(desk: Desk, batch: Batch) -> None:
-    """Counts, the table, the CSV, and the part that is chosen in the table."""
-    decisions = [one.prediction.decision for one in batch.inspected.values()]
-    columns = st.columns(5)
-    columns[0].metric("Parts", f"{len(decisions):,}")
-    for column, (decision, word) in zip(columns[1:], WORDS.items(), strict=True):
-        column.metric(word, f"{decisions.count(decision):,}")
-    order = batch.order
-    chosen = st.dataframe(
-        rows(batch), height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
-        row_height=THUMBNAIL_PX - 8, key=f"table {batch.inspected[order[0]].id} {len(order)}",
-        column_config={
-            "photograph": st.column_config.ImageColumn("", width="small"),
-            "defect probability": st.column_config.ProgressColumn(
-                format="%.3f", min_value=0.0, max_value=1.0
-            ),
-        },
-    )  # fmt: skip
+    """The table of an outcome, the CSV of all, and the part that is chosen in the table."""
+    said = persons_say(desk, [one.id for one in batch.inspected.values()])
+    outcomes = {place: outcome(one, said) for place, one in batch.inspected.items()}
+    shown = choose_outcome(Counter(outcomes.values()))
+    places = [place for place in batch.order if shown in (ALL, outcomes[place])]
+    chosen = show_table(batch, places, said, f"{batch.inspected[batch.order[0]].id} {shown}")
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.download_button(
         "Download CSV", as_csv(batch), "inspections.csv", "text/csv",
         icon=":material/download:", width="stretch",
     )  # fmt: skip
     models = " and ".join(sorted({one.model_id for one in batch.inspected.values()}))
-    right.caption(f"{batch.seconds:.1f} s, model {models}. Choose a line for its heatmap.")
-    if chosen.selection.rows:
-        place = order[chosen.selection.rows[0]]
-        show_chosen(desk, batch.inspected[place], batch.collected.parts[place][1])
+    right.caption(
+        f"{count_of(len(batch.inspected), 'part')}, {batch.seconds:.1f} s, model {models}. Choose "
+        "a line to look at the part and decide; a column's head sorts."
+    )
+    again = st.session_state.get(AGAIN)
+    if again is not None and again not in st.session_state.get(SPOKEN, []):
+        chosen = next((n for n, one in batch.inspected.items() if one.id == again), chosen)
+    if chosen is not None:
+        one = batch.inspected[chosen]
+        show_chosen(desk, one, batch.collected.parts[chosen][1], said.get(one.id))
 
 
-def show_chosen(desk: Desk, one: Inspected, data: bytes) -> None:
-    """A part of the table under its heatmap, with its decision."""
-    image, decision = st.columns(2, gap="large")
+def outcome(one: Inspected, said: dict[int, Disposition]) -> str:
+    """What a person says of a part, else the model's decision."""
+    return said[one.id].verdict if one.id in said else one.prediction.decision
+
+
+def show_table(
+    batch: Batch, places: list[int], said: dict[int, Disposition], key: str
+) -> int | None:
+    """The parts at these places; returns the place of the one that is chosen."""
+    table = pandas.DataFrame(rows(batch, places, said))
+    # Two decimals to read, all of them to sort by
+    shown = table.style.format({PROBABILITY: chance}, na_rep="")
+    chosen = st.dataframe(
+        shown, height=460, hide_index=True, on_select="rerun", selection_mode="single-row",
+        row_height=THUMBNAIL_PX - 8, key=f"table {key} {len(places)}",
+        column_config={"photograph": st.column_config.ImageColumn("", width="small")},
+    )  # fmt: skip
+    return places[chosen.selection.rows[0]] if chosen.selection.rows else None
+
+
+def show_chosen(desk: Desk, one: Inspected, data: bytes, said: Disposition | None) -> None:
+    """A part of the table with its decision, what a person says, and beside it the photograph."""
+    decision, picture = st.columns(2, gap="medium")
     with decision:
-        show_decision(one.name, one.prediction, desk.predictor.review)
+        show_decision(one.name, one.prediction, desk.predictor.review, said)
+        if one.prediction.status == "ok":
+            ask_person(desk, one.id, said, show_again, data)
         st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
-    with image:
-        explained = heatmap(desk, data, one.prediction) if one.prediction.decision else None
-        if explained is not None:
-            st.image(explained.overlay(), width="stretch")
-            tell_other_model(desk, one.model_id)
-        elif (image := shown_image(data)) is not None:
-            st.image(image, width="stretch")
+    with picture:
+        show_picture(desk, one.name, data, one.prediction, one.model_id)
 
 
-def rows(batch: Batch) -> dict[str, list]:
+def show_again(inspection_id: int) -> None:
+    """Show a part on which this person has spoken, until there is another word on it."""
+    st.session_state[AGAIN] = inspection_id
+
+
+def rows(batch: Batch, places: list[int], said: dict[int, Disposition]) -> dict[str, list]:
     """The table's columns."""
-    order = batch.order
-    new = [place for place in order if place not in batch.thumbnails]
+    new = [place for place in places if place not in batch.thumbnails]
+    small = functools.partial(thumbnail, size_px=THUMBNAIL_PX)
     contents = [batch.collected.parts[place][1] for place in new]
-    batch.thumbnails.update(zip(new, in_threads(thumbnail, contents), strict=True))
-    found = [batch.inspected[place] for place in order]
+    batch.thumbnails.update(zip(new, in_threads(small, contents), strict=True))
+    found = [batch.inspected[place] for place in places]
     predictions = [one.prediction for one in found]
     table = {
-        "photograph": [batch.thumbnails[place] for place in order],
+        "photograph": [batch.thumbnails[place] for place in places],
         "decision": [f"{SIGNS[p.decision]} {WORDS[p.decision]}" for p in predictions],
-        "defect probability": [p.prob_defect for p in predictions],
+        PROBABILITY: [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
         "file": [one.name for one in found],
         "inspection": [one.id for one in found],
     }
+    if any(one.id in said for one in found):
+        words = [said.get(one.id) for one in found]
+        table["a person says"] = [w and f"{WORDS[w.verdict]}, {w.person}" for w in words]
     if any(p.error for p in predictions):
         table["why"] = [p.error for p in predictions]
     return table
-
-
-def thumbnail(data: bytes) -> str | None:
-    """A small image as a data URL, so that the browser asks for nothing more."""
-    image = shown_image(data, THUMBNAIL_PX)
-    if image is None:
-        return None
-    small = io.BytesIO()
-    image.save(small, "jpeg", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def as_csv(batch: Batch) -> str:

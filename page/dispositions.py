@@ -1,5 +1,6 @@
 """A person's word on a part: stored, unless another person was faster; then both are asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -7,11 +8,16 @@ import streamlit as st
 from common.errors import UserError
 from inspection.pictures import keep_judged
 from inspection.recording import plain
-from page.parts import WORDS, Desk, escape_markdown
+from page.desk import Desk
+from page.frame import REFUSED, STORED, messages
+from page.parts import kept_field
+from page.words import WORDS, escape_markdown
 from traceability.dispositions import AlreadyDecidedError, Disposition
+from traceability.search import dispositions_on
 
-DISPOSITIONS = {WORDS["ok"]: "ok", WORDS["defect"]: "defect"}
-CONFLICT = "conflict"  # in the session
+KEYS = {"ok": "G", "defect": "D"}  # of the keyboard
+# In the session
+CONFLICT, NAME, PERSON, SPOKEN = "conflict", "person", "person kept", "spoken on"
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ def record_disposition(
     seen: int,
     photograph: bytes | None = None,
 ) -> bool:
-    """Store a person's disposition, and the photograph; whether that worked, else says why not.
+    """Store a person's disposition, and the photograph; else the page says why not.
+
+    Called by a click, before the page is made anew: it is told then.
 
     Args:
         seen: number of the last disposition of this part that the person has seen, 0 for none.
@@ -42,9 +50,9 @@ def record_disposition(
     """
     person, note = plain(person), plain(note)
     if not person:
-        st.warning("Whose decision is it? Please give a name.")
+        st.session_state[REFUSED] = "Whose decision is it? Please give a name."
         return False
-    st.session_state["person kept"] = person
+    st.session_state[PERSON] = person
     try:
         with desk.log.open("append") as log:
             log.add_disposition(inspection_id, disposition, person, note, seen)
@@ -55,10 +63,74 @@ def record_disposition(
             st.session_state[CONFLICT] = Conflict(*own, error.last)
             return False
     except UserError as error:
-        st.error(f"The decision was not stored: {escape_markdown(str(error))}")
+        st.session_state[REFUSED] = f"The decision was not stored: {error}"
         return False
-    st.session_state["stored"] = f"Stored: {WORDS[disposition]}, says {escape_markdown(person)}."
+    st.session_state[STORED] = f"Stored: {WORDS[disposition]}, says {person}."
+    spoken = st.session_state.get(SPOKEN, [])
+    st.session_state[SPOKEN] = [*(one for one in spoken if one != inspection_id), inspection_id]
     return True
+
+
+def persons_say(desk: Desk, ids: list[int]) -> dict[int, Disposition]:
+    """The latest words of persons on these inspections, of those that have one.
+
+    Raises:
+        UserError: the log is not the one that it was.
+    """
+    if not ids:
+        return {}
+    with desk.log.open() as log:
+        if log.last()[0] < max(ids):
+            raise UserError(f"{desk.log.path} is another log now; reload the page")
+        return dispositions_on(log, ids)
+
+
+def ask_person(
+    desk: Desk,
+    inspection_id: int,
+    said: Disposition | None,
+    again: Callable[[int], None],
+    photograph: bytes | None = None,
+) -> None:
+    """Buttons, and keys, for a person's word on a part.
+
+    Args:
+        said: the last word on it; who clicks has seen this one.
+        again: shows a part, by its inspection, on which this person has spoken before.
+    """
+    args = (desk, inspection_id, said.id if said else 0, photograph)
+    with st.container(horizontal=True, vertical_alignment="center", key="person_row"):
+        for disposition, key in KEYS.items():
+            # Its own button for each part: a click that comes late is not one on the next part
+            st.button(
+                WORDS[disposition], key=f"{disposition} {inspection_id}", shortcut=key,
+                on_click=speak, args=(disposition, *args),
+            )  # fmt: skip
+        st.button(
+            "Undo", key="undo", shortcut="U", disabled=not st.session_state.get(SPOKEN),
+            on_click=take_up, args=(again,), help="Back to the part that you decided last, to say "
+            "otherwise. The log keeps both words; the last one counts.",
+        )  # fmt: skip
+        name = st.session_state.get(NAME) or st.session_state.get(PERSON)
+        with st.popover(escape_markdown(name or "Your name"), icon=":material/person:"):
+            kept_field("Your name", NAME, PERSON, "")
+            st.text_input(
+                "Note", key=f"note {inspection_id}", max_chars=1000, placeholder="for the log"
+            )
+
+
+def speak(
+    disposition: str, desk: Desk, inspection_id: int, seen: int, photograph: bytes | None
+) -> None:
+    """Store the word that was clicked, with the name and the note beside it."""
+    person, note = st.session_state[NAME], st.session_state[f"note {inspection_id}"]
+    record_disposition(desk, inspection_id, disposition, person, note, seen, photograph)
+
+
+def take_up(again: Callable[[int], None]) -> None:
+    """Show the part on which this person has spoken last."""
+    if spoken := st.session_state.get(SPOKEN):
+        again(spoken.pop())
 
 
 def tell_conflict(desk: Desk) -> None:
@@ -69,7 +141,8 @@ def tell_conflict(desk: Desk) -> None:
     last = conflict.last
     note = f" ({last.note})" if last.note else ""
     at = last.time[:16].replace("T", " ")
-    st.warning(
+    place = messages().container()
+    place.warning(
         escape_markdown(
             f"{last.person} has already decided on inspection {conflict.inspection_id}: "
             f"{WORDS[last.verdict]}{note}, at {at} UTC. Your decision, "
@@ -77,7 +150,7 @@ def tell_conflict(desk: Desk) -> None:
         ),
         icon=":material/group:",
     )
-    left, right, _ = st.columns([1, 1, 3])
+    left, right, _ = place.columns([1, 1, 3])
     left.button("Store mine too", on_click=store_too, args=(desk,), width="stretch")
     right.button("Leave it", on_click=st.session_state.pop, args=(CONFLICT, None), width="stretch")
 

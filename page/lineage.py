@@ -4,7 +4,8 @@ import streamlit as st
 
 from common.files import sha256_of_file
 from evaluation.published import well_formed
-from page.parts import Desk, escape_markdown
+from page.desk import Desk
+from page.words import escape_markdown
 from traceability.models import (
     FOUND,
     ID_DIGITS,

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from traceability.access import LogUnavailableError
-from traceability.log import SHORT_BUSY_S, InspectionLog
+from traceability.log import InspectionLog
+
+BUSY_S = 1.0  # how long the page waits for another program's lock: whoever waits for it looks on
+GLANCE_S = 0.2  # the same for what is only told beside other things
 
 
 class PageLog:
@@ -27,15 +30,24 @@ class PageLog:
             raise LogUnavailableError(f"{self.path} is gone: put it back, or restart the page")
         return False
 
+    def count(self) -> int:
+        """How many inspections it holds.
+
+        Raises:
+            UserError: as `open`, but sooner.
+        """
+        with self.open(busy_s=GLANCE_S) as log:
+            return log.last()[0]
+
     @contextmanager
-    def open(self, mode: str = "read") -> Iterator[InspectionLog]:
-        """The log; see `InspectionLog` for `mode`.
+    def open(self, mode: str = "read", busy_s: float | None = None) -> Iterator[InspectionLog]:
+        """The log; see `InspectionLog` for the arguments.
 
         Raises:
             UserError: it cannot be opened, or it is not the one that it was.
         """
         self.exists()
-        with InspectionLog(self.path, mode, SHORT_BUSY_S) as log:
+        with InspectionLog(self.path, mode, busy_s or BUSY_S) as log:
             if self._known and not log.holds("inspections", *self._known):
                 raise LogUnavailableError(
                     f"{self.path} is another log now: put the former one back, or restart the page"

@@ -1,7 +1,5 @@
-"""The page Model: what the model is worth, what another threshold would do, and the leak."""
+"""The page Model: what the model is worth on unseen castings, what it is, and the leak."""
 
-import altair
-import numpy as np
 import streamlit as st
 
 from common.errors import UserError
@@ -9,60 +7,78 @@ from common.files import ROOT, read_json
 from common.text import count_of
 from dataset.validation_scores import read_validation
 from evaluation.published import RESULTS, leak_text, probe_text, results_table, well_formed
-from metrics.castings import casting_names
-from metrics.decisions import Parts, format_rate, summarise
+from evaluation.released_model import Unseen, unseen_figures
+from metrics.decisions import format_rate
+from page.desk import Desk
+from page.frame import framed
 from page.lineage import show_lineage
-from page.parts import Desk, escape_markdown, open_desk, tells_errors
+from page.thresholds import show_thresholds
+from page.words import escape_markdown
+
+LEAD = {"accuracy": "Right", "missed_defects": "Missed defects", "false_alarms": "False alarms"}
 
 
-@tells_errors
-def show() -> None:
+@framed
+def show(desk: Desk) -> None:
     """The page."""
-    desk = open_desk()
+    show_worth(desk)
     show_model(desk)
     show_lineage(desk)
-    st.subheader("What another threshold would do", divider="gray")
+    st.subheader("What another limit would do", divider="gray")
     try:
         show_thresholds(desk, *read_validation(desk.path))
     except UserError as error:
         reason = escape_markdown(str(error))
         st.info(f"Without validation predictions there is nothing to explore: {reason}.")
-    results = read_json(RESULTS)
-    with well_formed(RESULTS):
-        table = results_table({k: v for k, v in results.items() if k != "probes"})
-        probes, leak = probe_text(results), leak_text(results)
-    st.subheader("Figures of all models", divider="gray")
-    st.markdown(table)
-    st.caption(
-        "Brackets: 95 % intervals, castings resampled; by casting Clopper-Pearson. " + probes
-    )
-    st.subheader("Why 99.4 % is not the number", divider="gray")
-    show_leak(leak)
+    show_published()
 
 
-def show_model(desk: Desk) -> None:
-    """The model that inspects here."""
-    predictor, checkpoint = desk.predictor, desk.predictor.checkpoint
-    columns = st.columns(4)
-    columns[0].metric("Model", predictor.model_id)
-    columns[1].metric("Input", f"{checkpoint.image_size_px} px")
-    columns[2].metric("Trained on", checkpoint.data)
-    columns[3].metric("Threshold", f"{predictor.threshold:.3f}")
-    point, limits = checkpoint.operating_point or {}, ""
-    resampled = "without some of its parts" if checkpoint.adaptation else "on resampled castings"
-    if {"threshold_low", "threshold_high"} <= point.keys():
-        limits = (
-            f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
-            f"{point['threshold_high']:.3f} {resampled})"
-        )
-    weights = str(checkpoint.training.get("weights"))
-    weights = "random weights" if weights == "none" else escape_markdown(weights)
-    st.caption(
-        f"{escape_markdown(str(desk.path))} · protocol {escape_markdown(checkpoint.protocol)} · "
-        f"started from {weights}{limits} · temperature {checkpoint.temperature:.2f}"
-    )
+# --- what it is worth ----------------------------------------------------------------------------
+
+
+def show_worth(desk: Desk) -> None:
+    """The figures to trust: on unseen castings, with their intervals."""
+    st.subheader("On castings that it has not seen", divider="gray")
+    checkpoint = desk.predictor.checkpoint
     if checkpoint.adaptation:
         st.info(lineage_text(checkpoint.adaptation))
+    elif unseen := unseen_figures(checkpoint):
+        show_unseen(desk, unseen)
+    else:
+        st.info(
+            "Nobody has measured this model on castings that it has not seen. "
+            "`python test.py --protocol casting` does that for the folds of a training with "
+            "`--fold all`. The figures below are of validation images, which flatter it, and of "
+            "other models.",
+            icon=":material/help:",
+        )
+
+
+def show_unseen(desk: Desk, unseen: Unseen) -> None:
+    """Three published rates, large, each with its interval; and what they are figures of."""
+    figures, review = unseen.figures, desk.predictor.review
+    with st.container(key="lead"):
+        for column, (rate, name) in zip(st.columns(3), LEAD.items(), strict=True):
+            found = figures["rates"][rate]
+            column.metric(name, f"{100 * found['rate']:.1f} %")
+            column.caption(interval_text(found))
+    if review and (text := unseen.band_text(*review)):
+        st.markdown(f"With the review band {review[0]:g} to {review[1]:g}: {text}.")
+    by_casting = figures["per_casting"]
+    st.caption(
+        f"Recipe {escape_markdown(unseen.recipe)}, {len(figures['roc_auc']['folds'])} folds: each "
+        f"of {figures['images']:,} images of {figures['castings']} castings, "
+        f"{figures['castings_good']} of them good, by a model that was not trained on its casting. "
+        f"By casting: missed {format_rate(by_casting['missed_defects'])}, false alarms "
+        f"{format_rate(by_casting['false_alarms'])}. The model here has seen nearly all castings: "
+        "it cannot be tested on them itself."
+    )
+
+
+def interval_text(rate: dict) -> str:
+    """'95 % interval: 83.0 to 98.0 %; 7,702 of 8,391 images'."""
+    low, high = 100 * rate["low"], 100 * rate["high"]
+    return f"95 % interval: {low:.1f} to {high:.1f} %; {rate['count']:,} of {rate['of']:,} images"
 
 
 def lineage_text(adaptation: dict) -> str:
@@ -82,78 +98,49 @@ def lineage_text(adaptation: dict) -> str:
     return text + ". The figures below are those of other models."
 
 
-def show_thresholds(
-    desk: Desk, defective: np.ndarray, castings: list[str], prob_defect: np.ndarray
-) -> None:
-    """Missed defects and false alarms on the validation images (N,), at any threshold."""
-    threshold = st.slider(
-        "Threshold", 0.0, 1.0, float(desk.predictor.threshold), 0.001, format="%.3f",
-        key="threshold",
-    )  # fmt: skip
-    figures = summarise(parts_at(threshold, defective, castings, prob_defect))
-    left, right = st.columns(2)
-    left.metric("Missed defects", rate_text(figures["rates"]["missed_defects"]))
-    right.metric("Good parts rejected", rate_text(figures["rates"]["false_alarms"]))
-    known = len(set(castings) - {""})
-    if known:
-        by_casting = figures["per_casting"]
-        left.caption(f"by casting {format_rate(by_casting['missed_defects'])}")
-        right.caption(f"by casting {format_rate(by_casting['false_alarms'])}")
-    st.altair_chart(curves(defective, prob_defect, threshold))
-    st.caption(
-        f"{len(prob_defect):,} validation images of {known or 'unknown'} castings. The best epoch, "
-        "and the threshold where it is fitted, were chosen on them, so they flatter the model a "
-        "little."
-    )
+# --- what it is ----------------------------------------------------------------------------------
 
 
-def rate_text(rate: dict) -> str:
-    """'14 of 973 = 1.4 %'."""
-    share = f" = {rate['rate']:.1%}" if rate["of"] else ""
-    return f"{rate['count']:g} of {rate['of']:g}{share}"
-
-
-def parts_at(
-    threshold: float, defective: np.ndarray, castings: list[str], prob_defect: np.ndarray
-) -> Parts:
-    """The validation images, decided at a threshold; one of unknown casting is its own."""
-    return Parts(
-        is_defect=defective,
-        prob_defect=prob_defect,
-        threshold=np.full(len(prob_defect), threshold),
-        castings=casting_names(castings),
-        folds=np.zeros(len(prob_defect), int),
-        sessions=np.full(len(prob_defect), ""),
-    )
-
-
-def curves(defective: np.ndarray, prob_defect: np.ndarray, threshold: float) -> altair.LayerChart:
-    """Both rates over the threshold, and where it stands."""
-    grid = np.linspace(0, 1, 201)
-    bad, good = np.sort(prob_defect[defective]), np.sort(prob_defect[~defective])
-    missed = np.searchsorted(bad, grid) / max(len(bad), 1)
-    alarms = 1 - np.searchsorted(good, grid) / max(len(good), 1)
-    rows = [
-        {"threshold": x, "share": 100 * y, "what": what}
-        for what, values in (("missed defects", missed), ("good parts rejected", alarms))
-        for x, y in zip(grid.tolist(), values.tolist(), strict=True)
-    ]
-    colours = altair.Scale(
-        domain=["missed defects", "good parts rejected"], range=["#b3312a", "#a86a00"]
-    )
-    lines = (
-        altair.Chart(altair.Data(values=rows))
-        .mark_line(strokeWidth=2.5)
-        .encode(
-            x=altair.X("threshold:Q", title="threshold on the defect probability"),
-            y=altair.Y("share:Q", title="% of images"),
-            color=altair.Color("what:N", title=None, scale=colours),
-            strokeDash=altair.StrokeDash("what:N", title=None),
+def show_model(desk: Desk) -> None:
+    """The model that inspects here."""
+    predictor, checkpoint = desk.predictor, desk.predictor.checkpoint
+    st.subheader("The model", divider="gray")
+    columns = st.columns(4)
+    columns[0].metric("Model", predictor.model_id)
+    columns[1].metric("Input", f"{checkpoint.image_size_px} px")
+    columns[2].metric("Trained on", checkpoint.data)
+    columns[3].metric("Threshold", f"{predictor.threshold:.3f}")
+    point, limits = checkpoint.operating_point or {}, ""
+    resampled = "without some of its parts" if checkpoint.adaptation else "on resampled castings"
+    if {"threshold_low", "threshold_high"} <= point.keys():
+        limits = (
+            f" · its own threshold {checkpoint.threshold:.3f} ({point['threshold_low']:.3f} to "
+            f"{point['threshold_high']:.3f} {resampled})"
         )
+    weights = str(checkpoint.training.get("weights"))
+    weights = "random weights" if weights == "none" else escape_markdown(weights)
+    st.caption(
+        f"{escape_markdown(str(desk.path))} · protocol {escape_markdown(checkpoint.protocol)} · "
+        f"started from {weights}{limits} · temperature {checkpoint.temperature:.2f}"
     )
-    here = altair.Chart(altair.Data(values=[{"threshold": threshold}]))
-    rule = here.mark_rule(strokeWidth=2, color="#1c2430").encode(x="threshold:Q")
-    return (lines + rule).properties(height=280)
+
+
+# --- what others are worth -----------------------------------------------------------------------
+
+
+def show_published() -> None:
+    """The published figures of all models, and why the famous one is not the number."""
+    results = read_json(RESULTS)
+    with well_formed(RESULTS):
+        table = results_table({k: v for k, v in results.items() if k != "probes"})
+        probes, leak = probe_text(results), leak_text(results)
+    st.subheader("Figures of all models", divider="gray")
+    st.markdown(table)
+    st.caption(
+        "Brackets: 95 % intervals, castings resampled; by casting Clopper-Pearson. " + probes
+    )
+    st.subheader("Why 99.4 % is not the number", divider="gray")
+    show_leak(leak)
 
 
 def show_leak(text: str) -> None:
@@ -169,4 +156,6 @@ def show_leak(text: str) -> None:
         "Rendered castings, as the licence of the real ones asks. Above: held-out images; in the "
         "middle: the training image most alike; below: that image moved onto the held-out one.",
         width="stretch",
+        alt="Three rows of rendered castings: the lower row is the middle one turned and moved "
+        "until it looks like the upper one",
     )

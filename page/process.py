@@ -8,8 +8,11 @@ import streamlit as st
 
 from common.errors import UserError
 from common.text import count_of
-from inspection.predictor import Prediction
-from page.parts import WORDS, Desk, escape_markdown, heatmap, open_desk, tells_errors
+from page.desk import Desk
+from page.frame import framed
+from page.parts import prediction_of
+from page.picture import heatmap
+from page.words import WORDS, chance, escape_markdown
 from traceability.log import InspectionLog
 from traceability.process import analyse_process, signals
 from traceability.process_figures import draw_process
@@ -20,10 +23,9 @@ REJECTS = 12
 FIRST, LAST = "the first", "the last"
 
 
-@tells_errors
-def show() -> None:
+@framed
+def show(desk: Desk) -> None:
     """The page."""
-    desk = open_desk()
     by = st.segmented_control("One point for each", ["lot", "hour", "day"], default="lot", key="by")
     by = by or "lot"
     if not desk.log.exists():
@@ -135,7 +137,7 @@ def show_charts(charts: Charts, by: str) -> None:
         st.warning(text, icon=":material/warning:")
     else:
         st.success(f"No {by} stands out.", icon=":material/check:")
-    st.image(charts.image, width="stretch")
+    st.image(charts.image, width="stretch", alt=f"Control charts of the log by {by}")
     if found:
         columns = {
             "subgroup": st.column_config.TextColumn(by, width="small"),
@@ -162,7 +164,10 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
     columns = st.columns(4)
     for number, (one, heat) in enumerate(present):
         said = one.person_says
-        lines = [f"{one.prob_defect:.3f} · {one.file}", f"{one.time[:16].replace('T', ' ')} UTC"]
+        lines = [
+            f"{chance(one.prob_defect)} · {one.file}",
+            f"{one.time[:16].replace('T', ' ')} UTC",
+        ]
         if one.lot:
             lines.append(f"lot {one.lot}")
         if said:
@@ -170,13 +175,6 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
         if one.model != desk.predictor.sha256:
             lines.append("inspected by another model")
         columns[number % 4].image(
-            heat.overlay(300), escape_markdown(" · ".join(lines)), width="stretch"
-        )
-
-
-def prediction_of(one: Found) -> Prediction:
-    """A record as the prediction that it was."""
-    return Prediction(
-        one.status, one.decision, one.prob_defect, one.predicted_class, (), one.threshold,
-        one.latency_ms, one.error, one.sha256, one.brightness,
-    )  # fmt: skip
+            heat.overlay(300), escape_markdown(" · ".join(lines)), width="stretch",
+            alt=f"Heatmap of the rejected part {one.file}",
+        )  # fmt: skip

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from imaging.photographs import IRREGULAR, LeftOut, why_not_by_content, why_not_by_path
+from imaging.photographs import IRREGULAR, NO_IMAGE, LeftOut, why_not_by_content, why_not_by_path
 from inspection.recording import MAX_IMAGE_BYTES, plain
+from page.heic import HEIC_TYPES
 
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
 MAX_ENTRIES = 100_000  # of a zip file; its list of contents is in memory before all else
+MAX_DAMAGED = 20  # of them, or encrypted
+DAMAGED = "damaged or encrypted"
 ENTRY = b"PK\x01\x02"  # what each begins with in that list
 
 
@@ -37,7 +40,10 @@ class Collected:
     def add(self, name: str, size: int, read: Callable[[], bytes]) -> bool:
         """Take a file, or note why not; False when no more can be taken."""
         clean = plain(name)
-        reason = why_not_by_path(PurePosixPath(clean))
+        path = PurePosixPath(clean)
+        reason = why_not_by_path(path)
+        if reason == NO_IMAGE and path.suffix.lower().removeprefix(".") in HEIC_TYPES:
+            reason = "HEIC: save it as JPEG, or open it in Inspect"
         if not reason and size > MAX_IMAGE_BYTES:
             reason = f"over {MAX_IMAGE_BYTES >> 20} MB"
         if not reason:
@@ -66,12 +72,14 @@ def collect_files(files: Iterable) -> Collected:
 def collect_zip(data: bytes) -> Collected:
     """From a zip file. Sizes that it declares are checked before, true ones while unpacking.
 
+    A few damaged files in it are left out.
+
     Raises:
         ValueError: it is no zip file, or a damaged one; the message is a sentence's end.
     """
     if data.count(ENTRY) > MAX_ENTRIES:
         raise ValueError(f"it lists more than {MAX_ENTRIES:,} files")
-    found = Collected()
+    found, damaged = Collected(), 0
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in _files(archive):
@@ -86,8 +94,14 @@ def collect_zip(data: bytes) -> Collected:
                         raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
                     return content
 
-                if not found.add(entry.filename, entry.file_size, read):
-                    break
+                try:
+                    if not found.add(entry.filename, entry.file_size, read):
+                        break
+                except Exception:  # zipfile raises many types on damaged files
+                    found.left_out.add(DAMAGED, plain(entry.filename))
+                    damaged += 1
+                    if damaged > MAX_DAMAGED:  # each may have cost as much as a photograph
+                        raise
     except Exception as error:  # zipfile raises many types on damaged files
         raise ValueError(f"it is damaged, encrypted or no zip file ({error})") from error
     return found

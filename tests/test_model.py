@@ -122,7 +122,7 @@ def test_weights_of_other_training_scripts_are_found(tmp_path, prefix, holders):
         for name, value in theirs.state_dict().items()
         if not name.startswith("fc")
     )
-    with pytest.raises(UserError, match="holds no ResNet-18: .* more missing"):
+    with pytest.raises(UserError, match=r"holds no ResNet-18: .* more missing"):
         build_model(2, str(tmp_path / "theirs.pth"))
 
 
@@ -425,6 +425,7 @@ def test_a_training_that_saves_meanwhile_is_no_damage(tmp_path, trained, monkeyp
 
 def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_module, "ROOT", tmp_path / "repository")
     with pytest.raises(UserError, match=r"make one with: python train\.py"):
         find_checkpoint()
     for name in ("demo/best.pth", "released.pth", "best.pth"):
@@ -432,6 +433,10 @@ def test_the_latest_training_comes_before_the_released_and_the_demos(tmp_path, m
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         assert find_checkpoint() == path
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path.parent)  # in no checkpoints' folder: the repository's
+    assert find_checkpoint().parent.name == "checkpoints"
+    assert find_checkpoint().is_absolute()
     with pytest.raises(UserError, match="no such checkpoint"):
         find_checkpoint(Path("elsewhere.pth"))
 

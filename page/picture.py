@@ -1,0 +1,77 @@
+"""A part's photograph: as it is, or under its heatmap, and larger; always with an alt text."""
+
+import streamlit as st
+
+from imaging.reading import UnreadableImageError
+from inspection.explanation import Explained, explain_predicted
+from inspection.predictor import Prediction
+from page.desk import Desk
+from page.parts import SHOWN_PX, shown_image
+from page.words import WORDS, chance
+
+ZOOMS = (1, 2, 4)
+HEAT, ZOOM = "heatmap", "zoom"  # keys in the session
+
+
+def show_picture(desk: Desk, name: str, data: bytes, prediction: Prediction, model_id: str) -> None:
+    """The photograph; over it, if wanted, what speaks for a defect. Nothing where none can be read.
+
+    Args:
+        model_id: of the model that decided.
+    """
+    explained = heatmap(desk, data, prediction) if prediction.decision else None
+    image = shown_image(data) if explained is None else explained.image
+    if image is None:
+        return
+    place = st.empty()
+    with st.container(horizontal=True, vertical_alignment="center", key="picture_tools"):
+        zoom = choose_zoom()
+        heat = explained is not None and st.toggle("Heatmap", True, key=HEAT)
+    if heat:
+        image = explained.overlay()
+        st.caption(f"{desk.explainer.legend} A defect's hottest region is outlined.")
+        tell_other_model(desk, model_id)
+    elif desk.explainer is None:
+        st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
+    with place.container(key=f"picture_{zoom}"):
+        st.image(image, width="stretch", alt=alt_text(name, prediction, heat))
+
+
+def choose_zoom() -> int:
+    """How many times as large as it fits; then the picture scrolls."""
+    return st.segmented_control(
+        "Zoom", ZOOMS, format_func=lambda times: f"{times} x", default=1, key=ZOOM, required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+
+
+def alt_text(name: str, prediction: Prediction, heat: bool) -> str:
+    """'Heatmap over photograph a.png: Defect, probability 0.93'."""
+    found = ""
+    if prediction.prob_defect is not None:
+        found = f", defect probability {chance(prediction.prob_defect)}"
+    what = "Heatmap over photograph" if heat else "Photograph"
+    return f"{what} {name}: {WORDS[prediction.decision]}{found}"
+
+
+def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:
+    """The map of one part, computed once for this visitor; None where there can be none."""
+    if desk.explainer is None:
+        return None
+    kept = st.session_state.setdefault("heatmaps", {})
+    key = (prediction.sha256, desk.predictor.sha256)
+    if key not in kept:
+        try:
+            with st.spinner("drawing the heatmap"), desk.lock:
+                (kept[key],) = explain_predicted(desk.explainer, [(data, prediction)], SHOWN_PX)
+        except UnreadableImageError:
+            return None
+        while len(kept) > 50:
+            kept.pop(next(iter(kept)))
+    return kept[key]
+
+
+def tell_other_model(desk: Desk, model_id: str) -> None:
+    """Say under a heatmap that the decision beside it is another model's."""
+    if model_id != desk.predictor.model_id:
+        st.caption(f"The heatmap is of model {desk.predictor.model_id}, taken up since.")

@@ -1,0 +1,95 @@
+"""The film strip: all parts of a visitor, by outcome, one of them chosen; arrow keys go on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from page.words import SIGNS, chance, escape_markdown
+
+ALL = "all"
+OUTCOMES = {"review": "Uncertain", "defect": "Defect", "ok": "Good", "": "Not judged"}
+CHOSEN, PLACE, SHOWN = "strip", "place in strip", "outcome"  # keys in the session
+LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A part in the strip."""
+
+    id: str
+    name: str
+    thumbnail: str | None  # a data URL
+    model_says: str  # a decision, or empty
+    outcome: str  # the same, or what a person says
+    prob_defect: float | None
+
+    @property
+    def label(self) -> str:
+        """Its image above its outcome, in Markdown."""
+        found = "" if self.prob_defect is None else f" {chance(self.prob_defect)}"
+        text = escape_markdown(f"{SIGNS[self.outcome]}{found}")
+        if self.thumbnail is None:
+            return f"{text} {escape_markdown(self.name[:LONGEST_NAME])}"
+        said = f"{OUTCOMES[self.outcome]}{found}, {self.name[:LONGEST_NAME]}"
+        return f"![{escape_markdown(said)}]({self.thumbnail})\n\n{text}"
+
+
+def in_order(frames: Sequence[Frame]) -> list[Frame]:
+    """By what the model says: uncertain ones first, then the likeliest defects first."""
+    ranks = list(OUTCOMES)
+    return sorted(frames, key=lambda one: (ranks.index(one.model_says), -(one.prob_defect or 0)))
+
+
+def choose(frames: Sequence[Frame]) -> str | None:
+    """The id of the part that is chosen; None when none has the outcome that is to be shown."""
+    with st.container(horizontal=True, vertical_alignment="center", key="strip_head"):
+        outcome = choose_outcome(Counter(one.outcome for one in frames))
+        shown = [one for one in frames if outcome in (ALL, one.outcome)]
+        ids = [one.id for one in shown]
+        if ids:
+            keep_place(ids)
+        for name, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
+            st.button(
+                name, key=name.lower(), shortcut=key, on_click=go, args=(ids, step),
+                disabled=len(ids) < 2,
+            )  # fmt: skip
+    if not ids:
+        st.caption(f"{OUTCOMES[outcome]}: none is left.")
+        return None
+    labels = {one.id: one.label for one in shown}
+    return st.pills(
+        "Parts", ids, format_func=labels.get, key=CHOSEN, required=True, wrap=False,
+        label_visibility="collapsed", width="stretch",
+    )  # fmt: skip
+
+
+def choose_outcome(counts: Counter[str]) -> str:
+    """Which parts are shown, each choice with how many there are."""
+    labels = {ALL: f"All {counts.total()}"}
+    labels |= {key: f"{name} {counts[key]}" for key, name in OUTCOMES.items()}
+    return st.segmented_control(
+        "Outcome", list(labels), format_func=labels.get, default=ALL, key=SHOWN, required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+
+
+def keep_place(ids: list[str]) -> None:
+    """Choose what stands now where the chosen part stood, if that is not shown any more."""
+    chosen = st.session_state.get(CHOSEN)
+    if chosen not in ids:
+        chosen = ids[min(st.session_state.get(PLACE, 0), len(ids) - 1)]
+        st.session_state[CHOSEN] = chosen
+    st.session_state[PLACE] = ids.index(chosen)
+
+
+def go(ids: list[str], step: int) -> None:
+    """Choose the next part, or the one before; round the ends."""
+    place = (st.session_state[PLACE] + step) % len(ids)
+    st.session_state[CHOSEN], st.session_state[PLACE] = ids[place], place
+
+
+def show_part(id: str) -> None:
+    """Choose a part, whatever is shown now; before the strip is drawn."""
+    st.session_state[CHOSEN], st.session_state[SHOWN] = id, ALL

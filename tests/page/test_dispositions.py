@@ -1,0 +1,80 @@
+"""What a person says is stored, and whoever was too late hears of it."""
+
+from page_runs import page, replace_record, text_of, upload, verdicts
+
+from traceability.log import InspectionLog
+
+
+def test_two_persons_on_one_waiting_part_both_hear_of_it(options, paths, log_path):
+    options("--review", "0", "1")
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    first, second = page("review"), page("review")  # both see the part wait
+    for at, name in ((first, "Huber"), (second, "Maier")):
+        at.text_input(key="person").set_value(name)
+    first.button(key="defect 1").click().run()
+    second.button(key="ok 1").click().run()
+    assert not second.exception
+    assert "Huber has already decided on inspection 1: Defect" in text_of(second)
+    assert "Your decision, Good, is not stored" in text_of(second)
+    assert verdicts(log_path) == [(1, "defect", "Huber")]
+    next(one for one in second.button if one.label == "Store mine too").click().run()
+    assert not second.exception
+    assert "already decided" not in text_of(second)
+    assert verdicts(log_path) == [(1, "defect", "Huber"), (1, "ok", "Maier")]
+
+
+def test_who_was_too_late_may_leave_it(options, paths, log_path):
+    options("--review", "0", "1")
+    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at = page("review")
+    at.text_input(key="person").set_value("Maier").run()
+    with InspectionLog(log_path, "append") as log:
+        log.append([replace_record(log, lot="again")])  # and the photograph was inspected again
+        log.add_disposition(2, "ok", "Huber", "a *stain*")
+    at.button(key="defect 1").click().run()
+    assert "Huber has already decided on inspection 1: Good (a *stain*)" in text_of(at)
+    next(one for one in at.button if one.label == "Leave it").click().run()
+    assert "already decided" not in text_of(at)
+    assert verdicts(log_path) == [(2, "ok", "Huber")]
+
+
+def test_a_click_that_comes_late_hears_who_was_faster(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    with InspectionLog(log_path, "append") as log:
+        log.add_disposition(1, "defect", "Huber")
+    at.text_input(key="person").set_value("Maier")
+    at.button(key="ok 1").click().run()
+    assert not at.exception
+    assert "Huber has already decided on inspection 1: Defect" in text_of(at)
+    assert len(verdicts(log_path)) == 1
+    at.button(key="ok 1").click().run()  # now it is known
+    assert verdicts(log_path) == [(1, "defect", "Huber"), (1, "ok", "Maier")]
+
+
+def test_another_log_in_its_place_gets_no_decision(options, paths, log_path):
+    options("--review", "0", "1")
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.text_input(key="person").set_value("Maier")
+    with InspectionLog(log_path) as log:
+        other = replace_record(log, file="another part")
+    for path in log_path.parent.glob("line.db*"):
+        path.unlink()
+    with InspectionLog(log_path, "create") as log:
+        log.append([other])
+    at.button(key="ok 1").click().run()
+    assert "line.db is another log now" in text_of(at)
+    assert verdicts(log_path) == []
+
+
+def test_a_person_may_say_otherwise(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.text_input(key="person").set_value("Huber")
+    at.text_input(key="note 1").set_value("a stain")
+    at.button(key="ok 1").click().run()
+    assert not at.exception
+    assert "Huber says: Good (a stain). The model: " in text_of(at)
+    assert '<div class="word">Good</div>' in text_of(at)
+    with InspectionLog(log_path) as log:
+        assert next(log.query("SELECT verdict, person, note FROM verdicts")) == (
+            "ok", "Huber", "a stain",
+        )  # fmt: skip
