@@ -12,6 +12,7 @@ default of a local network, is the probability that its decision is made of; fus
 all others, multiplies the maps of all four stages, averaged over the eight symmetries of the
 square: it points better and takes ten times as long as layercam, of the third stage alone, or as
 gradcam, the classical one, of the last.
+report.html holds the heatmaps and what was decided in one file, to mail and print.
 Exit code 4: some files could not be read, or were not judged.
 """
 
@@ -53,7 +54,7 @@ def explain(args: argparse.Namespace) -> int:
 
     load_pytorch(args.threads)
     from imaging.overlays import write_sheets
-    from inspection.explained_files import explain_files
+    from inspection.explained_files import Outcome, explain_files, write_report
     from inspection.explanation import CONTACT_SHEET
     from inspection.heatmap import Explainer
     from inspection.predictor import load_predictor
@@ -63,17 +64,21 @@ def explain(args: argparse.Namespace) -> int:
     if warning := predictor.without_gate:
         tell(f"warning: {warning}")
     explainer = Explainer(predictor.checkpoint, predictor.device)
-    unreadable: list[Path] = []
-    refused: list[Path] = []
-    tiles = explain_files(args, predictor, explainer, paths, unreadable, refused)
+    method, outcome = args.method or explainer.methods[0], Outcome()
+    tiles = explain_files(args, predictor, explainer, paths, outcome)
+    sheets = 0
     if len(paths) > 1:
-        method = args.method or explainer.methods[0]
         title = f"method {method}, model {predictor.model_id}"
-        write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title)
+        sheets = write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title)
     else:
         list(tiles)
-    done = count_of(len(paths) - len(unreadable) - len(refused), "heatmap")
-    others = f"{len(unreadable)} unreadable, {len(refused)} not judged"
+    unreadable, refused = len(outcome.unreadable), len(outcome.refused)
+    done = count_of(len(paths) - unreadable - refused, "heatmap")
+    others = f"{unreadable} unreadable, {refused} not judged"
+    facts = {"model": predictor.model_id, "method": method, "found": f"{done}, {others}"}
+    if method == explainer.methods[0]:
+        facts["how to read them"] = explainer.legend
+    write_report(args.out, outcome, facts, sheets)
     print(f"{done} in {printable(args.out)}, model {predictor.model_id}, {others}")
     return EXIT_UNREADABLE if unreadable or refused else EXIT_OK
 

@@ -10,7 +10,8 @@ of its images show a casting that is also in training. Data that has a folder `u
 synthetic default has) is measured on that too. Where two photo sessions are known, figures are also
 given by session. Writes into --out: predictions.csv, metrics.json, classification_report.txt,
 confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png, reliability.png,
-predictions.png, and errors.png: all errors, with what spoke for a defect.
+predictions.png, errors.png (all errors, with what spoke for a defect), and report.html: all of
+these in one file, to mail and print.
 
 The labels are those of the folders. --labels FILE adds the figures with labels that a
 person has corrected.
@@ -18,6 +19,8 @@ person has corrected.
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 
 from common.arguments import script_parser
@@ -67,7 +70,7 @@ def print_review_bands(result: dict) -> None:
             print(f"  session {session}: {review_text(part)}")
 
 
-def measure(args: argparse.Namespace) -> None:
+def measure(args: argparse.Namespace, command: str) -> None:
     """Predict, write the figures into --out and print them."""
     load_pytorch(args.threads)
     from dataset.sources import data_name
@@ -86,6 +89,7 @@ def measure(args: argparse.Namespace) -> None:
         write_predictions,
     )
     from evaluation.report_figures import draw_errors, draw_figures
+    from evaluation.report_page import NAME, write_page
     from evaluation.tiers import predict_tiers, training_data
 
     root = training_data(args)
@@ -103,6 +107,7 @@ def measure(args: argparse.Namespace) -> None:
     write_classification_report(args.out / "classification_report.txt", first, title)
     draw_figures(first, args.out, title)
     draw_errors(tiers, models, args.out / "errors.png", title)
+    write_page(args.out, result, models, command)
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
@@ -114,7 +119,7 @@ def measure(args: argparse.Namespace) -> None:
     for tier in tiers:
         print(f"{tier.name}: {leak_line(tier)}")
     print_review_bands(result)
-    print(f"figures and predictions.csv are in {args.out}")
+    print(f"figures and predictions.csv are in {args.out}, all in one file: {args.out / NAME}")
     line = {"data": result["data"], "protocol": result["protocol"], "out": str(args.out)}
     tier = result["tiers"][first.name]
     line |= {key: tier[key] for key in ("images", "castings", "counts")}
@@ -122,10 +127,11 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     check_arguments(args)
     with output_folder(args.out):
-        measure(args)
+        measure(args, shlex.join(["python", "test.py", *argv]))
     return 0
 
 

@@ -1,10 +1,8 @@
 """The page of an adaptation: one HTML file without links to others, and its figures as JSON."""
 
-import base64
 import html
 import io
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -19,6 +17,7 @@ from adaptation.checking import Checked
 from adaptation.leaving_out import HeldOut
 from adaptation.task import Parent, Task
 from common.colours import outcome_colour
+from common.html_page import html_page, html_picture, html_table, made_by
 from common.text import count_of, printable
 from dataset.batches import unit_range
 from imaging.overlays import contact_sheets, overlay, png
@@ -63,7 +62,6 @@ def page_text(
     name = "The candidate" if first else printable(out.name)
     seen = "" if task.threshold_only else ", which the kept model has seen"
     texts = {
-        "title": first.title if first else f"{printable(out.stem)}: model {parent} on a new line",
         "lead": f"{name} is model {parent} with {way}, by {task.good.describe()}"
         f"{_and_defects(task)}. It took {found.seconds:.0f} s.",
         "certificate": _sentence(found),
@@ -73,6 +71,7 @@ def page_text(
         "old": old_text(found),
         "next": "\n".join(first.commands if first else next_commands(out)),
     }
+    title = first.title if first else f"{printable(out.stem)}: model {parent} on a new line"
     values = {name: html.escape(text) for name, text in texts.items()} | {
         "first": first.body if first else "",
         "facts": html_table(("", ""), facts(found)),
@@ -84,7 +83,8 @@ def page_text(
         "synthetic": _synthetic(found),
         "hottest": html_picture(hottest(task, network), "good parts with their hottest places"),
     }
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+    body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+    return html_page(title, body + made_by("adapt.py"))
 
 
 def next_commands(out: Path) -> list[str]:
@@ -187,24 +187,7 @@ def old_text(found: Checked) -> str:
     )
 
 
-def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
-    """Rows of cells; without a header where none of its cells holds anything."""
-
-    def line(cells: Iterable, tag: str) -> str:
-        return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
-
-    first = f"<tr>{line(head, 'th')}</tr>" if any(head) else ""
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return f"<table>{first}{body}</table>"
-
-
 # --- the pictures --------------------------------------------------------------------------------
-
-
-def html_picture(data: bytes, alt: str) -> str:
-    """A PNG within the page."""
-    text = base64.b64encode(data).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}">'
 
 
 def score_chart(task: Task, held_out: HeldOut, point: float) -> bytes:

@@ -6,9 +6,10 @@ import shlex
 from PIL import Image
 
 from adaptation.promotion import Comparison
-from adaptation.report import TILE_PX, Section, html_picture, html_table
+from adaptation.report import TILE_PX, Section
 from adaptation.verdicts import Verdicts
 from common.colours import outcome_colour
+from common.html_page import html_picture, html_table
 from common.text import printable
 from imaging.overlays import contact_sheets, png
 from metrics.exact import CONFIDENCE

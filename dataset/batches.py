@@ -17,6 +17,10 @@ from dataset.listing import ImageRow
 from dataset.synthetic_defects import with_synthetic_defects
 
 DRAWN_AT_ONCE = 64  # images
+# Contrast of the defects drawn to validate on, of that in training: real ones are harder to see.
+# Placed by full ones, the decision of a model of good castings alone misses several times as many
+# (docs/experiments.md, 2026-11-27).
+FAINT = 0.5
 DEVICE_SHARE = 0.5  # of a GPU's free memory may hold the store
 
 
@@ -189,7 +193,7 @@ def make_batches(
 
 
 def with_drawn_copies(good: Batches, defective: int, where: str, seed: int = 0) -> Batches:
-    """Images of good parts, and after them copies with drawn defects: what to validate on.
+    """Images of good parts, and after them copies with faint drawn defects: what to validate on.
 
     Args:
         good: batches that are neither shuffled nor augmented.
@@ -203,7 +207,8 @@ def with_drawn_copies(good: Batches, defective: int, where: str, seed: int = 0) 
         chosen = torch.ones(len(images), dtype=torch.bool)
         drawn, marks = with_synthetic_defects(images, chosen, generator, where)
         visible = marks.flatten(1).any(1)
-        copies.append((drawn[visible, 0] * 255).round().byte())
+        faint = torch.lerp(images, drawn, FAINT)
+        copies.append((faint[visible, 0] * 255).round().byte())
         kept += (start + visible.nonzero().flatten()).tolist()
     targets = torch.full((len(kept),), defective, device=good.device)
     castings = [f"drawn on {good.castings[index] or index}" for index in kept]

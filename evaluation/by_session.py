@@ -23,6 +23,12 @@ def session_table(tiers: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def session_rows(sessions: dict[str, dict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The head of a table of sessions, and a row each."""
+    rows = [(name, *_cells(found)) for name, found in sessions.items()]
+    return ("session", *COLUMNS), rows
+
+
 def _line(name: str, cells: tuple[str, ...]) -> str:
     padded = (f"{cell:<{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
     return f"{name:<24} {''.join(padded)}".rstrip()

@@ -20,7 +20,7 @@ def test_a_part_gets_an_overlay_and_its_map(trained, castings, tmp_path, capsys)
     part = sorted((castings / "unseen" / "def_front").iterdir())[0]
     assert run(trained, tmp_path / "out", part, "--arrays", "--method", "fused") == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [f"{part.stem}.npy", f"{part.stem}.png"]
+    assert names == [f"{part.stem}.npy", f"{part.stem}.png", "report.html"]
     heat = np.load(tmp_path / "out" / f"{part.stem}.npy")
     assert heat.shape == (32, 32)
     assert heat.dtype == np.float32
@@ -44,7 +44,7 @@ def test_the_map_is_written_whatever_the_decision(trained, castings, tmp_path, t
 def test_what_is_not_judged_gets_no_map_and_no_green_bar(trained, tmp_path, capsys):
     Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
     assert run(trained, tmp_path / "out", tmp_path / "black.png", "--arrays") == 4
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["black.png"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"black.png", "report.html"}
     with Image.open(tmp_path / "out" / "black.png") as image:
         assert image.getpixel((5, 65)) == ImageColor.getrgb(UNDECIDED_COLOUR)
         assert not np.asarray(image)[:64].any()
@@ -65,7 +65,13 @@ def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
     assert run(trained, tmp_path / "out", folder) == EXIT_UNREADABLE
     assert "bad.jpeg" in capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"contact_sheet.png", *(f"{number}.png" for number in range(6))}
+    heatmaps = {f"{number}.png" for number in range(6)}
+    assert names == {"contact_sheet.png", "report.html", *heatmaps}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert all(f"<td>{number}</td>" in page for number in range(6))
+    assert "bad.jpeg" in page
+    assert "6 heatmaps, 1 unreadable" in page
 
 
 def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):

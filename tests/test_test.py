@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from contextlib import redirect_stdout
@@ -23,6 +24,7 @@ from evaluation.held_out import load_models, predict_folds, predict_split
 from evaluation.report import summary, tier_table
 from evaluation.report_figures import error_tiles, most_telling
 from inspection.predictor import load_predictor
+from metrics.decisions import format_rate
 from model import load_checkpoint, save_checkpoint
 from rendering.data_set import render_dataset
 from rendering.options import RenderOptions
@@ -36,7 +38,7 @@ FIGURES = {
     "threshold.png",
     "reliability.png",
 }
-FILES = {"predictions.csv", "metrics.json", "classification_report.txt"} | FIGURES
+FILES = {"predictions.csv", "metrics.json", "classification_report.txt", "report.html"} | FIGURES
 
 
 def run(data, checkpoint, out, *more):
@@ -128,6 +130,20 @@ def test_all_files_are_there_and_all_figures_are_images(which, request):
             image.load()
             assert image.width > 300
             assert image.height >= 300  # a sheet of one row
+
+
+def test_the_report_holds_all_in_one_file(measured, trained):
+    page, result = (measured / "report.html").read_text(), read_metrics(measured)
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page)
+    assert page.count("<img ") == len(FIGURES) + 1  # and the curves of the training
+    for name, tier in result["tiers"].items():
+        assert f"Figures: {name}" in page
+        assert format_rate(tier["rates"]["missed_defects"]) in page
+        seen = tier["show_castings_in_training"]
+        assert (f"{name}: {seen:,} of {tier['images']} images show a casting" in page) == (seen > 0)
+    assert sha256_of_file(trained / "best.pth") in page
+    assert "kaggle: the published split, file for file" in page
+    assert "python test.py --data" in page
 
 
 def test_the_counts_of_every_tier_follow_from_predictions(measured, castings):

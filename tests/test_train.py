@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,7 @@ FILES = {
     "history.csv",
     "curves.png",
     "split.csv",
+    "report.html",
 }
 
 
@@ -77,6 +79,20 @@ def state_hash(out: Path) -> str:
 
     add(content)
     return digest.hexdigest()
+
+
+def test_the_report_of_a_training_is_one_file(trained):
+    page = (trained / "report.html").read_text()
+    described = json.loads((trained / "best.json").read_text())
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page)
+    assert page.count("<img ") == 1
+    for text in (
+        described["sha256"],
+        "kaggle: the published split, file for file",
+        f"{described['validation']['missed']} of {described['validation']['defects']}",
+        f"python test.py --checkpoint {trained / 'best.pth'}",
+    ):
+        assert text in page
 
 
 def test_a_training_leaves_its_files_and_a_history_row_an_epoch(trained):

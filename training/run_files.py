@@ -4,9 +4,10 @@ from pathlib import Path
 
 from common.errors import UserError
 
+REPORT = "report.html"
 RUN_FILES = (
     "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
-    "split.csv",
+    "split.csv", REPORT,
 )  # fmt: skip
 
 

@@ -24,7 +24,9 @@ from training.distributed import (
 )
 from training.finish import finish_run
 from training.loop import fit
+from training.report_page import write_report
 from training.restoring import restore
+from training.run_files import REPORT
 from training.settings import resolve_settings
 from training.setup import Run, set_up
 from training.state import (
@@ -122,14 +124,16 @@ def train(args: argparse.Namespace) -> Run:
             try:
                 fit(run, progress, stop)
                 finish_run(run)
+                if is_main_process():
+                    write_report(run, progress)
                 stop.agree()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings.batch_size)
     seconds = progress.seconds + sum(row["seconds"] for row in progress.history)
     print(
         f"best epoch {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
-        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png "
-        f"in {args.out}"
+        f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png, "
+        f"{REPORT} in {args.out}"
     )
     if stop.agreed:  # it came when nothing was left to stop, but a next fold may be waiting
         stop.leave()

@@ -428,9 +428,22 @@ def test_good_parts_are_validated_beside_copies_with_drawn_defects():
     assert torch.equal(both.pixels[:20], pixels)
     for image, name in zip(both.pixels[20:], both.castings[20:], strict=True):
         original = pixels[int(name.removeprefix("drawn on part "))].int()
-        assert 0 < ((image.int() - original).abs() > 8).float().mean() < 1
+        assert 0 < ((image.int() - original).abs() > 6).float().mean() < 1
     again = with_drawn_copies(good, defective=0, where="anywhere")
     assert torch.equal(again.pixels, both.pixels)
+
+
+@pytest.mark.parametrize("where", ["ring", "anywhere"])
+def test_drawn_copies_are_half_as_strong_as_defects_in_training(where, monkeypatch):
+    pixels = (torch.arange(64 * 64) % 50 + 125).view(1, 64, 64).repeat(12, 1, 1).byte()
+    names = [f"part {number}" for number in range(12)]
+    is_defect = torch.zeros(12, dtype=torch.bool)
+    good = Batches(pixels, torch.ones(12).long(), 4, CPU, castings=names, is_defect=is_defect)
+    faint = with_drawn_copies(good, 0, where).pixels[12:].int() - pixels[0].int()
+    monkeypatch.setattr("dataset.batches.FAINT", 1.0)
+    full = with_drawn_copies(good, 0, where).pixels[12:].int() - pixels[0].int()
+    assert full.abs().max() > 60
+    assert (2 * faint - full).abs().max() <= 2  # of rounding
 
 
 def with_drawn_defects(**options) -> Batches:
