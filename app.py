@@ -16,8 +16,10 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import checkpoint, script_parser
 from common.errors import UserError, run_script, tell
 from common.files import ROOT
 from common.packages import require_packages
@@ -30,10 +32,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")  # as in .streamlit/config.toml
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of app.py."""
+def build_parser(model: Callable[[str], Path] = checkpoint) -> argparse.ArgumentParser:
+    """The options of app.py; `model` reads --checkpoint."""
     parser = script_parser(__doc__)
-    add_inspection_arguments(parser)
+    add_inspection_arguments(parser, model)
     add_log_argument(parser)
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=port, default=8501, help="default: 8501")
@@ -55,7 +57,9 @@ def start() -> None:
 
     place.empty()
     try:
-        options = build_parser().parse_args(shlex.split(os.environ.get(OPTIONS_VARIABLE, "")))
+        # The model's file may be gone meanwhile, or another one: whoever loads it says so
+        words = shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))
+        options = build_parser(Path).parse_args(words)
     except (SystemExit, ValueError):
         st.error(f"{OPTIONS_VARIABLE} holds wrong options; the terminal says which.")
         st.stop()

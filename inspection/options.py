@@ -1,7 +1,8 @@
 """The options of every command that inspects; light to import."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from common.arguments import checkpoint, probability
 from common.errors import UserError
@@ -31,12 +32,18 @@ NO_GATE_HELP = (
 )
 
 
-def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of everything that inspects: which model, its rule, what the log says."""
+def add_inspection_arguments(
+    parser: argparse.ArgumentParser, model: Callable[[str], Path] = checkpoint
+) -> None:
+    """The options of everything that inspects: which model, its rule, what the log says.
+
+    Args:
+        model: reads the name of the model's file, and refuses what is none.
+    """
     add = parser.add_argument
     add(
         "--checkpoint",
-        type=checkpoint,
+        type=model,
         metavar="FILE",
         help="checkpoint or .onnx; default: the latest",
     )

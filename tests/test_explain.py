@@ -94,8 +94,10 @@ def test_a_photograph_is_never_overwritten(trained, castings, tmp_path):
 
 
 def test_an_exported_model_has_no_gradients(tmp_path):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"\x08\x08")
     with pytest.raises(UserError, match="name the checkpoint"):
-        explain.main([str(tmp_path), "--out", str(tmp_path), "--checkpoint", "model.onnx"])
+        explain.main([str(tmp_path), "--out", str(tmp_path), "--checkpoint", str(model)])
 
 
 def test_the_map_is_stretched_over_an_image_that_is_not_square():

@@ -616,8 +616,8 @@ def test_other_photographs_are_measured_without_the_models_own(
     line = shutil.copytree(castings / "unseen", tmp_path / "line")
     own = ["--checkpoint", str(trained_for_use / "best.pth"), "--device", "cpu"]
     assert measure.main([*own, "--external", str(line), "--out", "results"]) == 0
-    printed = capsys.readouterr().out
-    assert "note: whether the model has seen these castings is unknown: no images found" in printed
+    printed, told = capsys.readouterr()
+    assert "note: whether the model has seen these castings is unknown: no images found" in told
     assert "external line: leak     unknown" in printed
     ((name, tier),) = read_metrics(tmp_path / "results")["tiers"].items()
     assert (name, tier["images"]) == ("external line", 6)
