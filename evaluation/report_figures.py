@@ -72,12 +72,18 @@ def draw_parts(evaluation: Evaluation, path: Path, origin: str) -> None:
         right = prediction.predicted_class == row.label
         caption = f"{kind_of_prediction(row.label, prediction.predicted_class)}\n{row.label}, "
         parts.append((image, f"{caption}p(defect) {chance(prediction.prob_defect)}", right))
-    wrong = sum(not right for *_, right in parts)
+    pairs = zip(evaluation.rows, evaluation.predictions, strict=True)
+    wrong = sum(prediction.predicted_class != row.label for row, prediction in pairs)
+    plots.plot_parts(path, parts, title_of_parts(len(parts), wrong), origin)
+
+
+def title_of_parts(shown: int, wrong: int) -> str:
+    """What so many parts are that stand for the images, of which some are `wrong`."""
+    if wrong > shown:
+        return f"The worst {shown} of {wrong:,} errors, the worst first"
     errors = f"{count_of(wrong, 'error')}, the worst first" if wrong else "no errors"
-    plot_title = f"{count_of(len(parts), 'part')} worth a look: {errors}"
-    if wrong < len(parts):
-        plot_title += "; then what is right, the least certain first"
-    plots.plot_parts(path, parts, plot_title, origin)
+    title = f"{count_of(shown, 'part')} worth a look: {errors}"
+    return title if wrong == shown else f"{title}; then what is right, the least certain first"
 
 
 def kind_of_prediction(label: str, predicted: str) -> str:

@@ -10,7 +10,12 @@ from evaluation import figures, report_figures
 from evaluation.confusion_figure import cell_texts, errors_text, plot_confusion
 from evaluation.held_out import load_models
 from evaluation.origin import facts_of, origin_of
-from evaluation.report_figures import kind_of_prediction, most_telling, reliability_curves
+from evaluation.report_figures import (
+    kind_of_prediction,
+    most_telling,
+    reliability_curves,
+    title_of_parts,
+)
 
 TWO, KINDS = ["def", "ok"], ["burr", "hole", "ok"]
 RANDOM = np.random.default_rng(0)
@@ -127,6 +132,7 @@ def test_the_parts_that_are_shown_say_their_order(drawn, tmp_path, monkeypatch):
     assert drawn["title"].startswith("2 parts worth a look: 1 error, the worst first; then")
     captions = [axis.get_title() for axis in drawn["figure"].axes]
     assert captions[0] == "false alarm\nok, p(defect) 0.95"
+    assert title_of_parts(12, 62) == "The worst 12 of 62 errors, the worst first"
 
 
 # --- what they were drawn from -------------------------------------------------------------------
