@@ -22,6 +22,7 @@ from pathlib import Path
 from common.arguments import checkpoint, probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, tell
 from common.files import output_folder
+from common.origin import origin
 from common.progress import load_pytorch
 from common.text import count_of, printable
 from common.threads import add_threads_argument
@@ -68,8 +69,9 @@ def explain(args: argparse.Namespace) -> int:
     tiles = explain_files(args, predictor, explainer, paths, outcome)
     sheets = 0
     if len(paths) > 1:
-        title = f"method {method}, model {predictor.model_id}"
-        sheets = write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title)
+        title = f"What speaks for a defect in {count_of(len(paths), 'photograph')}, method {method}"
+        drawn_from = origin(f"model: {predictor.model_id}")
+        sheets = write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title, drawn_from)
     else:
         list(tiles)
     unreadable, refused = len(outcome.unreadable), len(outcome.refused)

@@ -82,6 +82,7 @@ def find_wrong_labels(args: argparse.Namespace) -> None:
     from dataset.sources import data_name, find_data
     from evaluation import label_issues
     from evaluation.held_out import load_models
+    from evaluation.origin import facts_of, origin_of
 
     root = find_data(args.data, args.second_release, download=False)
     models = load_models(args.checkpoint, root, args.device, folds=args.protocol == "casting")
@@ -91,8 +92,9 @@ def find_wrong_labels(args: argparse.Namespace) -> None:
     title = f"{title} of {count_of(len(judged.rows), 'image')}"
     dialect = DIALECTS[args.csv_dialect]
     label_issues.write_label_issues(args.out / "label_issues.csv", judged, found.order, dialect)
+    origin = origin_of(models, facts_of(judged, data_name(root), judged.name))
     label_issues.draw_label_issues(
-        args.out / "label_issues.png", judged, models, found.order, title
+        args.out / "label_issues.png", judged, models, found.order, origin
     )
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
@@ -127,7 +129,8 @@ def measure(args: argparse.Namespace) -> None:
     from dataset.sources import data_name, find_data
     from evaluation.by_session import session_probe_table
     from evaluation.figures import plot_probes
-    from evaluation.held_out import leak_line, load_models
+    from evaluation.held_out import load_models
+    from evaluation.origin import facts_of, leak_line, origin_of
     from evaluation.perturbations import OF_PLACE
     from evaluation.shortcut_tests import run_shortcut_tests, shortcut_report, table, write_probes
 
@@ -136,11 +139,13 @@ def measure(args: argparse.Namespace) -> None:
     models = load_models(args.checkpoint, root, args.device, folds=folds)
     result = run_shortcut_tests(models, root, args.split, args.images)
     found = shortcut_report(result, models)
-    title = f"{data_name(root)}, protocol {found['protocol']}, {UNSEEN if folds else args.split}"
+    part = UNSEEN if folds else args.split
+    title = f"{data_name(root)}, protocol {found['protocol']}, {part}"
     title = f"{title}, {count_of(found['images'], 'image')}"
     write_probes(args.out / "probes.csv", result)
     write_json(args.out / "probes.json", found)
-    plot_probes(args.out / "probes.png", found["probes"], title)
+    origin = origin_of(models, facts_of(result, data_name(root), part))
+    plot_probes(args.out / "probes.png", found["probes"], found["verdict"]["text"], origin)
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")

@@ -81,7 +81,8 @@ def measure(args: argparse.Namespace, command: str) -> None:
         corrected_tiers,
         corrections_for,
     )
-    from evaluation.held_out import leak_line, load_models
+    from evaluation.held_out import load_models
+    from evaluation.origin import facts_of, leak_line, origin_of
     from evaluation.report import (
         metrics_report,
         tier_table,
@@ -105,8 +106,10 @@ def measure(args: argparse.Namespace, command: str) -> None:
     write_predictions(args.out / "predictions.csv", tiers, corrected)
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
-    draw_figures(first, args.out, title)
-    draw_errors(tiers, models, args.out / "errors.png", title)
+    facts = [facts_of(tier, data_name(tier.root), tier.name) for tier in tiers]
+    draw_figures(first, args.out, origin_of(models, facts[0]))
+    of_all = [fact for some in facts for fact in some]
+    draw_errors(tiers, models, args.out / "errors.png", origin_of(models, of_all))
     write_page(args.out, result, models, command)
 
     for model in models:

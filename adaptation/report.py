@@ -1,7 +1,6 @@
 """The page of an adaptation: one HTML file without links to others, and its figures as JSON."""
 
 import html
-import io
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,17 @@ from string import Template
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import ScalarFormatter
 from PIL import Image
 from torch import nn
 
 from adaptation.checking import Checked
 from adaptation.leaving_out import HeldOut
 from adaptation.task import Parent, Task
-from common.colours import outcome_colour
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR, outcome_colour
 from common.html_page import html_page, html_picture, html_table, made_by
+from common.origin import origin
+from common.plotting import figure_png, legend_above
 from common.text import count_of, printable
 from dataset.batches import unit_range
 from imaging.overlays import contact_sheets, overlay, png
@@ -192,23 +194,34 @@ def old_text(found: Checked) -> str:
 
 def score_chart(task: Task, held_out: HeldOut, point: float) -> bytes:
     """Scores of good photographs and of drawn defects by size, before and now, as PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
     panels = ((task.before, 0.0, "before"), ((held_out.good, held_out.drawn), point, "now"))
     width = 100 * task.drawn.width
     for axis, ((of_good, of_drawn), decision, title) in zip(axes, panels, strict=True):
-        axis.scatter(width, of_drawn, 9, "#D55E00", alpha=0.6, label="defects drawn on good parts")
-        axis.scatter(np.zeros(len(of_good)), of_good, 22, "#0072B2", marker="D", label="good parts")
+        axis.scatter(
+            width, of_drawn, 9, DEFECT_COLOUR, alpha=0.6, label="defects drawn on good parts"
+        )
+        axis.scatter(
+            np.zeros(len(of_good)), of_good, 22, GOOD_COLOUR, marker="D", label="good parts"
+        )
         axis.axhline(decision, color="black", linewidth=1)
         axis.annotate("rejected", (1, decision), (-4, 4), ("axes fraction", "data"),
                       "offset points", ha="right", fontsize=8)  # fmt: skip
         axis.set_yscale("symlog", linthresh=2)
-        axis.set(title=title, xlabel="size of the defect, % of the width", xlim=(-1, None))
+        axis.yaxis.set_major_formatter(ScalarFormatter())  # 10, not a power of it
+        axis.set(xlabel="size of the defect, % of the width", xlim=(-1, None))
+        axis.set_title(title, loc="right", fontsize=10)
     axes[0].set_ylabel("score (logit margin of a defect)")
-    axes[0].legend(fontsize=8, loc="upper left")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    plt.close(figure)
-    return data.getvalue()
+    legend_above(axes[0], columns=1)
+    return figure_png(figure, origin=origin_of(task))
+
+
+def origin_of(task: Task) -> str:
+    """What stands by the pictures."""
+    return origin(
+        f"model: adapted from {task.parent.sha256[:12]}",
+        f"data: the new line, {task.good.describe()}",
+    )
 
 
 def hottest(task: Task, network: nn.Module) -> bytes:
@@ -222,7 +235,9 @@ def hottest(task: Task, network: nn.Module) -> bytes:
         region = hottest_region(heat)
         caption = f"{one.path.name}\n{task.good.parts[index]}, score {scores[index]:.1f}"
         tiles.append((overlay(picture, heat, region), caption, outcome_colour("ok")))
-    (sheet, *_) = contact_sheets(tiles, TILE_PX, "good parts, the most suspicious first")
+    (sheet, *_) = contact_sheets(
+        tiles, TILE_PX, "good parts, the most suspicious first", origin_of(task)
+    )
     return png(sheet)
 
 

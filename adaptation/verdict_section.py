@@ -10,6 +10,7 @@ from adaptation.report import TILE_PX, Section
 from adaptation.verdicts import Verdicts
 from common.colours import outcome_colour
 from common.html_page import html_picture, html_table
+from common.origin import origin
 from common.text import printable
 from imaging.overlays import contact_sheets, png
 from metrics.exact import CONFIDENCE
@@ -37,7 +38,7 @@ def section_of(models: Models, parent: str, verdicts: Verdicts, comparison: Comp
     outcome = "promoted" if promoted else "not promoted"
     return Section(
         f"Verdicts on model {parent[:ID_DIGITS]}: {outcome}",
-        _outcome(comparison) + _comparison(comparison) + _verdicts(verdicts),
+        _outcome(comparison) + _comparison(comparison) + _verdicts(verdicts, parent),
         commands,
     )
 
@@ -71,7 +72,7 @@ def _comparison(comparison: Comparison) -> str:
     )
 
 
-def _verdicts(verdicts: Verdicts) -> str:
+def _verdicts(verdicts: Verdicts, parent: str) -> str:
     text = verdicts.describe()
     if verdicts.missing:
         text += f". Without a photograph: {len(verdicts.missing)}"
@@ -85,15 +86,19 @@ def _verdicts(verdicts: Verdicts) -> str:
         said = (one.opinion, chance, one.verdict, one.person, one.time[:16].replace("T", " "))
         rows.append(tuple(map(printable, (one.file, *said))))
     head = ("photograph", "model said", "probability", "verdict", "by", "at, UTC")
-    return body + _sheet(verdicts) + html_table(head, rows)
+    return body + _sheet(verdicts, parent) + html_table(head, rows)
 
 
-def _sheet(verdicts: Verdicts) -> str:
+def _sheet(verdicts: Verdicts, parent: str) -> str:
     tiles = []
     for one, photograph in verdicts.disagreements[:TILES]:
         picture = Image.fromarray(photograph.pixels).resize((TILE_PX, TILE_PX))
         name = printable(one.file).rpartition("/")[2]
         caption = f"{name}\n{one.opinion}\n{one.verdict} says {printable(one.person)}"
         tiles.append((picture, caption, outcome_colour(one.verdict)))
-    (sheet, *_) = contact_sheets(tiles, TILE_PX, "where the model had said otherwise")
+    drawn_from = origin(
+        f"model: {parent[:ID_DIGITS]}", f"data: {printable(verdicts.log)}, {verdicts.describe()}"
+    )
+    title = "where the model had said otherwise"
+    (sheet, *_) = contact_sheets(tiles, TILE_PX, title, drawn_from)
     return html_picture(png(sheet), "photographs on which model and person disagree")

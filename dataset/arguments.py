@@ -15,12 +15,7 @@ from dataset.layouts import layout_of, learns_from_good_only
 from dataset.releases import add_second_release
 from dataset.sources import find_data
 
-PROTOCOL_WORDS = {
-    "kaggle": "the published split, file for file",
-    "casting": "whole castings are held out",
-    "folders": "the folders train/, val/ and test/ as they are",
-}
-PROTOCOLS = tuple(PROTOCOL_WORDS)
+PROTOCOLS = ("kaggle", "casting", "folders")
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = ()) -> None:

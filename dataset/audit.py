@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.files import write_csv, write_json
 from common.labels import is_defect
+from common.origin import origin, seen_text
 from common.text import count_of
 from dataset.audit_figures import plot_audit, plot_copies
 from dataset.casting_table import recognise
@@ -25,6 +26,7 @@ from metrics.decisions import DecisionCounts, count_decisions
 
 COLUMNS = ["path", "label", "split", "casting", "best_train_match", "score"]
 SHOWN = 4  # castings in copies.png
+HELD_OUT = ("val", "test")
 
 
 def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dict, list[list]]:
@@ -45,12 +47,12 @@ def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dic
         "data": data_name(root),
         "threshold": SAME_CASTING,
         **casting_figures(rows),
-        "held_out_known": {split: known_castings(rows, split) for split in ("val", "test")},
+        "held_out_known": {split: known_castings(rows, split) for split in HELD_OUT},
         "identical_to_train": identical_to_train(rows),
         "identical_with_both_labels": [row.path for row in both_labels(rows)],
         "copy_lookup": {
             split: nearest_neighbour_baseline(rows, match, [row.split == split for row in rows])
-            for split in ("val", "test")
+            for split in HELD_OUT
         },
     }
     held_out = [row.split != "train" for row in rows]
@@ -63,13 +65,16 @@ def casting_figures(rows: Sequence[ImageRow]) -> dict:
     labels = defaultdict(Counter)
     for row in rows:
         labels[row.casting][row.label] += 1
+    held_out = Counter(row.casting for row in rows if row.split in HELD_OUT)
     table = [
-        {"casting": name, "images": sum(counts.values()), "labels": dict(sorted(counts.items()))}
+        {"casting": name, "images": sum(counts.values()), "held_out": held_out[name],
+         "labels": dict(sorted(counts.items())), "defective": _mostly_defective(counts),
+         "both_labels": len({*map(is_defect, counts)}) > 1}
         for name, counts in labels.items()
-    ]
+    ]  # fmt: skip
     table.sort(key=lambda line: (-line["images"], line["casting"]))
-    good = [line for line in table if not _mostly_defective(line)]
-    mixed = [line for line in table if len({*map(is_defect, line["labels"])}) > 1]
+    good = [line for line in table if not line["defective"]]
+    mixed = [line for line in table if line["both_labels"]]
     return {
         "images": len(rows),
         "releases": release_counts(rows),
@@ -82,14 +87,14 @@ def casting_figures(rows: Sequence[ImageRow]) -> dict:
     }
 
 
-def _mostly_defective(line: dict) -> bool:
-    defects = sum(count for label, count in line["labels"].items() if is_defect(label))
-    return mostly_defective(defects, line["images"])
+def _mostly_defective(labels: Counter) -> bool:
+    defects = sum(count for label, count in labels.items() if is_defect(label))
+    return bool(mostly_defective(defects, labels.total()))
 
 
 def suspects(rows: Sequence[ImageRow], mixed: Sequence[dict]) -> list[str]:
     """The images outvoted in castings with good and defective ones; a tie takes the good ones."""
-    defective = {line["casting"]: _mostly_defective(line) for line in mixed}
+    defective = {line["casting"]: line["defective"] for line in mixed}
     return [row.path for row in rows if defective.get(row.casting) == (not is_defect(row.label))]
 
 
@@ -104,7 +109,7 @@ def identical_to_train(rows: Sequence[ImageRow]) -> dict[str, int]:
     """How many validation and test images have the very bytes of a training image."""
     train = {row.sha256 for row in rows if row.split == "train"}
     same = Counter(row.split for row in rows if row.sha256 in train)
-    return {split: same[split] for split in ("val", "test")}
+    return {split: same[split] for split in HELD_OUT}
 
 
 def nearest_neighbour_baseline(
@@ -144,10 +149,20 @@ def run_audit(root: Path, rows: Sequence[ImageRow], protocol: str, out: Path) ->
         "the most alike image": castings.scores.max(axis=1),
         "the most alike image of another casting": best_other(rows, castings),
     }
-    title = f"{data_name(root)}, protocol {protocol}: {result['castings']} castings"
-    plot_audit(out / "audit.png", result, scores, SAME_CASTING, title)
-    draw_copies(root, rows, castings, out / "copies.png")
+    drawn_from = origin_of(result)
+    plot_audit(out / "audit.png", result, scores, SAME_CASTING, drawn_from)
+    draw_copies(root, rows, castings, out / "copies.png", drawn_from)
     return describe(result)
+
+
+def origin_of(result: dict) -> str:
+    """What stands below the figures."""
+    seen, of = (
+        sum(line[key] for line in result["held_out_known"].values()) for key in ("count", "of")
+    )
+    data = f"data: {result['data']}, {count_of(result['images'], 'image')}"
+    known = seen_text(seen, of, "held-out image")
+    return origin("no model", data, known, protocol=result["protocol"])
 
 
 def best_other(rows: Sequence[ImageRow], castings: Castings) -> np.ndarray:
@@ -159,7 +174,9 @@ def best_other(rows: Sequence[ImageRow], castings: Castings) -> np.ndarray:
     return np.nanmax(best, axis=1)
 
 
-def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: Path) -> None:
+def draw_copies(
+    root: Path, rows: Sequence[ImageRow], castings: Castings, path: Path, drawn_from: str
+) -> None:
     """Held-out images beside their most alike training image, and that one moved onto them.
 
     One image each of the SHOWN castings that have most of them.
@@ -188,7 +205,7 @@ def draw_copies(root: Path, rows: Sequence[ImageRow], castings: Castings, path: 
             ]
         )
     if lines:
-        plot_copies(path, lines, f"{data_name(root)}: held-out images and what train shows")
+        plot_copies(path, lines, "Held-out images, and what train shows", drawn_from)
 
 
 def describe(result: dict) -> str:

@@ -5,57 +5,97 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+from matplotlib.axes import Axes
 
-from common.colours import GOOD_COLOUR, LINE_COLOUR
-from common.labels import is_defect
-from common.plotting import save
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR, LINE_COLOUR, REVIEW_COLOUR
+from common.plotting import legend_above, save
+from common.text import count_of
+
+HATCH = "//////"  # of the images that are held out
+IMAGES = ("images", "held_out")
+GAP = 0.02  # between the classes, as a share of all castings
 
 
 def plot_audit(
-    path: Path, result: dict, scores: dict[str, np.ndarray], threshold: float, title: str
+    path: Path, result: dict, scores: dict[str, np.ndarray], threshold: float, origin: str
 ) -> None:
-    """Castings by size and class, share of held-out images of known castings, score histogram."""
-    figure, (sizes, known, scored) = plt.subplots(
-        1, 3, figsize=(15, 4.4), layout="constrained", width_ratios=(2.2, 0.8, 1.6)
-    )
-    bottom = np.zeros(len(result["casting_table"]))
-    labels = sorted({label for line in result["casting_table"] for label in line["labels"]})
-    defect_colours = iter(sns.color_palette("Reds_r", len(labels)))
-    for label in labels:
-        counts = np.array([line["labels"].get(label, 0) for line in result["casting_table"]])
-        colour = next(defect_colours) if is_defect(label) else GOOD_COLOUR
-        sizes.bar(range(len(counts)), counts, bottom=bottom, width=1, color=colour, label=label)
-        bottom += counts
-    sizes.set(xlabel="castings, largest first", ylabel="images")
-    sizes.set_title(f"{result['castings']} castings, {result['castings_good']} of them good")
-    sizes.legend()
-    shares = {
-        {"val": "validation", "test": "test"}[split]: 100 * line["count"] / max(line["of"], 1)
-        for split, line in result["held_out_known"].items()
-    }
-    bars = known.bar(list(shares), list(shares.values()), color=LINE_COLOUR, width=0.6)
-    known.bar_label(bars, fmt="%.1f %%")
-    known.set(ylim=(0, 112), ylabel="% of images", title="casting also in train")
-    for (name, values), colour in zip(scores.items(), (LINE_COLOUR, "#e08a2b"), strict=False):
-        sns.histplot(
-            x=values, bins=np.linspace(0, 1, 51), color=colour, label=name, alpha=0.6, ax=scored
-        )
-    scored.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    """Images per casting, held-out ones apart; how many show a known casting; score histogram."""
+    figure = plt.figure(figsize=(11, 8.2), layout="constrained")
+    panels = figure.subplot_mosaic([["sizes", "sizes"], ["known", "scored"]], width_ratios=(1, 2))
+    draw_sizes(panels["sizes"], result["casting_table"])
+    draw_known(panels["known"], result["held_out_known"])
+    draw_scores(panels["scored"], scores, threshold)
     baseline = result["copy_lookup"]["val and test"]
-    scored.set(xlabel="correlation of the rings", ylabel="images")
-    scored.set_title(f"nearest-neighbour baseline: {100 * baseline['accuracy']:.1f} % right")
-    scored.legend(loc="upper left")
-    figure.suptitle(title)
-    save(figure, path)
+    title = (
+        f"{result['castings']} castings, {result['castings_good']} of them good; the "
+        f"nearest-neighbour baseline is {100 * baseline['accuracy']:.1f} % right"
+    )
+    save(figure, path, title, origin)
 
 
-def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], title: str) -> None:
+def draw_sizes(axis: Axes, castings: Sequence[dict]) -> None:
+    """How many images each casting has, good castings after defective ones, the largest first."""
+    first, centres = 0.0, {}
+    for name, colour in (("defective", DEFECT_COLOUR), ("good", GOOD_COLOUR)):
+        group = [line for line in castings if line["defective"] == (name == "defective")]
+        if not group:
+            continue
+        images, held_out = (np.array([line[key] for line in group]) for key in IMAGES)
+        edges = first + np.arange(len(group) + 1)
+        axis.stairs(images, edges, baseline=held_out, fill=True, color=colour, alpha=0.75,
+                    label=f"{name}, in training")  # fmt: skip
+        axis.stairs(held_out, edges, fill=True, facecolor="none", edgecolor=colour, hatch=HATCH,
+                    label=f"{name}, held out")  # fmt: skip
+        mixed = np.array([line["both_labels"] for line in group])
+        if mixed.any():
+            axis.plot(edges[:-1][mixed] + 0.5, images[mixed], "kx", label=f"{name}, both labels")
+        centres[f"{count_of(len(group), f'{name} casting')}"] = edges.mean()
+        first = edges[-1] + GAP * len(castings)
+    axis.set(xlabel="largest casting of each class first", ylabel="images of each casting")
+    axis.set(xlim=(0, edges[-1]), ylim=(0, None))
+    axis.set_xticks(list(centres.values()), list(centres))
+    axis.tick_params(axis="x", length=0)
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+    legend_above(axis, columns=6)
+
+
+def draw_known(axis: Axes, held_out_known: dict[str, dict]) -> None:
+    """The share of held-out images whose casting is also in training."""
+    names = {"val": "validation", "test": "test"}
+    shares = [100 * line["count"] / max(line["of"], 1) for line in held_out_known.values()]
+    bars = axis.bar([names[split] for split in held_out_known], shares, color=LINE_COLOUR,
+                    width=0.6)  # fmt: skip
+    texts = [
+        f"{share:.1f} %\n{line['count']:,} of {line['of']:,}"
+        for share, line in zip(shares, held_out_known.values(), strict=True)
+    ]
+    axis.bar_label(bars, texts, padding=2)
+    axis.set(ylim=(0, 125), yticks=range(0, 101, 25), ylabel="% of held-out images")
+    axis.set_title("show a casting that is also in training", fontsize=10, loc="left")
+
+
+def draw_scores(axis: Axes, scores: dict[str, np.ndarray], threshold: float) -> None:
+    """How alike the rings of images are, of the same casting and of others."""
+    edges = np.linspace(0, 1, 51)
+    styles = ({"color": LINE_COLOUR, "alpha": 0.6},
+              {"facecolor": "none", "edgecolor": REVIEW_COLOUR, "hatch": HATCH})  # fmt: skip
+    for (name, values), style in zip(scores.items(), styles, strict=True):
+        axis.stairs(np.histogram(values, edges)[0], edges, fill=True, label=name, **style)
+    axis.axvline(threshold, color="black", linestyle=":", label=f"the same from {threshold:.2f} on")
+    axis.set(xlabel="correlation of the rings", ylabel="images", xlim=(0, 1))
+    legend_above(axis, columns=2)
+
+
+def plot_copies(
+    path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], title: str, origin: str
+) -> None:
     """Images `(grey (H, W), caption)` side by side, one column for each line."""
     figure, axes = plt.subplots(
         len(lines[0]),
         len(lines),
-        figsize=(2.7 * len(lines), 3.1 * len(lines[0])),
+        figsize=(2.7 * len(lines), 3.1 * len(lines[0]) + 0.3),
         layout="constrained",
         squeeze=False,
     )
@@ -64,5 +104,4 @@ def plot_copies(path: Path, lines: Sequence[Sequence[tuple[np.ndarray, str]]], t
             axis.imshow(image, cmap="gray", vmin=0, vmax=255)
             axis.set_title(caption, fontsize=9)
             axis.set_axis_off()
-    figure.suptitle(title)
-    save(figure, path)
+    save(figure, path, title, origin)

@@ -1,49 +1,50 @@
-"""Figures of predictions on held-out images. Each takes plain data and a path."""
+"""Figures of predictions on held-out images. Each takes plain data, a path, and its origin."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.axes import Axes
 
-from common.colours import DEFECT_COLOUR, GOOD_COLOUR, LINE_COLOUR, RIGHT_COLOUR, WRONG_COLOUR
-from common.plotting import save
+from common.colours import (
+    DEFECT_COLOUR,
+    GOOD_COLOUR,
+    LINE_COLOUR,
+    PALE_COLOUR,
+    RIGHT_COLOUR,
+    WRONG_COLOUR,
+)
+from common.plotting import escape_mathtext, legend_above, save
+from metrics.exact import exact_rate
+
+PROBABILITIES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # ticks, evenly spaced by their logit
+CAPTION_LETTERS = 30
 
 
-def plot_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:
-    """Confusion matrix (C, C): counts, and percentages of each true class."""
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    cells = [
-        [f"{count}\n{part:.1%}" for count, part in zip(counts, parts, strict=True)]
-        for counts, parts in zip(matrix, share, strict=True)
-    ]
-    side = 2.5 + 1.1 * len(class_names)
-    figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
-    sns.heatmap(
-        share, annot=np.array(cells), fmt="", cmap="Blues", vmin=0, vmax=1, square=True,
-        linewidths=1, xticklabels=class_names, yticklabels=class_names, ax=axis,
-        cbar_kws={"label": "share of the true class", "shrink": 0.8},
-    )  # fmt: skip
-    axis.set(xlabel="predicted", ylabel="true")
-    axis.tick_params(axis="x", rotation=30 if len(class_names) > 2 else 0)
-    axis.tick_params(axis="y", rotation=0)
-    axis.set_title(title, fontsize=10, wrap=True)
-    save(figure, path)
+def draw_thresholds(axis: Axes, thresholds: Sequence[float], low: float, high: float) -> None:
+    """Upright lines where the models decide, between the ends of an axis of probabilities."""
+    places = sorted(set(thresholds))
+    label = f"threshold {places[0]:.3g}"
+    if len(places) > 1:
+        label = f"thresholds, one a fold: {places[0]:.3g} to {places[-1]:.3g}"
+    for number, place in enumerate(places):
+        axis.axvline(
+            float(np.clip(place, low, high)), color="black", linestyle=":", linewidth=1.5,
+            label=None if number else label,
+        )  # fmt: skip
 
 
 def plot_roc_pr(
-    path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, threshold: float, title: str
+    path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, rejected: np.ndarray, origin: str
 ) -> None:
-    """ROC and precision-recall curves of 'defect', the chosen threshold marked on both."""
+    """ROC and precision-recall curves of 'defect', what was decided (N,) marked on both."""
     from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-    rejected = prob_defect >= threshold
     recall_at = (rejected & is_defect).sum() / max(is_defect.sum(), 1)
     alarms_at = (rejected & ~is_defect).sum() / max((~is_defect).sum(), 1)
     precision_at = (rejected & is_defect).sum() / max(rejected.sum(), 1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
     if 0 < is_defect.sum() < len(is_defect):
         alarms, recall, _ = roc_curve(is_defect, prob_defect)
         left.plot(alarms, recall, color=LINE_COLOUR, label=f"AUC {auc(alarms, recall):.4f}")
@@ -51,47 +52,64 @@ def plot_roc_pr(
         mean_precision = average_precision_score(is_defect, prob_defect)
         label = f"average precision {mean_precision:.4f}"
         right.plot(recall, precision, color=LINE_COLOUR, label=label)
-    mark = {"color": DEFECT_COLOUR, "marker": "o", "linestyle": "", "zorder": 3}
-    left.plot(alarms_at, recall_at, label=f"threshold {threshold:.2f}", **mark)
-    right.plot(recall_at, precision_at, label=f"threshold {threshold:.2f}", **mark)
-    left.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
-    left.set(xlabel="false-alarm rate", ylabel="recall (defects caught)", title="ROC")
-    right.set(xlabel="recall (defects caught)", ylabel="precision", title="precision and recall")
+    mark = {"color": DEFECT_COLOUR, "marker": "D", "linestyle": "", "zorder": 3}
+    left.plot(alarms_at, recall_at, label="as decided", **mark)
+    right.plot(recall_at, precision_at, label="as decided", **mark)
+    left.plot([0, 1], [0, 1], color=PALE_COLOUR, linestyle=":", label="guessing")
+    left.set(xlabel="false-alarm rate", ylabel="recall (share of defects caught)")
+    right.set(xlabel="recall (share of defects caught)", ylabel="precision")
     for axis in (left, right):
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right" if axis is left else "lower center")
-    figure.suptitle(title)
-    save(figure, path)
+        legend_above(axis)
+    save(figure, path, "ROC, and precision against recall", origin)
 
 
 def plot_score_histogram(
-    path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, threshold: float, title: str
-) -> None:
+    path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, thresholds: Sequence[float],
+    origin: str,
+) -> None:  # fmt: skip
     """How defective and good parts spread over the defect probability; counts on a log scale."""
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    classes = ((~is_defect, "good", GOOD_COLOUR), (is_defect, "defective", DEFECT_COLOUR))
-    for chosen, name, colour in classes:
-        label = f"{name} ({chosen.sum()})"
-        sns.histplot(
-            x=prob_defect[chosen], bins=np.linspace(0, 1, 41), color=colour, label=label,
-            alpha=0.6, ax=axis,
-        )  # fmt: skip
-    axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    edges = np.linspace(0, 1, 41)
+    good, defective = (
+        np.histogram(np.clip(prob_defect[chosen], 0, 1), edges)[0]
+        for chosen in (~is_defect, is_defect)
+    )
+    axis.stairs(good, edges, fill=True, color=GOOD_COLOUR, alpha=0.6,
+                label=f"{good.sum():,} good")  # fmt: skip
+    axis.stairs(defective, edges, fill=True, facecolor="none", edgecolor=DEFECT_COLOUR,
+                hatch="////", linewidth=1.2, label=f"{defective.sum():,} defective")  # fmt: skip
+    draw_thresholds(axis, thresholds, 0, 1)
+    counts_on_log_scale(axis, max(good.max(), defective.max()))
+    axis.set(xlabel="defect probability", ylabel="images (log scale)", xlim=(-0.01, 1.01))
+    legend_above(axis)
+    save(figure, path, "Predictions on good and on defective parts", origin)
+
+
+def counts_on_log_scale(axis: Axes, highest: int) -> None:
+    """A vertical axis from 0 over 1, 10, 100 to the highest count."""
     axis.set_yscale("symlog", linthresh=1)
-    axis.yaxis.set_major_formatter(ScalarFormatter())
-    axis.set(xlabel="defect probability", ylabel="images", title=title, ylim=(0, None))
-    axis.legend(loc="upper center")
-    save(figure, path)
+    top = max(2 * highest, 15)
+    ticks = [0, *(10**power for power in range(len(str(top))))]
+    axis.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(0, top)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
 
 
 def plot_parts(
-    path: Path, parts: Sequence[tuple[np.ndarray, str, bool]], title: str, columns: int = 4
+    path: Path,
+    parts: Sequence[tuple[np.ndarray, str, bool]],
+    title: str,
+    origin: str,
+    columns: int = 4,
 ) -> None:
-    """Images of parts `(grey (H, W), caption, right?)`, framed green when right, red when not."""
+    """Images of parts `(grey (H, W), caption, right?)`; what is wrong has a thick frame."""
     lines = max(1, -(-len(parts) // columns))
     figure, axes = plt.subplots(
-        lines, columns, figsize=(2.6 * columns, 3.1 * lines + 0.5), layout="constrained"
+        lines, columns, figsize=(2.6 * columns, 3.1 * lines + 0.7), layout="constrained"
     )
     for axis in axes.flat:
         axis.set_axis_off()
@@ -99,64 +117,77 @@ def plot_parts(
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(caption, fontsize=9)
+        lines_of_text = (escape_mathtext(line, CAPTION_LETTERS) for line in caption.split("\n"))
+        axis.set_title("\n".join(lines_of_text), fontsize=9)
         for spine in axis.spines.values():
-            spine.set(color=RIGHT_COLOUR if right else WRONG_COLOUR, linewidth=4)
-    figure.suptitle(title)
-    save(figure, path)
+            spine.set(color=RIGHT_COLOUR if right else WRONG_COLOUR, linewidth=1 if right else 4)
+    save(figure, path, title, origin)
 
 
 def plot_threshold(
     path: Path, is_defect: np.ndarray, prob_defect: np.ndarray, thresholds: Sequence[float],
-    title: str,
+    origin: str,
 ) -> None:  # fmt: skip
     """Missed defects and false alarms against the threshold; the chosen ones marked."""
-    figure, axis = plt.subplots(figsize=(8, 4.4), layout="constrained")
-    grid = 1 / (1 + np.exp(-np.linspace(-9, 9, 721)))  # even steps of the logit
+    figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
+    grid = 1 / (1 + np.exp(-np.linspace(-7.5, 7.5, 721)))  # even steps of the logit
     scores = (np.sort(prob_defect[is_defect]), np.sort(prob_defect[~is_defect]))
     missed = np.searchsorted(scores[0], grid) / max(len(scores[0]), 1)
     alarms = 1 - np.searchsorted(scores[1], grid) / max(len(scores[1]), 1)
-    axis.plot(grid, 100 * missed, color=DEFECT_COLOUR, label=f"missed of {len(scores[0])} defects")
-    axis.plot(grid, 100 * alarms, color=GOOD_COLOUR, label=f"rejected of {len(scores[1])} good")
-    for number, threshold in enumerate(sorted(set(thresholds))):
-        label = "chosen threshold" + ("s, one a fold" if len(set(thresholds)) > 1 else "")
-        place = float(np.clip(threshold, grid[0], grid[-1]))
-        style = {"color": "black", "linestyle": "--", "linewidth": 1}
-        axis.axvline(place, label=label if number == 0 else None, **style)
-    axis.set_xscale("logit")
-    axis.set(xlabel="threshold on the defect probability", ylabel="% of images", title=title)
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.grid(alpha=0.3)
-    axis.legend()
-    save(figure, path)
-
-
-def plot_reliability(path: Path, curves: Sequence[tuple], title: str) -> None:
-    """Share of defects against predicted probability, `(name, counts, means, rates)` a curve."""
-    figure, (axis, below) = plt.subplots(
-        2, 1, figsize=(6, 6.4), layout="constrained", height_ratios=(3, 1), sharex=True
+    axis.plot(
+        grid, 100 * missed, color=DEFECT_COLOUR, label=f"missed of {len(scores[0]):,} defects"
     )
-    axis.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
-    for (name, counts, means, rates), colour in zip(curves, ("#8c8c8c", LINE_COLOUR), strict=False):
-        axis.plot(means, rates, marker="o", color=colour, label=name)
-        below.plot(means, counts, marker="o", color=colour)
-    axis.set(ylabel="share of defects", title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    below.set(xlabel="predicted defect probability", ylabel="images", yscale="log")
-    below.yaxis.set_minor_formatter(NullFormatter())
-    for each in (axis, below):
-        each.grid(alpha=0.3)
-    axis.legend(loc="upper left")
-    save(figure, path)
+    axis.plot(grid, 100 * alarms, color=GOOD_COLOUR, linestyle="--",
+              label=f"rejected of {len(scores[1]):,} good")  # fmt: skip
+    draw_thresholds(axis, thresholds, grid[0], grid[-1])
+    axis.set_xscale("logit")
+    axis.set_xticks(PROBABILITIES, [str(value) for value in PROBABILITIES])
+    axis.minorticks_off()
+    axis.set(xlim=(grid[0], grid[-1]), ylim=(0, None))
+    axis.set(xlabel="threshold on the defect probability", ylabel="% of images")
+    axis.grid(alpha=0.3)
+    legend_above(axis)
+    save(figure, path, "Missed defects and false alarms at other thresholds", origin)
 
 
-def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
+def plot_reliability(path: Path, curves: Sequence[tuple], origin: str) -> None:
+    """Share of defects against predicted probability, `(name, counts, means, rates)` a curve.
+
+    The last is that of the model as it is: with intervals, and how many images each bin holds.
+    """
+    figure, (axis, below) = plt.subplots(
+        2, 1, figsize=(6.5, 7.4), layout="constrained", height_ratios=(3, 1), sharex=True
+    )
+    axis.plot([0, 1], [0, 1], color=PALE_COLOUR, linestyle=":", label="perfectly calibrated")
+    *earlier, (name, counts, means, rates) = curves
+    for other, _, *points in earlier:
+        axis.plot(*points, "s--", color=PALE_COLOUR, markersize=5, label=other)
+    bounds = [exact_rate(round(n * rate), int(n)) for n, rate in zip(counts, rates, strict=True)]
+    errors = [
+        np.maximum(0, [rate - bound["low"], bound["high"] - rate])
+        for rate, bound in zip(rates, bounds, strict=True)
+    ]
+    axis.errorbar(
+        means, rates, np.transpose(errors), fmt="o-", color=LINE_COLOUR, capsize=3, label=name
+    )
+    bins = below.bar(means, counts, width=0.06, color=LINE_COLOUR)
+    below.bar_label(bins, [f"{count:,}" for count in counts], fontsize=8, padding=2)
+    counts_on_log_scale(below, 4 * int(counts.max()))
+    axis.set(ylabel="share of defects", xlim=(-0.05, 1.05), ylim=(-0.02, 1.02))
+    below.set(xlabel="predicted defect probability", ylabel="images (log scale)")
+    axis.grid(alpha=0.3)
+    legend_above(axis, columns=1)
+    save(figure, path, "Can the probabilities be believed?", origin)
+
+
+def plot_probes(path: Path, probes: dict[str, dict | None], title: str, origin: str) -> None:
     """ROC-AUC with its interval under each probe, and how many decisions it changed.
 
     `probes` are the figures of probe.py, by name; one without figures is left out.
     """
     shown = {name: probe for name, probe in probes.items() if probe}
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 1.6 + 0.3 * len(shown)), layout="constrained", sharey=True
+        1, 2, figsize=(10, 2.2 + 0.3 * len(shown)), layout="constrained", sharey=True
     )
     for line, probe in enumerate(shown.values()):
         auc = probe["roc_auc"]
@@ -164,15 +195,14 @@ def plot_probes(path: Path, probes: dict[str, dict | None], title: str) -> None:
             left.plot([auc["low"], auc["high"]], [line, line], color=LINE_COLOUR, linewidth=2)
             left.plot(auc["mean"], line, marker="o", color=LINE_COLOUR)
         share = 100 * probe["decisions_changed"]["rate"]
-        right.barh(line, share, height=0.6, color="#8c8c8c")
+        right.barh(line, share, height=0.6, color=PALE_COLOUR)
         right.text(share, line, f" {share:.1f} %", va="center", fontsize=9)
     left.axvline(0.5, color=DEFECT_COLOUR, linestyle="--", label="0.5: tells nothing")
     left.set(xlabel="ROC-AUC, interval 95 %", xlim=(-0.02, 1.02))
     left.set_yticks(range(len(shown)), list(shown))
     left.invert_yaxis()  # the right one shares it
-    left.legend(loc="lower left", fontsize=8)
+    legend_above(left)
     right.set(xlabel="decisions changed, % of images", xlim=(0, 100))
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.3)
-    figure.suptitle(title)
-    save(figure, path)
+    save(figure, path, title, origin)

@@ -11,7 +11,6 @@ from common.errors import UserError, tell
 from common.files import CHECKPOINTS, sha256_of_file
 from common.labels import is_defect
 from common.progress import ProgressBar
-from common.text import count_of
 from data_split import load_split, split_sha256
 from dataset.arguments import split_options
 from dataset.casting_table import (
@@ -325,15 +324,3 @@ def gate_opinion(limits: Limits | None, grey: np.ndarray, distance: float | None
     if limits is None:
         return None
     return limits.opinion(measure(grey, None, limits.with_hub), distance)[0]
-
-
-def leak_line(evaluation: Evaluation) -> str:
-    """How many of the images show a casting that the model was trained on."""
-    if not evaluation.castings_known:
-        return "leak     unknown: the castings of these images are not known"
-    seen = sum(evaluation.seen)
-    share = f"{100 * seen / len(evaluation.seen):.1f} %"
-    return (
-        f"leak     {seen} of {count_of(len(evaluation.seen), 'image')} ({share}) show a casting "
-        "that is also in training"
-    )

@@ -88,7 +88,7 @@ def write_label_issues(
 
 
 def draw_label_issues(
-    path: Path, evaluation: Evaluation, models: Sequence[Model], order: Sequence[int], title: str
+    path: Path, evaluation: Evaluation, models: Sequence[Model], order: Sequence[int], origin: str
 ) -> None:
     """A contact sheet of the first images with their heatmaps, by rank."""
     shown = order[:SHOWN]
@@ -98,7 +98,10 @@ def draw_label_issues(
         row = evaluation.rows[i]
         text = f"{row.label}: {probability_of_label(evaluation, i):.3f}"
         tiles.append((pictures[i], f"{rank}. {row.path}\n{text}, {row.casting}", WRONG_COLOUR))
-    write_sheets(path, tiles, title)
+    title = f"{count_of(len(order), 'label')} likely wrong"
+    if len(order) > SHOWN:
+        title += f", the first {SHOWN}"
+    write_sheets(path, tiles, title, origin)
 
 
 def casting_line(casting: SuspiciousCasting) -> str:

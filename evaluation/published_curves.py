@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.origin import origin, seen_text
+
 COLUMNS = (
     "good, defective parts", "photographs", "ROC-AUC", "right kind", "missed",
     "good ones rejected", "balanced accuracy",
 )  # fmt: skip
-COLOURS = ("#1f5fa8", "#c78a1e", "#5b3f8c", "#3b8f8c")  # of the curves
+COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#34495e")  # apart for the colour-blind
+MARKERS = ("o", "s", "^", "D")
 
 
 def curve_name(figures: dict) -> str:
@@ -52,7 +55,7 @@ def draw_curves(path: Path, curves: dict[str, dict]) -> None:
     """ROC-AUC and balanced accuracy over the number of parts, a line for each curve."""
     import matplotlib.pyplot as plt
 
-    from common.plotting import save
+    from common.plotting import legend_above, save
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
     counts = sorted({count for one in curves.values() for count in parts_of(one["points"])})
@@ -62,14 +65,28 @@ def draw_curves(path: Path, curves: dict[str, dict]) -> None:
             values = [point["roc_auc"] if axis is axes[0] else balanced(point) for point in points]
             style = "--" if figures["good_only"] else "-"
             colour = COLOURS[number % len(COLOURS)]
-            axis.plot(parts_of(points), values, style, marker="o", color=colour, label=name)
-        axis.set(xscale="log", xlabel="good parts, and as many defective ones", title=label)
+            marker = MARKERS[number % len(MARKERS)]
+            axis.plot(parts_of(points), values, style, marker=marker, color=colour, label=name)
+        axis.set(xscale="log", xlabel="good parts, and as many defective ones")
+        axis.set_title(label, loc="right", fontsize=10)
         axis.set_xticks(counts, [str(count) for count in counts], minor=False)
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set(ylim=(min(0.5, axes[0].get_ylim()[0]), 1.0), ylabel="on unseen parts")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    save(figure, path)
+    legend_above(axes[0], columns=1)
+    save(figure, path, "How many parts are enough", curves_origin(curves))
+
+
+def curves_origin(curves: dict[str, dict]) -> str:
+    """What stands below the curves."""
+    tested = [one["tested"]["defective"] + one["tested"]["good"] for one in curves.values()]
+    data = ", ".join(sorted({one["data"] for one in curves.values()}))
+    return origin(
+        f"models: one a point, {sum(len(one['points']) for one in curves.values())} in all",
+        f"data: {data}, tested on {' and '.join(f'{of:,}' for of in tested)} images",
+        seen_text(0, sum(tested)),
+        protocol="casting",
+    )
 
 
 def parts_of(points: Sequence[dict]) -> list[int]:

@@ -13,8 +13,8 @@ from common.html_page import (
     paragraph,
     section,
 )
+from common.origin import PROTOCOL_WORDS
 from common.text import count_of, printable
-from dataset.arguments import PROTOCOL_WORDS
 from dataset.corrections import described
 from evaluation.by_session import session_rows
 from evaluation.held_out import Model

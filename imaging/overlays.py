@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common.files import write_atomic
 from common.marks import own_mark
+from common.origin import NO_BREAK_SPACE
 
 INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
@@ -91,31 +92,66 @@ def shortened(
     return ""
 
 
+def wrapped(
+    draw: ImageDraw.ImageDraw, text: str, face: ImageFont.FreeTypeFont, width: int
+) -> list[str]:
+    """A text in lines, broken at its spaces, none of them wider."""
+    lines: list[str] = []
+    for unit in text.split(" "):
+        word = unit.replace(NO_BREAK_SPACE, " ")
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and draw.textlength(longer, face) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(shortened(draw, word, face, width))
+    return lines
+
+
 def contact_sheets(
-    tiles: Iterable[tuple[Image.Image, str, str]], tile_px: int, title: str
+    tiles: Iterable[tuple[Image.Image, str, str]], tile_px: int, title: str, origin: str = ""
 ) -> Iterator[Image.Image]:
-    """Sheets of square tiles `(image, caption, colour)`, at least one; holds one at a time."""
+    """Sheets of square tiles `(image, caption, colour)`, at least one; holds one at a time.
+
+    Args:
+        title: what they show.
+        origin: what they were drawn from (common/origin.py).
+    """
     tiles = iter(tiles)
     for number in count(1):
         chosen = list(islice(tiles, COLUMNS * LINES))
         if not chosen and number > 1:
             return
-        yield _sheet(chosen, tile_px, title if number == 1 else f"{title}, sheet {number}")
+        head = title if number == 1 else f"{title}, sheet {number}"
+        yield _sheet(chosen, tile_px, head, origin)
 
 
-def _sheet(tiles: Sequence[tuple[Image.Image, str, str]], tile_px: int, title: str) -> Image.Image:
+def _sheet(
+    tiles: Sequence[tuple[Image.Image, str, str]], tile_px: int, title: str, origin: str
+) -> Image.Image:
     cells = [captioned(image, caption.split("\n"), colour) for image, caption, colour in tiles]
-    head, gap = font(18), 6
+    gap = 6
     columns = min(COLUMNS, max(len(cells), 3))
     height = max((cell.height for cell in cells), default=0) + gap
-    lines = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * (tile_px + gap) + gap, 36 + lines * height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((gap, 8), shortened(draw, title, head, sheet.width - 2 * gap), INK, head)
+    head = _head(title, origin, columns * (tile_px + gap) + gap, gap)
+    sheet = Image.new("RGB", (head.width, head.height + -(-len(cells) // columns) * height), PAPER)
+    sheet.paste(head, (0, 0))
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
-        sheet.paste(cell, (gap + column * (tile_px + gap), 36 + row * height))
+        sheet.paste(cell, (gap + column * (tile_px + gap), head.height + row * height))
     return sheet
+
+
+def _head(title: str, origin: str, width: int, gap: int) -> Image.Image:
+    """Title and origin on paper of this width, as high as they need."""
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    texts = [(line, size) for text, size in ((title, 18), (origin, 12)) if text
+             for line in wrapped(draw, text, font(size), width - 2 * gap)]  # fmt: skip
+    canvas = Image.new("RGB", (width, 14 + sum(round(1.35 * size) for _, size in texts)), PAPER)
+    draw, top = ImageDraw.Draw(canvas), 6
+    for line, size in texts:
+        draw.text((gap, top), line, INK, font(size))
+        top += round(1.35 * size)
+    return canvas
 
 
 def png(image: Image.Image) -> bytes:
@@ -125,7 +161,9 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, str]], title: str) -> int:
+def write_sheets(
+    path: Path, tiles: Iterable[tuple[Image.Image, str, str]], title: str, origin: str = ""
+) -> int:
     """Contact sheets of `(image, caption, colour)`: name.png, name_2.png, ...; how many.
 
     Those of an earlier run that has had more are removed.
@@ -135,7 +173,7 @@ def write_sheets(path: Path, tiles: Iterable[tuple[Image.Image, str, str]], titl
         return path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
 
     number = 0
-    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title), 1):
+    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title, origin), 1):
         write_atomic(page(number), png(sheet))
     old = number + 1
     while page(old).exists():

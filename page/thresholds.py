@@ -4,6 +4,7 @@ import altair
 import numpy as np
 import streamlit as st
 
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR
 from metrics.castings import casting_names
 from metrics.decisions import Parts, format_rate, summarise
 from metrics.review import review_band
@@ -104,7 +105,7 @@ def curves(defective: np.ndarray, prob_defect: np.ndarray, edges: list[float]) -
         for x, y in zip(grid.tolist(), values.tolist(), strict=True)
     ]
     colours = altair.Scale(
-        domain=["missed defects", "good parts rejected"], range=["#cf4a41", "#c07d0a"]
+        domain=["missed defects", "good parts rejected"], range=[DEFECT_COLOUR, GOOD_COLOUR]
     )
     lines = (
         altair.Chart(altair.Data(values=rows))

@@ -4,6 +4,7 @@ import shlex
 from html import escape
 from string import Template
 
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR
 from inspection.predictor import Predictor
 
 PAGE = Template("""<!DOCTYPE html>
@@ -60,7 +61,7 @@ def front_page(address: str, why_not_ready: str, predictor: Predictor | None) ->
     state = f"Not ready: {why_not_ready}." if why_not_ready else "Ready: photographs are taken."
     model, photograph = (shlex.quote(f"{address}/v1/{path}") for path in ("model", "predict"))
     return PAGE.substitute(
-        colour="#c33" if why_not_ready else "#2a2",
+        colour=DEFECT_COLOUR if why_not_ready else GOOD_COLOUR,
         state=escape(state),
         model=model_table(predictor) if predictor else WITH_KEY,
         first=escape(f"curl{key} {model}"),

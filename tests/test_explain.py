@@ -127,6 +127,16 @@ def test_many_parts_make_several_sheets_and_none_makes_one():
     assert empty.width > 0
 
 
+def test_what_a_sheet_was_drawn_from_gets_as_many_lines_as_it_needs():
+    tile = (Image.new("RGB", (20, 20)), "a", "#000000")
+    sizes = [
+        next(contact_sheets([tile], 20, "title", " · ".join(["model: a"] * count))).size
+        for count in (0, 1, 9)
+    ]
+    assert len({width for width, _ in sizes}) == 1
+    assert sizes[0][1] < sizes[1][1] < sizes[2][1]
+
+
 def test_sheets_of_a_longer_earlier_run_go(tmp_path):
     tile = (Image.new("RGB", (20, 20)), "a", True)
     assert write_sheets(tmp_path / "errors.png", [tile] * 100, "many") == 3

@@ -88,7 +88,7 @@ def test_the_report_of_a_training_is_one_file(trained):
     assert page.count("<img ") == 1
     for text in (
         described["sha256"],
-        "kaggle: the published split, file for file",
+        "kaggle: published split",
         f"{described['validation']['missed']} of {described['validation']['defects']}",
         f"python test.py --checkpoint {trained / 'best.pth'}",
     ):

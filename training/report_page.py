@@ -16,8 +16,8 @@ from common.html_page import (
     paragraph,
     section,
 )
+from common.origin import PROTOCOL_WORDS
 from common.text import count_of, format_duration, printable
-from dataset.arguments import PROTOCOL_WORDS
 from dataset.cautions import kinds_line, known_parts
 from dataset.listing import ImageRow
 from dataset.manifest import SPLITS, UNUSED

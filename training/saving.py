@@ -6,6 +6,8 @@ from dataclasses import asdict
 import torch
 
 from common.files import write_atomic, write_csv
+from common.origin import origin, seen_text
+from common.text import count_of
 from dataset.sources import data_name
 from model import Checkpoint, save_checkpoint
 from networks.tensor_files import to_bytes
@@ -34,8 +36,23 @@ def draw_curves(run: Run, progress: Progress) -> None:
         return
     from training.curves import plot_curves
 
-    title = f"Training on {data_name(run.root)}, protocol {run.settings.protocol}"
-    plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, title)
+    plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, origin_of(run))
+
+
+def origin_of(run: Run) -> str:
+    """What stands below the curves."""
+    train, val = ([row for row in run.rows if row.split == part] for part in ("train", "val"))
+    castings = {row.casting for row in train}
+    known = all(row.casting for row in (*train, *val))
+    seen = sum(row.casting in castings for row in val)
+    settings = run.settings
+    return origin(
+        f"model: {run.out.resolve().name}/best.pth, recipe {settings.recipe}",
+        f"data: {data_name(run.root)}, {count_of(len(train), 'training image')}",
+        seen_text(seen, len(val), "validation image") if known else "castings unknown",
+        protocol=settings.protocol,
+        folds=f"fold {settings.fold} of {settings.folds}" if settings.fold else "",
+    )
 
 
 class Saving:

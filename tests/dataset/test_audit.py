@@ -4,12 +4,14 @@ import csv
 import json
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
 from data_split import main
-from dataset.audit import COLUMNS, agreement, audit, describe
+from dataset.audit import COLUMNS, agreement, audit, describe, origin_of
+from dataset.audit_figures import draw_sizes
 from dataset.listing import ImageRow, list_images
 from dataset.recognition import SAME_CASTING, Castings
 
@@ -62,6 +64,9 @@ def test_castings_are_counted_by_class_and_listed_by_size(audited):
         ("a", 6), ("b", 5), ("c", 1), ("d", 1),
     ]  # fmt: skip
     assert result["casting_table"][0]["labels"] == {"def": 5, "ok": 1}
+    assert [line["held_out"] for line in result["casting_table"]] == [3, 3, 1, 1]
+    assert [line["defective"] for line in result["casting_table"]] == [True, False, True, False]
+    assert [line["both_labels"] for line in result["casting_table"]] == [True, False, False, False]
     assert result["threshold"] == SAME_CASTING
     assert result["data"] == "castings"
 
@@ -161,6 +166,28 @@ def test_the_figures_are_told_in_a_few_lines(audited):
     other = describe(audited[0] | {"agreement_with_recognised": 0.5, "releases": both})
     assert other.startswith("releases: casting_data 3 images, casting_512x512 1 image\n")
     assert "adjusted Rand index 0.5000" in other
+
+
+def test_the_figure_shows_each_casting_by_class_and_how_much_of_it_is_held_out(audited):
+    axis = plt.figure().subplots()
+    draw_sizes(axis, audited[0]["casting_table"])
+    assert [text.get_text() for text in axis.get_xticklabels()] == [
+        "2 defective castings", "2 good castings",
+    ]  # fmt: skip
+    drawn = {patch.get_label(): patch.get_data() for patch in axis.patches}
+    assert drawn["defective, held out"].values.tolist() == [3, 1]
+    assert drawn["good, in training"].values.tolist() == [5, 1]
+    assert drawn["good, in training"].baseline.tolist() == [3, 1]  # on top of what is held out
+    assert [line.get_label() for line in axis.lines] == ["defective, both labels"]
+    plt.close("all")
+
+
+def test_the_figures_say_what_they_were_drawn_from(audited, monkeypatch):
+    monkeypatch.setattr("common.origin.today", lambda: "2026-01-31")
+    assert origin_of(audited[0] | {"protocol": "kaggle"}).replace("\u00a0", " ") == (
+        "no model · data: castings, 13 images · 6 of 8 held-out images (75.0 %) show a casting "
+        "that is also in training · protocol: published split · drawn: 2026-01-31"
+    )
 
 
 def test_agreement_is_of_given_castings_with_those_on_the_images():

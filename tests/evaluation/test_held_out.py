@@ -15,13 +15,13 @@ from dataset.casting_table import UnknownCastingsError
 from dataset.listing import list_images
 from evaluation.held_out import (
     find_folds,
-    leak_line,
     load_models,
     predict_folder,
     predict_folds,
     predict_split,
     rebuild_split,
 )
+from evaluation.origin import leak_line
 from model import load_checkpoint, save_checkpoint
 
 

@@ -1,0 +1,43 @@
+"""What a figure was drawn from, in words: model, data, protocol, what was seen, and when."""
+
+from datetime import date
+
+from common.text import count_of
+
+PROTOCOL_WORDS = {
+    "kaggle": "published split",
+    "casting": "unseen castings",
+    "folders": "folders as they are",
+}
+NO_BREAK_SPACE, KEPT_TOGETHER = "\u00a0", 75
+PARTS = {"train": "training part", "val": "validation part", "test": "test part"}
+
+
+def today() -> str:
+    """The date here, as '2026-11-27'."""
+    return date.today().isoformat()
+
+
+def seen_text(seen: int, of: int, noun: str = "image") -> str:
+    """'2 of 8 images (25.0 %) show a casting that is also in training'."""
+    share = f"{100 * seen / max(of, 1):.1f} %"
+    return f"{seen} of {count_of(of, noun)} ({share}) show a casting that is also in training"
+
+
+def origin(*facts: str, protocol: str = "", folds: str = "") -> str:
+    """One line for below a figure: its facts, those that are empty left out, and today's date.
+
+    Args:
+        facts: as 'model: best.pth (0123456789ab)', 'data: castings, test part, 358 images'.
+        protocol: its name, which is put into words.
+        folds: as '5 folds pooled', 'fold 2 of 5'.
+    """
+    words = ", ".join(filter(None, (PROTOCOL_WORDS.get(protocol, protocol), folds)))
+    told = [f"protocol: {words}"] if words else []
+    whole = [*filter(None, facts), *told, f"drawn: {today()}"]
+    return " · ".join(_kept_together(fact) for fact in whole)
+
+
+def _kept_together(fact: str) -> str:
+    """Short facts are not broken where a line ends."""
+    return fact.replace(" ", NO_BREAK_SPACE) if len(fact) <= KEPT_TOGETHER else fact
