@@ -1,4 +1,4 @@
-"""What all figures share: no screen, PNG files written atomically, text as it is."""
+"""What all figures share: no screen, files written atomically, text as it is."""
 
 import io
 from pathlib import Path
@@ -14,11 +14,11 @@ plt.switch_backend("Agg")  # no screen needed
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, marked as drawn by us, atomically, and free it."""
+    """Write a figure as PNG, or as PDF if it is called so, marked as ours, atomically; free it."""
+    kind = "pdf" if path.suffix.lower() == ".pdf" else "png"
+    mark = {"Creator" if kind == "pdf" else "Software": SOFTWARE}
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": SOFTWARE}
-    )
+    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata=mark)
     plt.close(figure)
     write_atomic(path, buffer.getvalue())
 

@@ -13,11 +13,12 @@ from page.frame import framed
 from page.parts import prediction_of
 from page.picture import heatmap
 from page.words import WORDS, chance, escape_markdown
+from traceability.alarms import alarms_of
 from traceability.log import InspectionLog
-from traceability.process import analyse_process, signals
+from traceability.process import analyse_process
 from traceability.process_figures import draw_process
 from traceability.search import AWAITING, Found, search
-from traceability.subgroups import read_subgroups
+from traceability.subgroups import Division, read_subgroups
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
@@ -45,7 +46,7 @@ def show(desk: Desk) -> None:
 
 def show_counts(log: InspectionLog) -> None:
     """The log in six numbers; a part inspected twice counts once, as in the charts."""
-    groups = read_subgroups(log.query, "day")
+    groups = read_subgroups(log.query, Division("day"))
     parts = sum(group.inspected for group in groups)
     errors = sum(group.errors for group in groups)
     rejected = sum(group.rejected for group in groups)
@@ -92,7 +93,8 @@ class Charts:
 
     image: bytes  # PNG
     names: list[str]  # of the subgroups, in time order
-    standing_out: list[dict[str, str]]  # lines of a table
+    standing_out: list[dict[str, str]]  # alarms, as lines of a table
+    notes: list[str]
 
 
 @st.cache_data(max_entries=8, show_spinner="drawing the charts")
@@ -103,18 +105,18 @@ def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> 
         UserError: too few subgroups, or no such baseline.
     """
     with _desk.log.open() as log:
-        process = analyse_process(log.query, by, bounds, _desk.log.path.name)
+        process = analyse_process(log.query, Division(by), bounds, _desk.log.path.name)
+    alarms = alarms_of(process)
     # One at a time: matplotlib is not made for threads
     with _desk.lock, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spc.png"
-        draw_process(path, process, process.title(_desk.log.path.name))
+        draw_process(path, process, alarms, _desk.log.path.name)
         image = path.read_bytes()
     standing_out = [
-        {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
-        for group, reason in zip(process.groups, signals(process), strict=True)
-        if reason
+        {"where": one.span, "kind": one.kind, "why": one.reason, "effect": one.effect}
+        for one in alarms
     ]
-    return Charts(image, process.names, standing_out)
+    return Charts(image, process.names, standing_out, process.notes())
 
 
 def asked_baseline(names: list[str]) -> tuple[str, str] | None:
@@ -133,18 +135,16 @@ def show_charts(charts: Charts, by: str) -> None:
     """The charts of records.py spc, and in words what stands out."""
     found = charts.standing_out
     if found:
-        text = f"{len(found)} of {count_of(len(charts.names), by)} stand out."
+        worst = escape_markdown(", ".join(found[0].values()))
+        text = f"{count_of(len(found), 'alarm')}, the worst first: {worst}."
         st.warning(text, icon=":material/warning:")
     else:
         st.success(f"No {by} stands out.", icon=":material/check:")
     st.image(charts.image, width="stretch", alt=f"Control charts of the log by {by}")
+    for note in charts.notes:
+        st.caption(escape_markdown(note))
     if found:
-        columns = {
-            "subgroup": st.column_config.TextColumn(by, width="small"),
-            "rejected": st.column_config.TextColumn(width="small"),
-            "why": st.column_config.TextColumn("why it stands out", width="large"),
-        }
-        st.dataframe(found[::-1], hide_index=True, column_config=columns)
+        st.dataframe(found, hide_index=True)
 
 
 def show_rejects(desk: Desk, rejects: list[Found]) -> None:

@@ -13,7 +13,7 @@ def test_an_empty_log_is_explained(options, paths, log_path):
         assert "line.db holds no inspections" in text_of(page("process"))
     upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at = page("process")
-    assert "No charts by lot yet: limits need at least 2" in text_of(at)
+    assert "No charts by lot yet: no part in line.db has a lot" in text_of(at)
     assert metrics(at)["Parts"] == "1"
 
 
