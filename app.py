@@ -26,6 +26,7 @@ from common.packages import require_packages
 from common.sockets import listening_socket, port
 from common.threads import limit_threads
 from inspection.options import add_inspection_arguments, checked_band
+from traceability.clock import add_clock_arguments
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # as in .streamlit/config.toml
@@ -37,6 +38,7 @@ def build_parser(model: Callable[[str], Path] = checkpoint) -> argparse.Argument
     parser = script_parser(__doc__)
     add_inspection_arguments(parser, model)
     add_log_argument(parser)
+    add_clock_arguments(parser, "the browser's")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=port, default=8501, help="default: 8501")
     parser.add_argument(

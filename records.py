@@ -10,7 +10,8 @@
 predict.py --log and watch.py write it. Records are only ever added, each with a hash over its own
 values and the hash before it: to change one unnoticed, all later ones have to be made anew, and the
 last hash, the head, becomes another. So note the head from time to time where nobody who can write
-the log can change it. Times are UTC. Exit code 1: the log is not intact.
+the log can change it. Times are UTC; spc takes another --time-zone. Exit code 1: the log is not
+intact.
 """
 
 import argparse
@@ -25,12 +26,15 @@ from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
 from common.files import CsvFile, check_suffix, output_file
 from common.text import count_of, printable
 from inspection.pictures import keep_judged
+from traceability.clock import add_clock_arguments, clock_of
 from traceability.log import InspectionLog, add_log_argument
 from traceability.search import EXPORTED, exported
+from traceability.subgroups import UNITS, Division
 from traceability.verification import BEGINNING
 
 CHOSEN_BY = ("station", "lot", "serial")
 STDOUT = Path("-")
+MOST_LINES = 20  # of alarms
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -76,35 +80,38 @@ def run_disposition(args: argparse.Namespace) -> int:
 
 
 def run_spc(args: argparse.Namespace) -> int:
-    check_suffix("--out", args.out, ".png")
+    check_suffix("--out", args.out, ".png", ".pdf")
     # Matplotlib and NumPy take a second to import, which no other subcommand needs
-    from traceability.process import analyse_process, figures_of, signals, write_table
+    from traceability.alarms import alarms_of
+    from traceability.process import analyse_process
     from traceability.process_figures import draw_process
+    from traceability.process_tables import figures_of, write_table
 
     source = str(args.log)
+    division = Division(args.by, clock_of(args.time_zone, args.shifts))
     with InspectionLog(args.log) as log:
-        process = analyse_process(log.query, args.by, args.baseline, source)
-    title, found = process.title(source), signals(process)
+        process = analyse_process(log.query, division, args.baseline, source)
+    alarms = alarms_of(process)
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
     with output_file(args.out, args.log), output_file(table, args.log):
-        draw_process(args.out, process, title)
-        write_table(table, process, found, DIALECTS[args.csv_dialect])
-    print_signals(process, found)
-    print(f"{title}\ncharts in {args.out}, numbers in {table}")
-    print(json.dumps(figures_of(process) | {"out": str(args.out)}))
+        draw_process(args.out, process, alarms, source, args.both_limits)
+        write_table(table, process, DIALECTS[args.csv_dialect])
+    print_alarms(alarms, args.by)
+    for note in process.notes():
+        print(printable(note))
+    print(f"{process.title(source)}\ncharts in {args.out}, numbers in {table}")
+    print(json.dumps(figures_of(process, alarms) | {"out": str(args.out)}))
     return EXIT_OK
 
 
-def print_signals(process, reasons: Sequence[str]) -> None:
-    """A line for each subgroup that stands out, the last twenty of them."""
-    found = [(group, text) for group, text in zip(process.groups, reasons, strict=True) if text]
-    if len(found) > 20:
-        print(f"... {len(found) - 20} earlier ones")
-    for group, text in found[-20:]:
-        share = f"{group.rejected}/{group.inspected}"
-        print(f"{printable(group.name):16s} {share:>12s} rejected: {text}")
-    if not found:
-        print(f"no {process.by} stands out")
+def print_alarms(alarms: Sequence, by: str) -> None:
+    """A line for each episode, the twenty worst of them."""
+    for one in alarms[:MOST_LINES]:
+        print(f"{one.kind:11s}  {one.span}: {one.reason}, {one.effect}")
+    if len(alarms) > MOST_LINES:
+        print(f"... {len(alarms) - MOST_LINES} lesser alarms; the table has all {by}s")
+    if not alarms:
+        print(f"no {by} stands out")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -132,14 +139,19 @@ def build_parser() -> argparse.ArgumentParser:
     verdict.add_argument("verdict", choices=("ok", "defect"))
     verdict.add_argument("--by", required=True, metavar="NAME", help="the person")
     verdict.add_argument("--note", default="", metavar="TEXT")
-    spc = command("spc", run_spc, "p chart and Laney p' chart of the reject rate, and trends")
-    spc.add_argument("--by", choices=("lot", "hour", "day"), required=True, help="one point each")
+    spc = command("spc", run_spc, "control chart of the reject rate (Laney p'), trends, alarms")
+    spc.add_argument("--by", choices=UNITS, required=True, help="one point each")
     spc.add_argument(
         "--baseline", nargs=2, metavar=("FROM", "TO"),
         help="the limits come from these lots, days or hours alone, both ends included: names of "
-        "lots, days (2026-11-24) or hours (2026-11-24T13), in UTC; default: all",
+        "lots or other points, days (2026-11-24) or hours (2026-11-24T13); default: all",
     )  # fmt: skip
-    spc.add_argument("--out", type=Path, default=Path("spc.png"), help="default: spc.png")
+    add_clock_arguments(spc)
+    spc.add_argument(
+        "--both-limits", action="store_true", help="also the plain p chart, of binomial limits"
+    )
+    spc.add_argument("--out", type=Path, default=Path("spc.png"),
+                     help=".png, or .pdf to print; default: spc.png")  # fmt: skip
     add_csv_dialect_argument(spc)
     return parser
 

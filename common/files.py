@@ -180,10 +180,11 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_suffix(option: str, path: Path, suffix: str) -> None:
+def check_suffix(option: str, path: Path, *suffixes: str) -> None:
     """Raise UserError unless a file that is to be written is called what it will be."""
-    if path.suffix.lower() != suffix:
-        raise UserError(f"{option} {path} must end in {suffix}, which is what is written")
+    if path.suffix.lower() not in suffixes:
+        wanted = " or ".join(suffixes)
+        raise UserError(f"{option} {path} must end in {wanted}, which is what is written")
 
 
 def usable_folder(path: Path) -> Path:

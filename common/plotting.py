@@ -1,4 +1,4 @@
-"""What all figures share: no screen, PNG files written atomically, text as it is, where from."""
+"""What all figures share: no screen, files written atomically, text as it is, where from."""
 
 import io
 import textwrap
@@ -18,26 +18,34 @@ LETTER_WIDTH = 0.56  # of the mean letter of matplotlib's font, as a share of it
 
 
 def save(figure: Figure, path: Path, title: str = "", origin: str = "") -> None:
-    """Write a figure as PNG, atomically, and free it; title and origin as of `figure_png`."""
-    write_atomic(path, figure_png(figure, title, origin))
+    """Write a figure, as PDF if it is called so, else as PNG, atomically; frees it.
+
+    Title and origin as of `figure_png`.
+    """
+    kind = "pdf" if path.suffix.lower() == ".pdf" else "png"
+    write_atomic(path, drawn(figure, title, origin, kind))
 
 
 def figure_png(figure: Figure, title: str = "", origin: str = "") -> bytes:
-    """A figure as PNG, marked as drawn by us; frees it.
+    """A figure as PNG; frees it.
 
     Args:
         title: what it shows; above it.
         origin: what it was drawn from (common/origin.py); small, below it.
     """
+    return drawn(figure, title, origin, "png")
+
+
+def drawn(figure: Figure, title: str, origin: str, kind: str) -> bytes:
+    """A figure as PNG or PDF, marked as drawn by us; frees it."""
     if title:
         figure.suptitle(_wrapped(figure, title, TITLE_PT), fontsize=TITLE_PT)
     if origin:
         text = _wrapped(figure, origin, ORIGIN_PT)
         figure.supxlabel(text, x=0.01, horizontalalignment="left", fontsize=ORIGIN_PT)
+    mark = {"Creator" if kind == "pdf" else "Software": SOFTWARE}
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": SOFTWARE}
-    )
+    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata=mark)
     plt.close(figure)
     return buffer.getvalue()
 

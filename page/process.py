@@ -1,33 +1,39 @@
-"""The page Process: control charts of the log, what stands out, the last rejects."""
+"""The page Process: today's state, one chart with the way down to the parts, alarms, rejects."""
 
+import argparse
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
-from common.text import count_of
 from page.desk import Desk
+from page.dispositions import tell_conflict
 from page.frame import framed
 from page.parts import prediction_of
 from page.picture import heatmap
+from page.process_chart import RATE, VIEWS, show_chart
+from page.process_parts import show_parts
+from page.process_state import show_state, today_text
 from page.words import WORDS, chance, escape_markdown
+from traceability.alarms import Alarm, alarms_of
+from traceability.clock import Clock, clock_of, time_zone
 from traceability.log import InspectionLog
-from traceability.process import analyse_process, signals
+from traceability.process import Process, analyse_process
 from traceability.process_figures import draw_process
-from traceability.search import AWAITING, Found, search
-from traceability.subgroups import read_subgroups
+from traceability.search import Found, search
+from traceability.subgroups import STATION, UNITS, Division, Selection, read_subgroups
 
 REJECTS = 12
 FIRST, LAST = "the first", "the last"
+ALL, NONE = "all", "none"
 
 
 @framed
 def show(desk: Desk) -> None:
     """The page."""
-    by = st.segmented_control("One point for each", ["lot", "hour", "day"], default="lot", key="by")
-    by = by or "lot"
     if not desk.log.exists():
         st.info(
             f"There is nothing to show yet. What is inspected on this page, by serve.py, watch.py "
@@ -35,21 +41,55 @@ def show(desk: Desk) -> None:
             icon=":material/timeline:",
         )
         return
+    tell_conflict(desk)
+    clock = plant_clock()
     with desk.log.open() as log:
+        head = st.container()
+        division = ask_division(log, clock)
+        show_process(desk, log, division, head)
         show_counts(log)
-        show_process(desk, log, by)
         st.subheader("Last rejects", divider="gray")
         newest = {one.sha256: one for one in reversed(search(log, outcomes=["defect"], limit=200))}
-        show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1])
+        show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1], clock)
+
+
+def plant_clock() -> Clock:
+    """The clock of app.py's options; without a zone there, that of the browser."""
+    options = st.session_state["options"]
+    try:
+        zone = options.time_zone or time_zone(st.context.timezone or "UTC")
+    except argparse.ArgumentTypeError:  # a browser knows more zones than this machine
+        zone = None
+    return clock_of(zone, options.shifts)
+
+
+def ask_division(log: InspectionLog, clock: Clock) -> Division:
+    """One point for each what, and of which records."""
+    stations = sorted(row[0] for row in log.query(f"SELECT DISTINCT {STATION} FROM inspections"))
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+        by = st.segmented_control(
+            "One point for each", UNITS, default="lot", key="by", required=True
+        )
+        station = st.selectbox("Station", [ALL, *filter(None, stations)], key="of station")
+        lot = st.text_input("Lot", key="of lot", placeholder="all, or a part of the name")
+        shift = st.selectbox("Shift from", [ALL, *clock.shifts], key="of shift")
+        days = st.date_input("Days", value=(), key="of days")
+    selection = Selection(
+        None if station == ALL else station,
+        lot.strip() or None,
+        None if shift == ALL else shift,
+        *(str(day) for day in days[:2]),
+    )
+    return Division(by, clock, selection)
 
 
 def show_counts(log: InspectionLog) -> None:
     """The log in six numbers; a part inspected twice counts once, as in the charts."""
-    groups = read_subgroups(log.query, "day")
-    parts = sum(group.inspected for group in groups)
-    errors = sum(group.errors for group in groups)
-    rejected = sum(group.rejected for group in groups)
-    (waiting,) = next(log.query(f"SELECT count(*) FROM inspections WHERE {AWAITING}"))
+    groups = read_subgroups(log.query, Division("day"))
+    parts, errors, rejected, waiting, not_judged = (
+        sum(getattr(group, name) for group in groups)
+        for name in ("inspected", "errors", "rejected", "waiting", "not_judged")
+    )
     (spoken, otherwise) = next(
         log.query(
             "SELECT count(*), total(i.decision <> v.verdict) "
@@ -58,7 +98,6 @@ def show_counts(log: InspectionLog) -> None:
             "AND v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
         )
     )
-    not_judged = sum(group.not_judged for group in groups)
     columns = st.columns(6)
     columns[0].metric("Parts", f"{parts:,}")
     columns[1].metric("Rejected", f"{rejected / max(parts, 1):.1%}")
@@ -68,58 +107,58 @@ def show_counts(log: InspectionLog) -> None:
     columns[5].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")
 
 
-def show_process(desk: Desk, log: InspectionLog, by: str) -> None:
-    """The charts, or why there are none."""
-    newest = next(log.query("SELECT ifnull(max(id), 0) FROM inspections"))[0]
-    try:
-        charts = drawn(desk, newest, by, None)
-    except UserError as error:
-        st.info(
-            f"No charts by {by} yet: {escape_markdown(str(error))}.", icon=":material/timeline:"
+# --- charts and alarms ---------------------------------------------------------------------------
+
+
+def show_process(desk: Desk, log: InspectionLog, division: Division, head: DeltaGenerator) -> None:
+    """The state in the head of the page; below it chart, alarms, parts; or why there are none."""
+    today = today_text(log, division.clock)
+    newest = next(
+        log.query(
+            "SELECT (SELECT ifnull(max(id), 0) FROM inspections), "
+            "(SELECT ifnull(max(id), 0) FROM verdicts)"
         )
+    )
+    try:
+        process = analysed(desk, newest, division, repr(division), None)
+    except UserError as error:
+        with head:
+            show_state(today, None, [])
+        text = f"No charts by {division.by} yet: {escape_markdown(str(error))}."
+        st.info(text, icon=":material/timeline:")
         return
-    if bounds := asked_baseline(charts.names):
+    place = st.container()
+    if bounds := asked_baseline(process.names):
         try:
-            charts = drawn(desk, newest, by, bounds)
+            process = analysed(desk, newest, division, repr(division), bounds)
         except UserError as error:
             st.warning(f"No such baseline: {escape_markdown(str(error))}.")
-    show_charts(charts, by)
+    alarms = alarms_of(process)
+    with head:
+        show_state(today, process, alarms)
+    with place:
+        show_charts(desk, process, alarms)
 
 
-@dataclass(frozen=True)
-class Charts:
-    """The charts of a log, drawn."""
-
-    image: bytes  # PNG
-    names: list[str]  # of the subgroups, in time order
-    standing_out: list[dict[str, str]]  # lines of a table
-
-
-@st.cache_data(max_entries=8, show_spinner="drawing the charts")
-def drawn(_desk: Desk, newest: int, by: str, bounds: tuple[str, str] | None) -> Charts:
-    """The charts as of record `newest`; drawn once for all visitors.
+@st.cache_data(max_entries=8, show_spinner="reading the log")
+def analysed(
+    _desk: Desk,
+    newest: tuple[int, int],
+    _division: Division,
+    as_text: str,
+    bounds: tuple[str, str] | None,
+) -> Process:
+    """The charts as of record and verdict `newest`; once for all visitors.
 
     Raises:
         UserError: too few subgroups, or no such baseline.
     """
     with _desk.log.open() as log:
-        process = analyse_process(log.query, by, bounds, _desk.log.path.name)
-    # One at a time: matplotlib is not made for threads
-    with _desk.lock, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spc.png"
-        draw_process(path, process, process.title(_desk.log.path.name))
-        image = path.read_bytes()
-    standing_out = [
-        {"subgroup": group.name, "rejected": f"{group.rejected}/{group.inspected}", "why": reason}
-        for group, reason in zip(process.groups, signals(process), strict=True)
-        if reason
-    ]
-    return Charts(image, process.names, standing_out)
+        return analyse_process(log.query, _division, bounds, _desk.log.path.name)
 
 
 def asked_baseline(names: list[str]) -> tuple[str, str] | None:
     """The subgroups between which the limits are to be taken; None: from all."""
-    names = list(dict.fromkeys(names))
     with st.expander("Limits from a baseline (a time when all was well)"):
         left, right = st.columns(2)
         first = left.selectbox("From", [FIRST, *names], key="baseline from")
@@ -129,25 +168,71 @@ def asked_baseline(names: list[str]) -> tuple[str, str] | None:
     return names[0] if first == FIRST else first, names[-1] if last == LAST else last
 
 
-def show_charts(charts: Charts, by: str) -> None:
-    """The charts of records.py spc, and in words what stands out."""
-    found = charts.standing_out
-    if found:
-        text = f"{len(found)} of {count_of(len(charts.names), by)} stand out."
-        st.warning(text, icon=":material/warning:")
-    else:
-        st.success(f"No {by} stands out.", icon=":material/check:")
-    st.image(charts.image, width="stretch", alt=f"Control charts of the log by {by}")
-    if found:
-        columns = {
-            "subgroup": st.column_config.TextColumn(by, width="small"),
-            "rejected": st.column_config.TextColumn(width="small"),
-            "why": st.column_config.TextColumn("why it stands out", width="large"),
+def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
+    """The chart, the alarms, and the parts of what is chosen in either."""
+    by, key = process.by, repr(process.division.selection)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="chart_tools"):
+        view = st.segmented_control(
+            "Chart", VIEWS, default=RATE, key="view", required=True, label_visibility="collapsed"
+        )
+    points = show_chart(process, view, f"{by} {key}")
+    for note in process.notes():
+        st.caption(escape_markdown(note))
+    alarm = show_alarms(process, alarms, f"{by} {key}")
+    with st.container(horizontal=True, vertical_alignment="bottom", key="below_chart"):
+        point = st.selectbox(f"Parts of {by}", [NONE, *process.names[::-1]], key=f"parts by {by}")
+        for kind in ("pdf", "png"):
+            st.download_button(
+                f"{kind.upper()} of all charts", lambda kind=kind: drawn(desk, process, kind),
+                f"spc.{kind}", key=f"download {kind}", icon=":material/download:",
+                on_click="ignore",
+            )  # fmt: skip
+    if points:
+        show_parts(desk, process.division, points, ", ".join(points))
+    elif alarm:
+        names = process.names[alarm.first : alarm.last + 1]
+        show_parts(desk, process.division, names, alarm.span)
+    elif point != NONE:
+        show_parts(desk, process.division, [point], point)
+
+
+def drawn(desk: Desk, process: Process, kind: str) -> bytes:
+    """The charts of records.py spc; one at a time, for matplotlib is not made for threads."""
+    source = desk.log.path.name
+    with desk.lock, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"spc.{kind}"
+        draw_process(path, process, alarms_of(process), source)
+        return path.read_bytes()
+
+
+def show_alarms(process: Process, alarms: Sequence[Alarm], key: str) -> Alarm | None:
+    """One line an episode, the worst first; returns the one that is chosen."""
+    if not alarms:
+        st.success(f"No {process.by} stands out.", icon=":material/check:")
+        return None
+    clock = process.division.clock
+    lines = [
+        {
+            "kind": one.kind,
+            process.by: one.span,
+            "why": one.reason,
+            "size": one.effect,
+            "begin": clock.text(one.begin_time)[:16].replace("T", " "),
         }
-        st.dataframe(found[::-1], hide_index=True, column_config=columns)
+        for one in alarms
+    ]
+    st.caption("Alarms, the worst first. Choose a line, or a point of the chart, to see its parts.")
+    event = st.dataframe(
+        lines, hide_index=True, on_select="rerun", selection_mode="single-row",
+        key=f"alarms {key} {len(lines)}",
+    )  # fmt: skip
+    return alarms[event.selection.rows[0]] if event.selection.rows else None
 
 
-def show_rejects(desk: Desk, rejects: list[Found]) -> None:
+# --- rejects -------------------------------------------------------------------------------------
+
+
+def show_rejects(desk: Desk, rejects: list[Found], clock: Clock) -> None:
     """Rejected parts under their heatmaps, as far as their photographs are still there."""
     if not rejects:
         st.caption("none")
@@ -166,7 +251,7 @@ def show_rejects(desk: Desk, rejects: list[Found]) -> None:
         said = one.person_says
         lines = [
             f"{chance(one.prob_defect)} · {one.file}",
-            f"{one.time[:16].replace('T', ' ')} UTC",
+            clock.text(one.time)[:16].replace("T", " "),
         ]
         if one.lot:
             lines.append(f"lot {one.lot}")

@@ -413,13 +413,13 @@ def test_export_shows_the_latest_decision_and_disarms_formulas(path, tmp_path, c
 
 
 @pytest.mark.parametrize("name", ["log.xlsx", "log"])
-def test_only_a_csv_is_called_one_and_only_a_png_a_chart(filled, tmp_path, monkeypatch, name):
+def test_only_a_csv_is_called_one_and_only_png_or_pdf_a_chart(filled, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=r"must end in \.csv"):
         run("export", "--csv", name, log=filled)
-    with pytest.raises(UserError, match=r"must end in \.png"):
-        run("spc", "--by", "lot", "--out", name.replace("xlsx", "pdf"), log=filled)
+    with pytest.raises(UserError, match=r"must end in \.png or \.pdf"):
+        run("spc", "--by", "lot", "--out", name.replace("xlsx", "svg"), log=filled)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -1,6 +1,6 @@
 """The figure of a process over time: control charts, trends, defect classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,58 +8,89 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from common.colours import DEFECT_COLOUR, LINE_COLOUR
+from common.colours import DEFECT_COLOUR, LINE_COLOUR, REVIEW_COLOUR
 from common.plotting import escape_mathtext, save
 from metrics.control_charts import PChart, TrendChart
+from traceability.alarms import REJECT_RATE, Alarm
 from traceability.process import Process, rejects_by_class
 
 LIMIT_COLOUR, RUN_COLOUR = "#8c8c8c", "#e08a2b"
 MOST_POINTS_WITH_MARKERS = 200
 LABEL_LETTERS = 40
+Chart = tuple[float, Callable[[Axes], None]]  # its height, and what draws it
 
 
-def draw_process(path: Path, process: Process, title: str) -> None:
-    """All charts of a process above one another, on one time axis, as PNG.
+def draw_process(
+    path: Path, process: Process, alarms: Sequence[Alarm], source: str, both_limits: bool = False
+) -> None:
+    """All charts of a process above one another, on one time axis, as PNG or PDF.
 
-    The baseline is shaded unless it is everything; classes are drawn when there are several.
+    The reject rate comes first, then what may become one: shares for a person, then drift. The
+    baseline is shaded unless it is everything; classes are drawn when there are several.
     """
     names, baseline, classes = process.names, process.baseline, rejects_by_class(process.groups)
-    rejects = process.rejects
-    beside = [
-        (chart, title, what)
-        for chart, title, what in (
-            (process.reviews, "parts for review, p' limits", "in review"),
-            (process.not_judged, "parts not judged, p' limits", "not judged"),
-        )
-        if chart
-    ]
-    heights = [2, 2, 1.6] + [1.3] * (len(beside) + 2)
+    charts = charts_of(process, alarms, both_limits)
+    heights = [height for height, _ in charts]
     width = float(np.clip(0.28 * len(names), 9, 20))
-    figure = plt.figure(figsize=(width, 1.45 * sum(heights) + 1), layout="constrained")
-    below = None
+    figure = plt.figure(figsize=(width, 1.45 * sum(heights) + 1.5), layout="constrained")
     upper = figure
     if len(classes) > 1:
         upper, below = figure.subfigures(2, 1, height_ratios=(sum(heights), 2.2))
         draw_pareto(below.subplots(), classes)
     axes = list(upper.subplots(len(heights), 1, sharex=True, height_ratios=heights))
-    draw_p(axes[0], rejects, rejects.lower, rejects.upper, rejects.beyond, "p chart")
-    laney = (rejects.laney_lower, rejects.laney_upper, rejects.laney_beyond)
-    draw_p(axes[1], rejects, *laney, f"Laney p' chart, sigma_z {rejects.sigma_z:.2f}")
-    draw_z(axes[2], rejects)
-    for axis, (chart, chart_title, what) in zip(axes[3:-2], beside, strict=True):
-        limits = (chart.laney_lower, chart.laney_upper, chart.laney_beyond)
-        draw_p(axis, chart, *limits, chart_title, what)
-    draw_trend(axes[-2], process.probability, "mean defect\nprobability")
-    draw_trend(axes[-1], process.brightness, "mean brightness\n(0 to 255)")
-    for axis in axes:
+    for axis, (_, draw) in zip(axes, charts, strict=True):
+        draw(axis)
         if not baseline.all():
             shade(axis, baseline)
         axis.grid(alpha=0.3)
         axis.margins(x=0.01)
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     name_subgroups(axes[-1], names, process.by)
-    figure.suptitle(escape_mathtext(title), fontsize=11)
+    lines = [process.title(source), *(one.describe() for one in alarms[:1]), *process.notes()]
+    figure.suptitle("\n".join(map(escape_mathtext, lines)), fontsize=11)
     save(figure, path)
+
+
+def charts_of(process: Process, alarms: Sequence[Alarm], both_limits: bool) -> list[Chart]:
+    """The charts in their order."""
+    rejects = process.rejects
+    laney = (rejects.laney_lower, rejects.laney_upper, rejects.laney_beyond)
+    title = f"reject rate, Laney p' chart, sigma_z {rejects.sigma_z:.2f}"
+
+    def draw_rejects(axis: Axes) -> None:
+        draw_p(axis, rejects, *laney, title)
+        mark_episodes(axis, alarms)
+
+    charts: list[Chart] = [(2, draw_rejects)]
+    if both_limits:
+        plain = (rejects.lower, rejects.upper, rejects.beyond)
+        charts.append((2, lambda axis: draw_p(axis, rejects, *plain, "reject rate, p chart")))
+        charts.append((1.6, lambda axis: draw_z(axis, rejects)))
+    for chart, title_beside, what in (
+        (process.reviews, "parts for review, p' limits", "in review"),
+        (process.not_judged, "parts not judged, p' limits", "not judged"),
+    ):
+        if chart:
+            limits = (chart.laney_lower, chart.laney_upper, chart.spikes)
+            given = (chart, *limits, title_beside, what)
+            charts.append((1.3, lambda axis, given=given: draw_p(axis, *given)))
+    for chart, name in (
+        (process.probability, "drift: mean\nprobability"),
+        (process.brightness, "drift: mean\nbrightness\n(0 to 255)"),
+    ):
+        charts.append((1.3, lambda axis, given=(chart, name): draw_trend(axis, *given)))
+    return charts
+
+
+def mark_episodes(axis: Axes, alarms: Sequence[Alarm]) -> None:
+    """Red behind the alarms of the reject rate."""
+    label = "alarm: reject rate"
+    for one in alarms:
+        if one.kind == REJECT_RATE:
+            axis.axvspan(
+                one.first - 0.5, one.last + 0.5, color=DEFECT_COLOUR, alpha=0.15, label=label
+            )
+            label = None
 
 
 def draw_p(
@@ -103,7 +134,9 @@ def draw_trend(axis: Axes, chart: TrendChart, name: str) -> None:
         axis.axhline(chart.centre, color=LIMIT_COLOUR, linewidth=1)
         for limit in (chart.lower, chart.upper):
             axis.axhline(limit, color=DEFECT_COLOUR, linewidth=1)
-    mark(axis, x, chart.values, np.zeros(len(x), bool), chart.beyond)
+    axis.scatter(
+        x[chart.beyond], chart.values[chart.beyond], color=REVIEW_COLOUR, marker="D", s=26, zorder=3
+    )
     axis.set_ylabel(name)
 
 

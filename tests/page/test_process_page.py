@@ -1,8 +1,36 @@
-"""Process charts the log and shows the last rejects."""
+"""Process tells the state, charts the log with the way down to the parts, and shows rejects."""
 
+import pytest
+from log_records import record
 from page_runs import metrics, page, text_of, upload
 
+from page.process_state import ALARM, STEADY, WATCH, last_alarm_lines, state_of
+from traceability.alarms import alarms_of
 from traceability.log import InspectionLog
+from traceability.process import analyse_process
+from traceability.subgroups import Division
+
+
+def lot_of(number: int, rejected: int, light: float = 150.0) -> list:
+    bad = {"decision": "defect", "predicted_class": "def_front", "prob_defect": 0.9}
+    return [
+        record(
+            1000 * number + part, lot=f"L{number:02d}", brightness=light,
+            station=f"line{1 + part % 2}", time=f"2026-11-{number + 1:02d}T23:00:00.000Z",
+            **(bad if part < rejected else {}),
+        )
+        for part in range(20)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def scrap(log_path):
+    """A log of twelve lots, the scrap event of one, and two parts without a lot."""
+    with InspectionLog(log_path, "create") as log:
+        for number in range(12):
+            log.append(lot_of(number, 12 if number == 8 else number % 2, 100 + number % 3))
+        log.append([record(90_000 + n, lot="") for n in range(2)])
+    return log_path
 
 
 def test_an_empty_log_is_explained(options, paths, log_path):
@@ -11,9 +39,12 @@ def test_an_empty_log_is_explained(options, paths, log_path):
         pass
     for _ in range(2):
         assert "line.db holds no inspections" in text_of(page("process"))
-    upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at = page("process")
-    assert "No charts by lot yet: limits need at least 2" in text_of(at)
+    assert "No charts by lot yet: no part in line.db has a lot" in text_of(at)
+    at.segmented_control(key="by").set_value("day").run()
+    assert "No charts by day yet: limits need at least 2" in text_of(at)
+    assert "Today: 1 part, " in text_of(at)
     assert metrics(at)["Parts"] == "1"
 
 
@@ -27,9 +58,61 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
     rejected = sum(p.decision == "defect" for p in predictor.predict(paths[:12]))
     assert metrics(at)["Parts"] == "12"
     assert metrics(at)["Rejected"] == f"{rejected / 12:.1%}"
-    assert len(at.get("image")) == 1 + min(rejected, 12)
+    assert len(at.get("image")) == min(rejected, 12)
+    assert len(at.get("vega_lite_chart")) == 1
     at.selectbox(key="baseline from").set_value("A1").run()
     at.selectbox(key="baseline to").set_value("A2").run()
     assert not at.exception
     at.selectbox(key="baseline from").set_value("A3").run()  # ends before it begins
     assert "No such baseline" in text_of(at)
+
+
+def test_the_scrap_event_comes_first_and_leads_to_its_parts(options, scrap):
+    with InspectionLog(scrap, "append") as log:
+        log.add_disposition(8 * 20 + 20, "defect", "Huber")  # the last part of the lot
+    at = page("process")
+    said = text_of(at)
+    assert "Last alarm: L08, begun 2026-11-09 23:00: reject rate above its limits, 13 of 20" in said
+    assert "60 parts since." in said
+    assert "2 parts without a lot are in no point." in said
+    assert at.dataframe[0].value["lot"].tolist()[0] == "L08"
+    at.selectbox(key="parts by lot").set_value("L08").run()
+    parts = at.dataframe[1].value
+    assert parts["outcome"].tolist() == ["✕ Defect"] * 13 + ["✓ Good"] * 7
+    assert parts["inspection"].tolist()[12] == 180  # which the model had passed
+    assert not at.exception
+
+
+def test_filters_choose_what_is_charted(options, scrap):
+    at = page("process")
+    at.text_input(key="of lot").set_value("l0").run()
+    at.selectbox(key="of station").set_value("line2").run()
+    assert at.selectbox(key="parts by lot").options[-1] == "L00"
+    assert "reject rate above its limits, 6 of 10 rejected" in text_of(at)
+    at.selectbox(key="of shift").set_value("06:00").run()
+    assert "holds no inspections" in text_of(at)
+    at.selectbox(key="of shift").set_value("22:00").run()
+    at.segmented_control(key="by").set_value("shift").run()
+    assert at.selectbox(key="parts by shift").options[-1] == "2026-11-01 22:00"
+    for view in ("Drift: probability", "Drift: brightness"):
+        at.segmented_control(key="view").set_value(view).run()
+        assert not at.exception
+
+
+def test_the_state_is_an_alarm_as_long_as_the_last_point_is_in_one(tmp_path):
+    with InspectionLog(tmp_path / "a.db", "create") as log:
+        for number in range(10):
+            log.append(lot_of(number, number % 2, 100 + number % 3))
+
+        def state() -> str:
+            process = analyse_process(log.query, Division("lot"), None, "a.db")
+            return state_of(process, alarms_of(process))
+
+        assert state() == STEADY
+        log.append(lot_of(10, 14, 101))
+        assert state() == ALARM
+        log.append(lot_of(11, 0, 200))
+        assert state() == WATCH
+        process = analyse_process(log.query, Division("lot"), None, "a.db")
+        assert "20 parts since." in last_alarm_lines(process, alarms_of(process))[0]
+    assert state_of(None, []) == STEADY

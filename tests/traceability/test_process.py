@@ -13,9 +13,11 @@ from log_records import record
 import records
 from common.errors import UserError
 from metrics.control_charts import p_chart, runs_on_one_side, trend_chart
+from traceability.alarms import JUDGING, alarms_of, signals
 from traceability.log import InspectionLog
-from traceability.process import analyse_process, figures_of, signals
-from traceability.subgroups import frozen_pictures, read_subgroups
+from traceability.process import analyse_process
+from traceability.process_tables import figures_of
+from traceability.subgroups import Division, frozen_pictures, read_subgroups
 
 # Montgomery, Introduction to Statistical Quality Control: orange juice cans, 30 samples of 50.
 # Published: p 0.2313, limits 0.0524 and 0.4102, samples 15 and 23 out.
@@ -87,12 +89,31 @@ def test_limits_follow_the_size_of_the_subgroup_and_stay_shares():
     assert np.all(found.lower == 0)
 
 
-def test_no_reject_in_the_baseline():
-    found = chart([0, 0, 0, 1], [50, 60, 50, 50], np.array([True, True, True, False]))
+def test_without_a_reject_in_the_baseline_limits_are_of_the_highest_rate_it_allows():
+    found = chart([0, 0, 0, 1, 9], [50, 60, 50, 50, 50], np.array([True, True, True, False, False]))
     assert found.centre == 0
-    assert found.beyond.tolist() == [False, False, False, True]
-    assert found.laney_beyond.tolist() == [False, False, False, True]
-    assert found.z.tolist() == [0, 0, 0, np.inf]
+    assert found.reference == pytest.approx(1 - 0.05 ** (1 / 160))  # Clopper-Pearson, one-sided
+    assert np.isfinite(found.z).all()
+    assert found.spikes.tolist() == [False] * 4 + [True]  # one reject in 50 is no surprise then
+
+
+def test_few_parts_are_no_spike_but_many_rejects_among_few_are():
+    usual = [(3, 100)] * 20
+    counts, sizes = zip(*usual, (1, 1), (2, 10), (6, 10), strict=True)
+    found = chart(counts, sizes, np.arange(23) < 20)
+    assert found.beyond[20:].all()  # normal limits call each an exception
+    assert found.spikes[20:].tolist() == [False, False, True]
+
+
+def test_one_reject_is_no_spike_however_rare_they_are():
+    found = chart([1, 1, 1], [5000, 5000, 1], np.array([True, True, False]))
+    assert not found.spikes.any()
+
+
+def test_hours_with_one_part_make_no_run():
+    found = chart([5] + [0] * 30, [100] + [1] * 30)  # none is the usual number of one
+    assert not found.runs.any()
+    assert chart([3] * 8 + [9] * 8, [100] * 16).runs.all()
 
 
 def test_equal_shares_leave_the_binomial_limits():
@@ -132,7 +153,7 @@ def test_limits_are_shares_around_the_centre(groups):
 
 def test_runs_of_eight_on_one_side():
     values = np.array([1.0] * 7 + [-1] + [1] * 8 + [0] + [-1] * 9 + [np.nan] + [-1])
-    found = runs_on_one_side(values, 0.0)
+    found = runs_on_one_side(np.sign(values))
     expected = [False] * 8 + [True] * 8 + [False] + [True] * 9 + [False] + [True]
     assert found.tolist() == expected
 
@@ -143,6 +164,15 @@ def test_trend_limits_are_those_of_an_individuals_chart():
     assert found.centre == pytest.approx(11)
     assert found.upper == pytest.approx(11 + 3 * 1.5 / 1.128)
     assert found.beyond.tolist() == [False, False, False, True]
+
+
+def test_the_mean_of_few_parts_is_not_held_against_the_limits_of_many():
+    sums, counts = [400, 480, 440, 400, 30, 300], [40, 40, 40, 40, 1, 10]
+    found = trend_chart(sums, counts, np.ones(6, bool))
+    assert found.values[4] == 30
+    assert found.centre == pytest.approx((10 + 12 + 11 + 10 + 30) / 5)  # a quarter is enough
+    assert found.few.tolist() == [False] * 4 + [True, False]
+    assert not found.beyond[4]
 
 
 # --- from the log --------------------------------------------------------------------------------
@@ -163,7 +193,7 @@ def test_subgroups_are_in_time_order_whatever_their_names(log):
     log.append([record(1, lot="B", time="2026-11-02T00:00:00.000Z")])
     log.append([record(2, lot="C", time="2026-11-01T00:00:00.000Z")])
     log.append([record(3, lot="A", time="2026-11-03T00:00:00.000Z")])
-    assert [group.name for group in read_subgroups(log.query, "lot")] == ["C", "B", "A"]
+    assert [group.name for group in read_subgroups(log.query, Division("lot"))] == ["C", "B", "A"]
 
 
 @pytest.mark.parametrize(
@@ -176,14 +206,14 @@ def test_subgroups_are_in_time_order_whatever_their_names(log):
 def test_days_and_hours_are_those_of_utc(log, by, names):
     hours = ["2026-11-01T22:59:59.999Z", "2026-11-01T23:00:00.000Z", "2026-11-02T00:00:00.000Z"]
     log.append([record(n, time=time) for n, time in enumerate(hours)])
-    assert [group.name for group in read_subgroups(log.query, by)] == names
+    assert [group.name for group in read_subgroups(log.query, Division(by))] == names
 
 
 def test_a_part_inspected_again_counts_once_and_errors_do_not_count(log):
     unreadable = {"status": "error", "decision": "", "prob_defect": None, "brightness": None}
     log.append([record(1), defect(2), record(3, decision="review"), record(4, **unreadable)])
     log.append([record(1), replace(defect(1), lot="A2"), record(4, **unreadable, sha256="")])
-    group, again = read_subgroups(log.query, "lot")
+    group, again = read_subgroups(log.query, Division("lot"))
     counts = (group.inspected, group.rejected, group.review, group.errors, group.repeats)
     assert counts == (3, 1, 1, 2, 1)
     assert (again.inspected, again.rejected, again.repeats) == (0, 0, 1)
@@ -192,7 +222,7 @@ def test_a_part_inspected_again_counts_once_and_errors_do_not_count(log):
 def test_a_part_that_could_be_read_the_second_time_counts(log):
     unreadable = {"status": "error", "decision": "", "prob_defect": None, "brightness": None}
     log.append([record(1, **unreadable), defect(1)])
-    (group,) = read_subgroups(log.query, "lot")
+    (group,) = read_subgroups(log.query, Division("lot"))
     assert (group.inspected, group.rejected, group.errors) == (1, 1, 1)
 
 
@@ -207,13 +237,13 @@ def test_parts_that_were_not_judged_are_in_no_rate_and_have_a_chart(production, 
     assert "L11" in result["not_judged_beyond"]
     by_lot = {row["subgroup"]: row for row in rows}
     assert (by_lot["L11"]["inspected"], by_lot["L11"]["not_judged"]) == ("40", "15")
-    assert "parts not judged" in by_lot["L11"]["signals"]
+    assert "parts not judged" in by_lot["L11"]["judging_signals"]
     assert (by_lot["L13"]["inspected"], by_lot["L13"]["rate"]) == ("0", "")
 
 
 def test_images_without_a_file_are_all_different(log):
     log.append([record(n, sha256="") for n in range(3)])
-    (group,) = read_subgroups(log.query, "lot")
+    (group,) = read_subgroups(log.query, Division("lot"))
     assert group.inspected == 3
 
 
@@ -261,11 +291,15 @@ def test_the_numbers_are_for_a_german_excel_when_asked(production, capsys):
 def test_the_bad_lot_stands_out_against_a_frozen_baseline(production, bounds, capsys):
     result, rows = spc(production, "--by", "lot", "--baseline", *bounds, capsys=capsys)
     assert result["beyond_p"] == result["beyond_laney"] == ["L10"]
+    assert [row["reject_rate_signals"] for row in rows if row["subgroup"] == "L10"] == [
+        "above its limits"
+    ]
     assert result["centre"] == pytest.approx(9 / 360)
     assert [row["baseline"] for row in rows] == ["1"] * 9 + ["0"] * 4
     assert "L11" in result["brightness_beyond"]
     assert "L10" in result["probability_beyond"]
-    assert "parts for review" in rows[12]["signals"]
+    assert rows[11]["drift_signals"] == "of the brightness"
+    assert (rows[12]["review"], rows[12]["judging_signals"]) == ("1", "")  # of one part
     assert float(rows[10]["z"]) > 3
     assert (result["parts"], result["rejected"], result["review"]) == (481, 31, 1)
 
@@ -313,12 +347,12 @@ def test_lots_of_repeated_photographs_stand_out(tmp_path):
             rows.append(record(number, lot=f"L{lot:02d}", station="", time=time))
     with InspectionLog(tmp_path / "log.db", "create") as log:
         log.append(rows)
-        process = analyse_process(log.query, "lot", None, "log.db")
+        process = analyse_process(log.query, Division("lot"), None, "log.db")
     repeated = [f"L{lot:02d}" for lot in range(1, 14, 2)]
-    found = figures_of(process)
+    found = figures_of(process, alarms_of(process))
     assert (found["parts"], found["repeats"], found["only_repeats"]) == (28, 28, repeated)
     assert found["frozen"] == []  # without a station there is no camera
-    for group, reasons in zip(process.groups, signals(process), strict=True):
+    for group, reasons in zip(process.groups, signals(process, JUDGING), strict=True):
         assert ("only repeated photographs" in reasons) == (group.name in repeated)
 
 
@@ -330,7 +364,7 @@ def test_repeats_are_told_in_words_and_numbers(tmp_path, capsys, monkeypatch):
     records.main(["spc", "--log", str(tmp_path / "log.db"), "--by", "lot", "--out", out])
     text = capsys.readouterr().out
     assert "log.db: 2 parts by lot, 2 repeated photographs left out, times in UTC" in text
-    assert "0/0 rejected: only repeated photographs" in text
+    assert "judging      C: only repeated photographs, 1 repeated photograph" in text
     with open(tmp_path / "spc_numbers.csv", newline="") as file:
         found = [
             (row["subgroup"], row["inspected"], row["repeats"]) for row in csv.DictReader(file)
@@ -347,7 +381,26 @@ def test_equal_pictures_in_a_row_at_a_station_are_a_frozen_camera(log):
     log.append([record(30 + n, lot="pixels", station="line 5", **frozen) for n in range(2)])
     log.append([record(40, lot="a person", station="") for _ in range(5)])
     log.append([record(50, lot="no file", sha256="") for _ in range(3)])
-    assert frozen_pictures(log.query, "lot") == {"frozen": 2, "pixels": 2}
+    assert frozen_pictures(log.query, Division("lot")) == {"frozen": 2, "pixels": 2}
+
+
+def test_a_pdf_by_shift_has_both_limits_when_asked(production, capsys):
+    out = production.with_name("charts.pdf")
+    own = ["--by", "shift", "--time-zone", "Europe/Berlin", "--both-limits", "--out", str(out)]
+    assert records.main(["spc", "--log", str(production), *own]) == 0
+    assert out.read_bytes()[:5] == b"%PDF-"
+    text = capsys.readouterr().out
+    assert "reject rate  2026-11-11 06:00: above its limits, 20 of 40 rejected" in text
+    assert "481 parts by shift, times in Europe/Berlin" in text
+
+
+def test_a_baseline_is_read_on_the_clock_that_is_named(production, capsys):
+    day = ["--by", "hour", "--time-zone", "Asia/Tokyo"]  # 06:00 UTC is 15:00 there
+    _, rows = spc(production, *day, "--baseline", "2026-11-01T15", "2026-11-05", capsys=capsys)
+    assert [row["baseline"] for row in rows] == ["1"] * 5 + ["0"] * 8
+    bounds = ["--baseline", "2026-11-01T07Z", "2026-11-05"]
+    _, rows = spc(production, *day, *bounds, capsys=capsys)
+    assert [row["baseline"] for row in rows] == ["0"] + ["1"] * 4 + ["0"] * 8
 
 
 def test_an_empty_log_has_no_chart(tmp_path):

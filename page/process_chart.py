@@ -1,0 +1,98 @@
+"""The interactive chart of the page Process: one point a lot, hour, shift or day."""
+
+import altair
+import numpy as np
+import pandas
+import streamlit as st
+
+from common.colours import DEFECT_COLOUR, LINE_COLOUR, REVIEW_COLOUR, UNDECIDED_COLOUR
+from common.text import printable
+from traceability.alarms import DRIFT, REJECT_RATE, signals
+from traceability.process import Process
+
+RATE, PROBABILITY, BRIGHTNESS = "Reject rate", "Drift: probability", "Drift: brightness"
+VIEWS = (RATE, PROBABILITY, BRIGHTNESS)
+MOST_POINTS = 500  # a browser draws them at once, and a person can still choose one
+QUIET, ALARM = "no alarm", "alarm"
+POINT, CHOSEN = "point", "chosen"  # a column; the name of the selection
+
+
+def show_chart(process: Process, view: str, key: str) -> list[str]:
+    """The chart with what a click chooses in it; returns the points that are chosen."""
+    table = chart_table(process, view)
+    if len(process.groups) > len(table):
+        st.caption(
+            f"The last {len(table):,} of {len(process.groups):,} points; choose days for earlier."
+        )
+    event = st.altair_chart(
+        chart(table, view, process.by), on_select="rerun", key=f"chart {key} {view}",
+        alt=f"{view} by {process.by}: {len(table)} points, {(table.state == ALARM).sum()} in alarm",
+    )  # fmt: skip
+    return [one[POINT] for one in event.selection.get(CHOSEN, [])]
+
+
+def chart_table(process: Process, view: str) -> pandas.DataFrame:
+    """A line a point, the last ones: shares in %, or means, with their limits."""
+    rejects = process.rejects
+    if view == RATE:
+        values, lower, upper = (
+            100 * column for column in (rejects.rates, rejects.laney_lower, rejects.laney_upper)
+        )
+        centre, why = 100 * rejects.centre, signals(process, REJECT_RATE)
+    else:
+        trend = process.probability if view == PROBABILITY else process.brightness
+        values, centre = trend.values, trend.centre
+        lower, upper = (np.full(len(values), limit) for limit in (trend.lower, trend.upper))
+        why = [text if out else "" for text, out in
+               zip(signals(process, DRIFT), trend.beyond, strict=True)]  # fmt: skip
+    groups = process.groups
+    table = pandas.DataFrame(
+        {
+            POINT: process.names,
+            "shown": [printable(name) for name in process.names],
+            "begin": [process.division.clock.text(group.start)[:16].replace("T", " ")
+                      for group in groups],
+            "value": values, "lower": lower, "upper": upper, "centre": centre,
+            "parts": [group.inspected for group in groups],
+            "rejected": [group.rejected for group in groups],
+            "why": why, "state": [ALARM if text else QUIET for text in why],
+        }
+    )  # fmt: skip
+    return table[-MOST_POINTS:]
+
+
+def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
+    """Points in time order, between limits; alarms are told by shape, size and colour."""
+    title = "rejected, %" if view == RATE else view.removeprefix("Drift: mean ")
+    x = altair.X(f"{POINT}:N", sort=None, title=by, axis=altair.Axis(labelOverlap=True))
+    base = altair.Chart(table).encode(x=x)
+    axis = altair.Scale(zero=view == RATE)
+    limits = base.mark_line(interpolate="step", strokeDash=[5, 3], color=UNDECIDED_COLOUR)
+    chosen = altair.selection_point(name=CHOSEN, fields=[POINT])
+    alarm = DEFECT_COLOUR if view == RATE else REVIEW_COLOUR
+    states = [QUIET, ALARM]
+
+    def scale(*values: object) -> altair.Scale:
+        return altair.Scale(domain=states, range=list(values))
+
+    points = (
+        base.mark_point(filled=True, opacity=1)
+        .encode(
+            y="value:Q",
+            shape=altair.Shape("state:N", scale=scale("circle", "triangle-up"), legend=None),
+            color=altair.Color("state:N", scale=scale(LINE_COLOUR, alarm), legend=None),
+            size=altair.Size("state:N", scale=scale(40, 220), legend=None),
+            tooltip=[
+                altair.Tooltip("shown", title=by), "begin", "parts", "rejected",
+                altair.Tooltip("value", title=title, format=".3~f"), "why",
+            ],
+        )
+        .add_params(chosen)
+    )  # fmt: skip
+    return altair.layer(
+        limits.encode(y=altair.Y("upper:Q", title=title, scale=axis)),
+        limits.encode(y="lower:Q"),
+        base.mark_line(color=UNDECIDED_COLOUR, strokeWidth=1).encode(y="centre:Q"),
+        base.mark_line(color=LINE_COLOUR, strokeWidth=1).encode(y="value:Q"),
+        points,
+    ).properties(height=300)
