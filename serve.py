@@ -23,7 +23,7 @@ import re
 from contextlib import suppress
 
 from common.arguments import script_parser
-from common.errors import UserError, run_script, tell
+from common.errors import UserError, run_script
 from common.packages import require_packages
 from common.progress import load_pytorch
 from common.sockets import listening_socket, port
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     checked_band(args.review)
     require_packages(*PACKAGES)
 
-    load_pytorch(args.threads)
+    load_pytorch(args.threads, quiet=True)  # its log, in JSON, goes there
     import uvicorn
 
     from inspection.model_file import ModelFile, announce, reload_on_hangup
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         predictor = in_own_thread(file.load)
         announce(file.path, predictor)
         if doubt := doubts(predictor.checkpoint):
-            tell(f"warning: {doubt}")
+            print(f"warning: {doubt}")
         with InspectionLog(args.log, "create") as log:  # what is wrong with it is said here
             warn_of_losses(log)
         settings = ServiceSettings(

@@ -58,8 +58,8 @@ def training_options(args: argparse.Namespace, parts: int) -> argparse.Namespace
     options.corrected_labels = read_corrections(options.corrections_file)
     if settle_by_layout(options):
         choose_recipe(options)
-    check_arguments(options)
     options.resume = (out / "last.pth").exists()
+    check_arguments(options)
     return options
 
 

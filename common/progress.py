@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from tqdm import tqdm
 
@@ -93,14 +93,15 @@ def announced(what: str) -> Iterator[None]:
         speaker.join()
 
 
-def load_pytorch(threads: int | None = None) -> None:
+def load_pytorch(threads: int | None = None, *, quiet: bool = False) -> None:
     """Import it, which takes seconds: only when the command line is known to be right.
 
     Args:
         threads: of --threads.
+        quiet: say nothing, for a program reads standard error.
     """
     limit_threads(threads)
-    with announced("loading PyTorch"):
+    with nullcontext() if quiet else announced("loading PyTorch"):
         torch = importlib.import_module("torch")
     if threads:
         torch.set_num_threads(threads)
