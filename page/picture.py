@@ -6,8 +6,9 @@ from imaging.reading import UnreadableImageError
 from inspection.explanation import Explained, explain_predicted
 from inspection.predictor import Prediction
 from page.desk import Desk
-from page.parts import SHOWN_PX, shown_image
+from page.parts import SHOWN_PX, prediction_of, shown_image
 from page.words import WORDS, chance
+from traceability.search import Found
 
 ZOOMS = (1, 2, 4)
 HEAT, ZOOM = "heatmap", "zoom"  # keys in the session
@@ -35,6 +36,14 @@ def show_picture(desk: Desk, name: str, data: bytes, prediction: Prediction, mod
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
     with place.container(key=f"picture_{zoom}"):
         st.image(image, width="stretch", alt=alt_text(name, prediction, heat))
+
+
+def show_recorded(desk: Desk, one: Found, data: bytes | None) -> None:
+    """The same of a record of the log; or that its photograph is gone."""
+    if data is None:
+        st.warning("Its photograph is not here any more.", icon=":material/hide_image:")
+    else:
+        show_picture(desk, one.file, data, prediction_of(one), one.model[:12])
 
 
 def choose_zoom() -> int:

@@ -7,7 +7,7 @@ from common.text import count_of
 from page.desk import Desk
 from page.dispositions import ask_person
 from page.parts import prediction_of, show_decision
-from page.picture import show_picture
+from page.picture import show_recorded
 from page.words import SIGNS, WORDS, chance, escape_markdown
 from traceability.part_list import ListedPart, parts_of
 from traceability.search import search
@@ -63,7 +63,4 @@ def show_part(desk: Desk, number: int) -> None:
         show_decision(one.file, prediction, desk.predictor.review, one.person_says)
         ask_person(desk, one.id, one.person_says, lambda _: None, data)
     with picture:
-        if data is None:
-            st.warning("Its photograph is not here any more.", icon=":material/hide_image:")
-        else:
-            show_picture(desk, one.file, data, prediction, one.model[:12])
+        show_recorded(desk, one, data)

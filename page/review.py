@@ -11,7 +11,7 @@ from page.dispositions import CONFLICT, SPOKEN, ask_person, tell_conflict
 from page.frame import framed, messages
 from page.log import PageLog
 from page.parts import prediction_of, show_decision, show_scale
-from page.picture import show_picture
+from page.picture import show_recorded
 from page.words import WORDS, escape_markdown
 from traceability.search import AWAITING, Found, search
 
@@ -112,10 +112,7 @@ def show_card(desk: Desk, one: Found) -> None:
         ask_person(desk, one.id, one.person_says, show_again, data)
         watch_for_others(desk, one)
     with picture:
-        if data is None:
-            st.warning("Its photograph is not here any more.", icon=":material/hide_image:")
-        else:
-            show_picture(desk, one.file, data, prediction, one.model[:12])
+        show_recorded(desk, one, data)
         st.caption(escape_markdown(" · ".join(origin(one))))
 
 
