@@ -7,13 +7,16 @@ from common.errors import UserError
 EXPORT_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
-def require_packages(*names: str) -> None:
-    """Raise UserError unless these packages of requirements-deploy.txt can be imported."""
+def require_packages(*names: str, install: str = "-r requirements-deploy.txt") -> None:
+    """Raise UserError unless these packages can be imported.
+
+    Args:
+        install: what pip has to install for them.
+    """
     for name in names:
         try:
             importlib.import_module(name)
         except ImportError as error:
             raise UserError(
-                f"{error.name or name} is missing; install it with: "
-                "pip install -r requirements-deploy.txt"
+                f"{error.name or name} is missing; install it with: pip install {install}"
             ) from None

@@ -12,6 +12,7 @@ from common.progress import ProgressBar
 from common.text import format_duration
 from dataset.batches import Batches
 from training.distributed import all_reduce_sum, barrier, is_main_process, world_size
+from training.live import LOSS_SO_FAR
 from training.saving import Saving, write_history
 from training.schedule import SCHEDULES, set_learning_rate
 from training.settings import Settings
@@ -37,6 +38,8 @@ def fit(run: Run, progress: Progress, stop: StopSignal) -> None:
         with suppress(UserError):
             saving.save_best()
         raise
+    finally:
+        run.live.close()
 
 
 def train_and_save(run: Run, progress: Progress, stop: StopSignal, saving: Saving) -> None:
@@ -88,12 +91,19 @@ def train_one_epoch(run: Run, progress: Progress, stop: StopSignal) -> None:
             # Several processes have to agree to stop, which they do where they read.
             if len(unread) == steps_between_reads or (stop.signum and world_size() == 1):
                 read_figures(unread, progress, batches)
-                bar.set_postfix(loss=f"{progress.loss_sum / progress.seen:.4f}", refresh=False)
+                loss = progress.loss_sum / progress.seen
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                run.live.add(images_seen(run, progress), {LOSS_SO_FAR: loss})
                 if stop.agree():
                     return
             bar.update(size)
         read_figures(unread, progress, batches)
         stop.agree()
+
+
+def images_seen(run: Run, progress: Progress) -> int:
+    """By the whole run so far."""
+    return progress.epoch * run.train_batches.images + progress.seen
 
 
 def learning_rate(run: Run, progress: Progress) -> float:
@@ -146,6 +156,7 @@ def finish_epoch(run: Run, progress: Progress, validation: dict, saving: Saving)
     if is_best and is_main_process():
         saving.best = run.checkpoint(progress.epoch, validation)
     write_history(run, progress)
+    run.live.add_epoch(images_seen(run, progress), row)
     print(epoch_line(row, validation, run.settings.epochs, is_best), flush=True)
 
 

@@ -17,6 +17,7 @@ from common.arguments import (
 )
 from common.errors import UserError, tell
 from common.files import CHECKPOINTS
+from common.packages import require_packages
 from common.threads import add_threads_argument
 from dataset.arguments import add_data_arguments, split_options
 from networks.description import NETWORKS
@@ -63,6 +64,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--resume goes on with the run in --out, --overwrite replaces it; give one")
     if args.fold == "all" and args.protocol != "casting":
         raise UserError("--fold all belongs to --protocol casting")
+    if args.tensorboard:
+        require_packages("tensorboard", install="tensorboard")
     if args.resume:  # else the rest is known already
         return
     explicit = {name: value for name, value in vars(args).items() if value is not None}
@@ -181,6 +184,8 @@ def add_run_options(group: argparse._ArgumentGroup) -> None:
     add_threads_argument(group)
     add("--amp", action=argparse.BooleanOptionalAction, help=AMP)
     add("--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them")
+    live = "write curves for TensorBoard into --out while it trains: tensorboard --logdir ."
+    add("--tensorboard", action="store_true", help=live)
     add("--deterministic", action="store_true", help="same bits on every CUDA run")
     add("--no-cache", action="store_true", help="do not keep decoded images on disk")
     add("--out", type=Path, default=CHECKPOINTS, help="default: checkpoints")

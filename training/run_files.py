@@ -5,6 +5,7 @@ from pathlib import Path
 from common.errors import UserError
 
 REPORT = "report.html"
+EVENTS = "events.out.tfevents.*"  # of --tensorboard
 RUN_FILES = (
     "last.pth", "best.pth", "best.json", "best_validation.csv", "history.csv", "curves.png",
     "split.csv", REPORT,
@@ -13,7 +14,8 @@ RUN_FILES = (
 
 def previous_run(out: Path) -> list[Path]:
     """The files of a run in this folder."""
-    return [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
+    files = [out / name for name in RUN_FILES if (out / name).exists() and name != "split.csv"]
+    return [*files, *out.glob(EVENTS)]
 
 
 def refuse_run_in(out: Path) -> None:

@@ -29,6 +29,7 @@ from networks.devices import choose_device
 from networks.local import LocalNetwork
 from networks.losses import LocalLoss, loss_function
 from training.distributed import is_main_process, local_main_process_first, rank, world_size
+from training.live import LiveCurves
 from training.memory import keep_freed_memory
 from training.run_files import previous_run
 from training.settings import Settings, readable
@@ -52,6 +53,7 @@ class Run:
     root: DataFolder
     device: torch.device
     out: Path
+    live: LiveCurves
 
     def options_to_repeat(self) -> str:
         """What a command that goes on must say again."""
@@ -141,6 +143,7 @@ def set_up(args: argparse.Namespace, settings: Settings) -> Run:
         root=root,
         device=device,
         out=args.out,
+        live=LiveCurves(args.out if args.tensorboard and is_main_process() else None),
     )
 
 
