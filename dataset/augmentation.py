@@ -15,12 +15,14 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 def geometric_augmentation(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Move images (B, 1, S, S), each in its own way.
 
-    'flip' and 'light' draw from the eight mirrorings and quarter turns of the square, which move
-    pixels but invent none; 'full' rotates by any angle, mirrors, shifts and zooms; 'strong'
-    stretches, too.
+    'flip' draws from the eight mirrorings and quarter turns of the square, which move pixels but
+    invent none; 'light' besides turns, stretches, zooms and shifts a little; 'full' rotates by any
+    angle, mirrors, shifts and zooms; 'strong' stretches, too.
     """
-    if kind in ("flip", "light"):
+    if kind == "flip":
         return _square_symmetry(images, generator)
+    if kind == "light":
+        return _nudged(_square_symmetry(images, generator), generator)
     if kind == "full":
         return _rotated(images, generator)
     return _stretched(images, generator) if kind == "strong" else images
@@ -69,6 +71,19 @@ def _square_symmetry(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where((kinds >= 4).view(-1, 1, 1, 1), picked.flip(3), picked)
 
 
+def _nudged(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotation by up to 10 degrees, zoom and stretch in any direction, shift by up to 5 %.
+
+    As a part lies that somebody put down: a brushed surface keeps its direction.
+    """
+    n = len(images)
+    turn = uniform(n, -math.pi / 18, math.pi / 18, generator).flatten()
+    direction = uniform(n, -math.pi, math.pi, generator).flatten()
+    stretched = _rotation(-direction) @ _axes(n, generator) @ _rotation(direction)
+    linear = _rotation(turn) @ stretched
+    return _warped(images, torch.cat([linear, _shift(n, generator)], dim=2))
+
+
 def _rotated(images: Tensor, generator: torch.Generator) -> Tensor:
     """Rotation by any angle, mirror, zoom 0.9 to 1.1 and shift by up to 5 % of the side."""
     n = len(images)
@@ -89,12 +104,23 @@ def _stretched(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     n = len(images)
     turn, direction = (uniform(n, -torch.pi, torch.pi, generator).flatten() for _ in range(2))
+    axes = _axes(n, generator)
+    mirror = torch.randint(2, (n, 1), generator=generator, device=images.device) * 2 - 1
+    axes = axes * torch.cat([mirror, torch.ones_like(mirror)], dim=1).unsqueeze(1)
+    linear = _rotation(turn) @ axes @ _rotation(direction)
+    return _warped(images, torch.cat([linear, _shift(n, generator)], dim=2))
+
+
+def _axes(n: int, generator: torch.Generator) -> Tensor:
+    """Diagonal matrices (B, 2, 2): zoom 0.85 to 1.17, one axis up to 1.22 times the other."""
     zoom = uniform(n, -0.16, 0.16, generator).exp().flatten()
     stretch = uniform(n, -0.1, 0.1, generator).exp().flatten()
-    mirror = torch.randint(2, (n,), generator=generator, device=images.device) * 2 - 1
-    axes = torch.diag_embed(torch.stack([stretch / zoom * mirror, 1 / (stretch * zoom)], dim=1))
-    shift = uniform(2 * n, -0.1, 0.1, generator).view(n, 2, 1)  # of the half side
-    return _warped(images, torch.cat([_rotation(turn) @ axes @ _rotation(direction), shift], dim=2))
+    return torch.diag_embed(torch.stack([stretch / zoom, 1 / (stretch * zoom)], dim=1))
+
+
+def _shift(n: int, generator: torch.Generator) -> Tensor:
+    """Up to 5 % of the side either way, in half sides (B, 2, 1)."""
+    return uniform(2 * n, -0.1, 0.1, generator).view(n, 2, 1)
 
 
 def _rotation(angle: Tensor) -> Tensor:

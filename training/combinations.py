@@ -21,7 +21,7 @@ def refuse_combinations(values: Mapping, explicit: Mapping) -> None:
         drawn = True
     if network == "local" and not drawn:
         raise UserError("--network local learns from --drawn-defects; give both")
-    if network == "resnet18" and drawn:
+    if network == "resnet18" and explicit.get("drawn_defects") is not None:
         raise UserError("--drawn-defects are for --network local and multiscale")
     if "drawn_where" in explicit and not drawn:
         raise UserError("--drawn-where belongs to --drawn-defects or --good-only")

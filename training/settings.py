@@ -83,7 +83,8 @@ class Settings:
 
 
 NAMES = [field.name for field in fields(Settings)]
-DRAWN_SHARE = 0.5  # of the good parts, where there are no other defects
+# Where there are no other defects: drawn ones on half of the good parts
+FOR_GOOD_ONLY = {"drawn_defects": 0.5, "real_defects": 0.0}
 SHARE = number(0, 1)
 
 
@@ -138,6 +139,8 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
         refuse_differences(args.out, readable(fixed), readable(stored))
     # A run of a recipe that is no more goes on with what it has stored
     defaults = {"recipe": recipe} | RECIPES.get(recipe, RECIPES["reference"])
+    if explicit.get("good_only", stored.get("good_only")):
+        defaults |= FOR_GOOD_ONLY
     defaults["amp"] = devices.multiplies_bfloat16(devices.choose_device(args.device))
     values = defaults | {k: v for k, v in stored.items() if k in NAMES} | explicit
     split = split_options(values)
@@ -145,17 +148,11 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
         values |= {"folds": split.folds, "fold": split.fold, "fold_seed": split.fold_seed}
     refuse_combinations(values, explicit)
     settings = Settings(**values)
-    if settings.good_only:
-        settings = for_good_only(settings)
     if settings.sampler not in BY_CLASS:
         settings = replace(settings, real_defects=None)
+    if settings.network == "resnet18":  # a recipe's: it does not learn from them
+        settings = replace(settings, drawn_defects=None)
     return settings
-
-
-def for_good_only(settings: Settings) -> Settings:
-    """The settings with which a model learns without photographs of defects."""
-    drawn = DRAWN_SHARE if settings.drawn_defects is None else settings.drawn_defects
-    return replace(settings, drawn_defects=drawn, real_defects=0.0)
 
 
 def readable(values: dict) -> dict:
