@@ -20,7 +20,7 @@ from inspection.recording import (
     inspection_row,
 )
 from page.desk import Desk
-from page.dispositions import SPOKEN, ask_person, persons_say, tell_conflict
+from page.dispositions import ask_person, persons_say, spoken_on, tell_conflict
 from page.frame import framed, tell_error
 from page.heic import HEIC_TYPES
 from page.parts import IMAGE_TYPES, ask_for_lot, inspect, show_decision, thumbnail
@@ -145,7 +145,7 @@ def show_batch(desk: Desk, batch: Batch) -> None:
         "a line to look at the part and decide; a column's head sorts."
     )
     again = st.session_state.get(AGAIN)
-    if again is not None and again not in st.session_state.get(SPOKEN, []):
+    if again is not None and again not in spoken_on():
         chosen = next((n for n, one in batch.inspected.items() if one.id == again), chosen)
     if chosen is not None:
         one = batch.inspected[chosen]
@@ -185,7 +185,7 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes, said: Disposition | Non
 
 
 def show_again(inspection_id: int) -> None:
-    """Show a part on which this person has spoken, until there is another word on it."""
+    """Show a part on which this person has taken back his word, until there is a new one."""
     st.session_state[AGAIN] = inspection_id
 
 
