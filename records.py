@@ -5,6 +5,7 @@
     python records.py export --csv log.csv       all records, with a person's disposition
     python records.py export --serial S0042 --csv -     what is known of one part
     python records.py verdict 17 ok --by Huber   a person's disposition of inspection 17
+    python records.py verdict 17 withdrawn --by Huber    taken back: undecided again
     python records.py spc --by lot --out spc.png     control charts of the reject rate
 
 predict.py --log and watch.py write it. Records are only ever added, each with a hash over its own
@@ -28,6 +29,7 @@ from common.text import count_of, printable
 from inspection.pictures import keep_judged
 from traceability.clock import add_clock_arguments, clock_of
 from traceability.log import InspectionLog, add_log_argument
+from traceability.schema import WITHDRAWN
 from traceability.search import EXPORTED, exported
 from traceability.subgroups import UNITS, Division
 from traceability.verification import BEGINNING
@@ -74,8 +76,9 @@ def run_disposition(args: argparse.Namespace) -> int:
     with InspectionLog(args.log, "append") as log:
         number = log.add_disposition(args.inspection, args.verdict, args.by, args.note)
         keep_judged(log, args.inspection)
+    state = "undecided again" if args.verdict == WITHDRAWN else args.verdict
     by = printable(args.by)
-    print(f"disposition {number}: inspection {args.inspection} is {args.verdict}, says {by}")
+    print(f"disposition {number}: inspection {args.inspection} is {state}, says {by}")
     return EXIT_OK
 
 
@@ -136,7 +139,10 @@ def build_parser() -> argparse.ArgumentParser:
         export.add_argument(f"--{name}", metavar="TEXT", help=f"only records of this {name}")
     verdict = command("verdict", run_disposition, "add a person's disposition of a part")
     verdict.add_argument("inspection", type=int, help="its id, as export shows it")
-    verdict.add_argument("verdict", choices=("ok", "defect"))
+    verdict.add_argument(
+        "verdict", choices=("ok", "defect", WITHDRAWN),
+        help=f"{WITHDRAWN}: takes back the last word on the part, which must be this person's",
+    )  # fmt: skip
     verdict.add_argument("--by", required=True, metavar="NAME", help="the person")
     verdict.add_argument("--note", default="", metavar="TEXT")
     spc = command("spc", run_spc, "control chart of the reject rate (Laney p'), trends, alarms")

@@ -20,8 +20,9 @@ from inspection.recording import (
     inspection_row,
 )
 from page.desk import Desk
-from page.dispositions import SPOKEN, ask_person, persons_say, tell_conflict
+from page.dispositions import ask_person, persons_say, spoken_on, tell_conflict
 from page.frame import framed, tell_error
+from page.heic import HEIC_TYPES
 from page.parts import IMAGE_TYPES, ask_for_lot, inspect, show_decision, thumbnail
 from page.picture import show_picture
 from page.strip import ALL, choose_outcome
@@ -92,7 +93,7 @@ def ask_for_parts() -> None:
         files = [one] if one else []
     else:
         files = st.file_uploader(
-            "Folder", IMAGE_TYPES, accept_multiple_files="directory", key="folder",
+            "Folder", [*IMAGE_TYPES, *HEIC_TYPES], accept_multiple_files="directory", key="folder",
             max_upload_size=MAX_IMAGE_BYTES >> 20,
         )  # fmt: skip
     upload = tuple(file.file_id for file in files)
@@ -100,7 +101,8 @@ def ask_for_parts() -> None:
     if not upload or (batch is not None and batch.upload == upload):
         return
     try:
-        collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
+        with st.spinner("reading the photographs"):  # of HEIC ones this takes a while
+            collected = collect_zip(files[0].getvalue()) if kind == ZIP else collect_files(files)
     except ValueError as error:
         st.session_state.pop("batch", None)
         tell_error(f"{files[0].name} cannot be opened: {error}.")
@@ -143,7 +145,7 @@ def show_batch(desk: Desk, batch: Batch) -> None:
         "a line to look at the part and decide; a column's head sorts."
     )
     again = st.session_state.get(AGAIN)
-    if again is not None and again not in st.session_state.get(SPOKEN, []):
+    if again is not None and again not in spoken_on():
         chosen = next((n for n, one in batch.inspected.items() if one.id == again), chosen)
     if chosen is not None:
         one = batch.inspected[chosen]
@@ -183,7 +185,7 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes, said: Disposition | Non
 
 
 def show_again(inspection_id: int) -> None:
-    """Show a part on which this person has spoken, until there is another word on it."""
+    """Show a part on which this person has taken back his word, until there is a new one."""
     st.session_state[AGAIN] = inspection_id
 
 

@@ -1,4 +1,4 @@
-"""A person's word on a part: stored, unless another person was faster; then both are asked for."""
+"""A person's word on a part: stored, unless another person was faster; and taken back again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from page.desk import Desk
 from page.frame import REFUSED, STORED, messages
 from page.parts import kept_field
 from page.words import WORDS, escape_markdown
-from traceability.dispositions import AlreadyDecidedError, Disposition
+from traceability.dispositions import AlreadyDecidedError, Disposition, NothingToWithdrawError
+from traceability.schema import WITHDRAWN
 from traceability.search import dispositions_on
 
 KEYS = {"ok": "G", "defect": "D"}  # of the keyboard
@@ -66,9 +67,20 @@ def record_disposition(
         st.session_state[REFUSED] = f"The decision was not stored: {error}"
         return False
     st.session_state[STORED] = f"Stored: {WORDS[disposition]}, says {person}."
-    spoken = st.session_state.get(SPOKEN, [])
-    st.session_state[SPOKEN] = [*(one for one in spoken if one != inspection_id), inspection_id]
+    forget_word(inspection_id)
+    st.session_state[SPOKEN].append((inspection_id, person))
     return True
+
+
+def spoken_on() -> list[int]:
+    """The inspections on which somebody has spoken in this session, and not taken it back."""
+    return [inspection_id for inspection_id, _ in st.session_state.get(SPOKEN, [])]
+
+
+def forget_word(inspection_id: int) -> None:
+    """Let nobody have spoken on this inspection in this session."""
+    spoken = st.session_state.get(SPOKEN, [])
+    st.session_state[SPOKEN] = [one for one in spoken if one[0] != inspection_id]
 
 
 def persons_say(desk: Desk, ids: list[int]) -> dict[int, Disposition]:
@@ -96,7 +108,7 @@ def ask_person(
 
     Args:
         said: the last word on it; who clicks has seen this one.
-        again: shows a part, by its inspection, on which this person has spoken before.
+        again: shows a part, by its inspection, that is undecided again.
     """
     args = (desk, inspection_id, said.id if said else 0, photograph)
     with st.container(horizontal=True, vertical_alignment="center", key="person_row"):
@@ -107,11 +119,11 @@ def ask_person(
                 on_click=speak, args=(disposition, *args),
             )  # fmt: skip
         st.button(
-            "Undo", key="undo", shortcut="U", disabled=not st.session_state.get(SPOKEN),
-            on_click=take_up, args=(again,), help="Back to the part that you decided last, to say "
-            "otherwise. The log keeps both words; the last one counts.",
+            "Undo", key="undo", shortcut="U", disabled=last_word_of(speaker()) is None,
+            on_click=take_back, args=(desk, again), help="Takes back what you said last: that part "
+            "is undecided again, for everybody. The log keeps your word and that it was withdrawn.",
         )  # fmt: skip
-        name = st.session_state.get(NAME) or st.session_state.get(PERSON)
+        name = speaker()
         with st.popover(escape_markdown(name or "Your name"), icon=":material/person:"):
             kept_field("Your name", NAME, PERSON, "")
             st.text_input(
@@ -127,10 +139,37 @@ def speak(
     record_disposition(desk, inspection_id, disposition, person, note, seen, photograph)
 
 
-def take_up(again: Callable[[int], None]) -> None:
-    """Show the part on which this person has spoken last."""
-    if spoken := st.session_state.get(SPOKEN):
-        again(spoken.pop())
+def speaker() -> str:
+    """Who decides here, as far as a name was given."""
+    return plain(st.session_state.get(NAME) or st.session_state.get(PERSON) or "")
+
+
+def last_word_of(person: str) -> int | None:
+    """The inspection on which this person has spoken last in this session."""
+    own = [number for number, one in st.session_state.get(SPOKEN, []) if one == person]
+    return own[-1] if own else None
+
+
+def take_back(desk: Desk, again: Callable[[int], None]) -> None:
+    """Withdraw what this person said last, and show the part; else the page says why not."""
+    person = speaker()
+    inspection_id = last_word_of(person)
+    if inspection_id is None:  # a second click
+        return
+    try:
+        with desk.log.open("append") as log:
+            log.add_disposition(inspection_id, WITHDRAWN, person)
+    except NothingToWithdrawError as error:  # somebody has spoken since
+        st.session_state[REFUSED] = f"Nothing is withdrawn: {error}"
+    except UserError as error:
+        st.session_state[REFUSED] = f"Your word was not withdrawn: {error}"
+        return
+    else:
+        st.session_state[STORED] = (
+            f"Withdrawn by {person}: inspection {inspection_id} is undecided."
+        )
+    forget_word(inspection_id)
+    again(inspection_id)
 
 
 def tell_conflict(desk: Desk) -> None:

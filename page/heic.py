@@ -14,6 +14,15 @@ def is_heic(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
 
 
+def readable(data: bytes) -> bytes:
+    """A photograph as all else here reads it: of a HEIC its PNG, any other as it is.
+
+    Raises:
+        UnreadableImageError: as `png_of_heic`.
+    """
+    return png_of_heic(data) if is_heic(data) else data
+
+
 def png_of_heic(data: bytes) -> bytes:
     """The photograph, upright and in grey, as PNG.
 

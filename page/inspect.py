@@ -157,7 +157,7 @@ def show_part(desk: Desk, one: Shown, said: Disposition | None) -> None:
 
 
 def show_again(inspection_id: int) -> None:
-    """Choose a part on which this person has spoken."""
+    """Choose a part on which this person has taken back his word."""
     strip.show_part(str(inspection_id))
 
 

@@ -10,7 +10,7 @@ from imaging.unreadable import UnreadableImageError
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name
 from page.desk import Desk
 from page.frame import tell_warning
-from page.heic import HEIC_TYPES, is_heic, png_of_heic
+from page.heic import HEIC_TYPES, readable
 from page.parts import IMAGE_TYPES, ask_for_lot
 from page.samples import KINDS, sample_part
 
@@ -96,10 +96,8 @@ def content_of(name: str, file) -> bytes | None:
     if data.startswith(b"%PDF"):
         tell_warning(f"{name} is a PDF, no photograph: save its picture as JPEG or PNG.")
         return None
-    if not is_heic(data):
-        return data
     try:
-        return png_of_heic(data)
+        return readable(data)
     except UnreadableImageError as error:
         tell_warning(f"{name} cannot be read: {error}. It is not inspected.")
         return None

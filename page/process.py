@@ -93,9 +93,9 @@ def show_counts(log: InspectionLog) -> None:
     (spoken, otherwise) = next(
         log.query(
             "SELECT count(*), total(i.decision <> v.verdict) "
-            "FROM verdicts v JOIN inspections i ON i.id = v.inspection_id "
+            "FROM standing v JOIN inspections i ON i.id = v.inspection_id "
             "WHERE i.decision IN ('ok', 'defect') "
-            "AND v.id IN (SELECT max(id) FROM verdicts GROUP BY inspection_id)"
+            "AND v.id IN (SELECT max(id) FROM standing GROUP BY inspection_id)"
         )
     )
     columns = st.columns(6)

@@ -7,7 +7,7 @@ import streamlit as st
 from common.errors import UserError
 from common.text import count_of
 from page.desk import Desk
-from page.dispositions import CONFLICT, SPOKEN, ask_person, tell_conflict
+from page.dispositions import CONFLICT, ask_person, spoken_on, tell_conflict
 from page.frame import framed, messages
 from page.log import PageLog
 from page.parts import prediction_of, show_decision, show_scale
@@ -57,7 +57,7 @@ def show(desk: Desk) -> None:
 def card(desk: Desk, waiting: list[int]) -> int | None:
     """The inspection to show: the one before, while it waits, else the next one that waits."""
     again, before = st.session_state.get(AGAIN), st.session_state.get(CARD)
-    spoken = st.session_state.get(SPOKEN, [])
+    spoken = spoken_on()
     if again is not None and again not in spoken:
         return again
     st.session_state[AGAIN] = None
@@ -142,5 +142,5 @@ def watch_for_others(desk: Desk, one: Found) -> None:
 
 
 def show_again(inspection_id: int) -> None:
-    """Show a part on which this person has spoken, until another is turned to."""
+    """Show a part on which this person has taken back his word, until another is turned to."""
     st.session_state[AGAIN] = inspection_id

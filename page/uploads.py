@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from imaging.photographs import IRREGULAR, NO_IMAGE, LeftOut, why_not_by_content, why_not_by_path
+from imaging.unreadable import UnreadableImageError
 from inspection.recording import MAX_IMAGE_BYTES, plain
-from page.heic import HEIC_TYPES
+from page.heic import HEIC_TYPES, readable
 
 MAX_PARTS = 2000
 MAX_TOTAL_BYTES = 256 << 20
@@ -40,24 +41,37 @@ class Collected:
     def add(self, name: str, size: int, read: Callable[[], bytes]) -> bool:
         """Take a file, or note why not; False when no more can be taken."""
         clean = plain(name)
-        path = PurePosixPath(clean)
-        reason = why_not_by_path(path)
-        if reason == NO_IMAGE and path.suffix.lower().removeprefix(".") in HEIC_TYPES:
-            reason = "HEIC: save it as JPEG, or open it in Inspect"
-        if not reason and size > MAX_IMAGE_BYTES:
-            reason = f"over {MAX_IMAGE_BYTES >> 20} MB"
+        reason = _why_not(PurePosixPath(clean), size)
         if not reason:
             self.full = len(self.parts) >= MAX_PARTS or self.bytes + size > MAX_TOTAL_BYTES
             if self.full:
                 return False
-            data = read()
+            content = read()
             self.bytes += size
-            reason = why_not_by_content(data)
+            reason = why_not_by_content(content) or self._take(clean, content)
         if reason:
             self.left_out.add(reason, clean)
-        else:
-            self.parts.append((clean, data))
         return True
+
+    def _take(self, name: str, content: bytes) -> str:
+        """Take a photograph; else why it cannot be read."""
+        try:
+            data = readable(content)
+        except UnreadableImageError as error:
+            return f"cannot be read: {error}"
+        self.bytes += len(data) - len(content)  # a PNG is larger than the HEIC that it was
+        self.parts.append((name, data))
+        return ""
+
+
+def _why_not(path: PurePosixPath, size: int) -> str:
+    """Why a file is not read; empty: it is."""
+    reason = why_not_by_path(path)
+    if reason == NO_IMAGE and path.suffix.lower().removeprefix(".") in HEIC_TYPES:
+        reason = ""
+    if not reason and size > MAX_IMAGE_BYTES:
+        reason = f"over {MAX_IMAGE_BYTES >> 20} MB"
+    return reason
 
 
 def collect_files(files: Iterable) -> Collected:

@@ -46,7 +46,7 @@ ERRORS = {
 }
 UNSUPPORTED = refusals({415: "neither a photograph nor a form"})
 UNKNOWN = refusals({404: "no such inspection"})
-DECIDED = refusals({409: "somebody else was faster"})
+DECIDED = refusals({409: "somebody else was faster, or there is nothing to withdraw"})
 NOT_TAKING = {503: {"model": schemas.Health, "description": "no parts are taken, and why"}}
 
 

@@ -28,7 +28,7 @@ from service.requests import (
 )
 from service.runtime import Service, ServiceSettings
 from service.watching import KEY
-from traceability.dispositions import AlreadyDecidedError
+from traceability.dispositions import AlreadyDecidedError, NothingToWithdrawError
 from traceability.search import MAX_ROWS, search
 
 inspecting = APIRouter(
@@ -134,9 +134,10 @@ def dispositions(
     request: Request,
     body: Annotated[schemas.NewDisposition, Body(examples=[DISPOSITION.model_dump()])],
 ) -> schemas.RecordedDisposition:
-    """Of several on one part the latest counts.
+    """Of several on one part the latest counts; after `withdrawn` none, until there is a new one.
 
-    With `seen`, only if nobody else has spoken meanwhile: else 409 says who, what and when.
+    With `seen`, only if nobody else has spoken meanwhile: else 409 says who, what and when. So it
+    does where the last word is not that of the person who would take it back.
     """
     with request.app.state.service.open_log("append") as log:
         if not search(log, number=body.inspection_id):
@@ -148,6 +149,9 @@ def dispositions(
         except AlreadyDecidedError as error:
             text = f"{error}; to record yours too, send it with seen={error.last.id}"
             raise RefusedError(409, "already_decided", text, body.inspection_id) from None
+        except NothingToWithdrawError as error:
+            refusal = (409, "nothing_to_withdraw", str(error), body.inspection_id)
+            raise RefusedError(*refusal) from None
     own.pop("seen")
     return schemas.RecordedDisposition(verdict_id=number, **own)
 

@@ -77,7 +77,10 @@ class DispositionOnPart(Answer):
     """A person's disposition of an inspected part."""
 
     inspection_id: int = Field(ge=1, le=2**63 - 1)
-    verdict: str = Field(pattern="^(ok|defect)$")
+    verdict: str = Field(
+        pattern="^(ok|defect|withdrawn)$",
+        description="withdrawn: the person takes back the last word on this photograph, his own",
+    )
     person: Line = Field(min_length=1, max_length=100)
     note: Line = Field("", max_length=1000)
 

@@ -259,6 +259,22 @@ def test_who_speaks_second_hears_of_the_first(client, paths):
     assert client.post("/v1/verdicts", json=other).status_code == 201  # who does not ask
 
 
+def test_a_verdict_is_withdrawn_by_whom_it_was(client, paths):
+    sent(client, paths[0])
+    said = {"inspection_id": 1, "verdict": "defect", "person": "Huber", "note": ""}
+    assert client.post("/v1/verdicts", json=said).status_code == 201
+    back = said | {"verdict": "withdrawn"}
+    refused = client.post("/v1/verdicts", json=back | {"person": "Maier"})
+    assert (refused.status_code, code(refused)) == (409, "nothing_to_withdraw")
+    assert "the last word is Huber's, 'defect'" in refused.text
+    answer = client.post("/v1/verdicts", json=back)
+    assert (answer.status_code, answer.json()) == (201, back | {"verdict_id": 2})
+    (shown,) = client.get("/v1/inspections").json()["inspections"]
+    assert shown["person_says"] is None
+    assert client.post("/v1/verdicts", json=back).status_code == 409
+    assert client.post("/v1/verdicts", json=said | {"seen": 0}).status_code == 201
+
+
 def test_crowds_get_the_same_answers_and_health_meanwhile(client, predictor, paths):
     direct = {p.sha256: p for p in predictor.predict(paths)}
     with ThreadPoolExecutor(12) as pool:

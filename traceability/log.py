@@ -14,7 +14,7 @@ from pathlib import Path
 from common.errors import UserError, tell
 from traceability.access import OpenedFiles, reported, transaction
 from traceability.acknowledged import Acknowledged
-from traceability.dispositions import LATEST, AlreadyDecidedError, Disposition
+from traceability.dispositions import LATEST, Disposition, check_may_speak
 from traceability.opening import open_log
 from traceability.schema import REAL, TABLES, changed_rules
 from traceability.verification import BEGINNING, Verification, chained, walk
@@ -111,14 +111,17 @@ class InspectionLog:
     def add_disposition(
         self, inspection_id: int, verdict: str, person: str, note: str = "", seen: int | None = None
     ) -> int:
-        """Add a person's disposition of a part, 'ok' or 'defect'; returns its id.
+        """Add a person's disposition of a part; returns its id.
 
         Args:
+            verdict: 'ok', 'defect', or 'withdrawn': whoever spoke last on the photograph takes that
+                back, and the part is undecided as if nobody had spoken.
             seen: id of the last disposition on this photograph that the person knows of, 0 for
                 none. By default nobody cares.
 
         Raises:
             AlreadyDecidedError: there is a later one.
+            NothingToWithdrawError: the last word is not this person's.
             UserError: no such inspection.
         """
         last_id = self.last()[0]
@@ -126,11 +129,9 @@ class InspectionLog:
             raise UserError(f"{self.path} has no inspection {inspection_id}")
 
         def check() -> None:
-            if seen is None:
-                return
             last = self._connection.execute(LATEST, [inspection_id]).fetchone()
-            if last and last[-1] > seen:
-                raise AlreadyDecidedError(inspection_id, Disposition(*last))
+            said = Disposition(*last) if last else None
+            check_may_speak(inspection_id, verdict, storable(person), seen, said)
 
         row = [now(), inspection_id, verdict, person, note]
         return self._append("verdicts", [row], check)[0]

@@ -9,6 +9,7 @@ from traceability.acknowledged import Acknowledged
 from traceability.schema import (
     READABLE,
     SCHEMA_VERSION,
+    STANDING,
     changed_rules,
     schema,
     show_as_present,
@@ -40,6 +41,7 @@ def open_log(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys = ON")
         elif version_of(connection) < SCHEMA_VERSION:
             show_as_present(connection)
+        connection.execute(STANDING)
     except BaseException:
         connection.close()
         raise

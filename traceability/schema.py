@@ -1,14 +1,15 @@
 """The inspection log's tables and rules as SQL, and how a log of an earlier version gets those.
 
-Version 2 adds the status 'not_judged', version 3 the serial number of a part. An empty one goes
-into no hash, so that records keep theirs: a log that is upgraded still has the heads that were
-noted before.
+Version 2 adds the status 'not_judged', version 3 the serial number of a part, version 4 verdicts
+that are withdrawn. An empty serial number goes into no hash, so that records keep theirs: a log
+that is upgraded still has the heads that were noted before.
 """
 
 import sqlite3
+from collections.abc import Callable
 
-SCHEMA_VERSION = 3
-READABLE = (1, 2, SCHEMA_VERSION)  # versions
+SCHEMA_VERSION = 4
+READABLE = (1, 2, 3, SCHEMA_VERSION)  # versions
 
 TEXT, REAL = "TEXT NOT NULL", "REAL"
 TABLES = {
@@ -24,7 +25,18 @@ TABLES = {
     },
 }  # fmt: skip
 STATUSES = {1: "'ok', 'error'", 2: "'ok', 'error', 'not_judged'"}  # from a version on
-SERIAL_SINCE = 3
+SERIAL_SINCE, WITHDRAWN_SINCE = 3, 4
+WITHDRAWN = "withdrawn"  # in the place of a verdict: those on the photograph count no more
+# The verdicts that count. Whoever wants to know what persons say reads these, not the table
+STANDING = f"""CREATE TEMP VIEW standing AS
+    WITH spoken AS (
+        SELECT v.id, v.time, inspection_id, verdict, person, note, sha256,
+            CASE sha256 WHEN '' THEN i.id ELSE sha256 END AS photograph  -- without a file: its own
+        FROM verdicts v JOIN inspections i ON i.id = inspection_id),
+    last_withdrawal AS (
+        SELECT photograph, max(id) AS number FROM spoken WHERE verdict = '{WITHDRAWN}' GROUP BY 1)
+    SELECT spoken.* FROM spoken LEFT JOIN last_withdrawal USING (photograph)
+    WHERE id > ifnull(number, 0)"""
 
 
 def schema(version: int = SCHEMA_VERSION) -> list[str]:
@@ -40,10 +52,11 @@ def columns_of(table: str, version: int) -> list[str]:
 
 def _table(table: str, version: int) -> str:
     declared = ", ".join(f"{name} {TABLES[table][name]}" for name in columns_of(table, version))
+    verdicts = "'ok', 'defect'" + (f", '{WITHDRAWN}'" if version >= WITHDRAWN_SINCE else "")
     checks = {
         "inspections": ", CHECK (decision IN ('ok', 'defect', 'review', ''))"
         f", CHECK (status IN ({STATUSES[min(version, 2)]}) AND (status = 'ok') = (decision <> ''))",
-        "verdicts": ", CHECK (verdict IN ('ok', 'defect'))",
+        "verdicts": f", CHECK (verdict IN ({verdicts}))",
     }
     return (
         f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {declared}, "
@@ -94,26 +107,32 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
     Its rows go over as they are, with their numbers and hashes.
     """
-    execute = connection.execute
-    rows = _present_rows("inspections_before", version_of(connection))
-    execute("DROP INDEX inspections_by_content")
-    execute("ALTER TABLE inspections RENAME TO inspections_before")
-    execute(_table("inspections", SCHEMA_VERSION))
-    execute(f"INSERT INTO inspections {rows} ORDER BY id")
-    execute("DROP TABLE inspections_before")  # and its triggers
-    for statement in _rules("inspections"):
+    version = version_of(connection)
+    for table in TABLES:
+        if _table(table, version) != _table(table, SCHEMA_VERSION):
+            _make_anew(connection.execute, table, version)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _make_anew(execute: Callable[[str], object], table: str, version: int) -> None:
+    """Give a table of an earlier version its present columns and rules."""
+    rows = _present_rows(table, f"{table}_before", version)
+    execute(f"ALTER TABLE {table} RENAME TO {table}_before")
+    execute(_table(table, SCHEMA_VERSION))
+    execute(f"INSERT INTO {table} {rows} ORDER BY id")
+    execute(f"DROP TABLE {table}_before")  # with its index and triggers
+    for statement in _rules(table):
         execute(statement)
-    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def show_as_present(connection: sqlite3.Connection) -> None:
     """Let a connection that only reads see a log of an earlier version with the present columns."""
-    rows = _present_rows("main.inspections", version_of(connection))
+    rows = _present_rows("inspections", "main.inspections", version_of(connection))
     connection.execute(f"CREATE TEMP VIEW inspections AS {rows}")
 
 
-def _present_rows(table: str, version: int) -> str:
-    """A SELECT of the rows of an earlier version, in the present columns."""
-    own = columns_of("inspections", version)
-    values = [name if name in own else f"'' AS {name}" for name in TABLES["inspections"]]
-    return f"SELECT {', '.join(['id', *values, 'previous_hash', 'hash'])} FROM {table}"
+def _present_rows(table: str, source: str, version: int) -> str:
+    """A SELECT of a table's rows from where they are, in the present columns."""
+    own = columns_of(table, version)
+    values = [name if name in own else f"'' AS {name}" for name in TABLES[table]]
+    return f"SELECT {', '.join(['id', *values, 'previous_hash', 'hash'])} FROM {source}"

@@ -10,8 +10,7 @@ from traceability.schema import TABLES
 MAX_ROWS = 500
 # Parts for review: each photograph once, at its last inspection, until a person has spoken on it
 AWAITING = """decision = 'review'
-    AND sha256 NOT IN (SELECT spoken.sha256 FROM inspections spoken
-                       WHERE spoken.id IN (SELECT inspection_id FROM verdicts))
+    AND sha256 NOT IN (SELECT sha256 FROM standing)
     AND id = (SELECT max(again.id) FROM inspections again
               WHERE again.sha256 = inspections.sha256 AND again.decision = 'review')"""
 FIELDS = ("id", *TABLES["inspections"])
@@ -97,7 +96,7 @@ def search(
 def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposition]:
     """The latest disposition by a person on each of these inspections that has one."""
     rows = log.query(
-        "SELECT inspection_id, verdict, person, note, time, id FROM verdicts "
+        "SELECT inspection_id, verdict, person, note, time, id FROM standing "
         f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
         ids,
     )
@@ -134,8 +133,8 @@ def exported(log: InspectionLog, **wanted: str | None) -> Iterator[tuple]:
     own = [f"i.{name}" for name in ("id", *TABLES["inspections"], "hash")]
     names = ", ".join([*own, *(f"v.{name}" for name in DISPOSITION)])
     return log.query(
-        f"SELECT {names}, v.time FROM inspections i LEFT JOIN verdicts v ON v.id IN "
-        "(SELECT max(id) FROM verdicts GROUP BY inspection_id) AND v.inspection_id = i.id "
+        f"SELECT {names}, v.time FROM inspections i LEFT JOIN standing v ON v.id IN "
+        "(SELECT max(id) FROM standing GROUP BY inspection_id) AND v.inspection_id = i.id "
         f"WHERE {condition} ORDER BY i.id",
         [storable(value) for value in chosen.values()],
     )

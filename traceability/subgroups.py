@@ -25,8 +25,7 @@ STATION, LOT = "CAST(station AS TEXT)", "trim(CAST(lot AS TEXT))"
 QUARTER = "printf('%s%02d', CAST(substr(time, 1, 14) AS TEXT), substr(time, 15, 2) / 15 * 15)"
 # Each part with its outcome: 'ok', 'defect' or, while it waits for a person, 'review'
 PARTS = f"""WITH said AS (
-    SELECT CASE sha256 WHEN '' THEN i.id ELSE sha256 END AS photograph, verdict, max(v.id)
-    FROM verdicts v JOIN inspections i ON i.id = v.inspection_id GROUP BY 1),
+    SELECT photograph, verdict, max(id) FROM standing GROUP BY 1),
 firsts AS (
     SELECT {PHOTOGRAPH} AS photograph, ifnull(min(id) FILTER (WHERE status = 'ok'), min(id)) AS id
     FROM inspections GROUP BY 1),

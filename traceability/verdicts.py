@@ -1,4 +1,4 @@
-"""What persons said about photographs, and what the model had said: the last word on each."""
+"""What persons say about photographs, and what the model had said: the last word on each."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from traceability.log import InspectionLog
 
 SPOKEN = """SELECT v.id, i.id, i.sha256, i.file, i.status, i.decision, i.threshold,
         i.prob_defect, v.verdict, v.person, v.time
-    FROM verdicts v JOIN inspections i ON i.id = v.inspection_id ORDER BY v.id DESC"""
+    FROM standing v JOIN inspections i ON i.id = v.inspection_id ORDER BY v.id DESC"""
 
 
 @dataclass(frozen=True)

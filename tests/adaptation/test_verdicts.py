@@ -50,6 +50,14 @@ def test_the_latest_of_contradicting_verdicts_counts_and_is_told(
     assert "defect says Maier" in told
 
 
+def test_a_withdrawn_verdict_is_not_learned(log_with_verdicts, capsys):
+    with InspectionLog(log_with_verdicts, "append") as opened:
+        opened.add_disposition(1, "withdrawn", "Huber")
+    found = read_verdicts(log_with_verdicts, None, MODEL)
+    assert "15 photographs: 7 good, 8 defective" in found.describe()
+    assert "contradict" not in capsys.readouterr().err
+
+
 def test_one_picture_in_two_files_counts_once_by_its_latest_verdict(
     log_with_verdicts, line_parts, tmp_path, capsys
 ):

@@ -1,5 +1,8 @@
 """What a person says is stored, and whoever was too late hears of it."""
 
+import sqlite3
+from contextlib import closing
+
 from page_runs import page, replace_record, text_of, upload, verdicts
 
 from traceability.log import InspectionLog
@@ -78,3 +81,34 @@ def test_a_person_may_say_otherwise(options, paths, log_path):
         assert next(log.query("SELECT verdict, person, note FROM verdicts")) == (
             "ok", "Huber", "a stain",
         )  # fmt: skip
+
+
+def test_undo_takes_back_no_word_of_another_person(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.text_input(key="person").set_value("Huber").run()
+    at.button(key="ok 1").click().run()
+    at.text_input(key="person").set_value("Maier").run()
+    assert at.button(key="undo").disabled  # Maier has not spoken
+    at.text_input(key="person").set_value("Huber").run()
+    with InspectionLog(log_path, "append") as log:
+        log.add_disposition(1, "defect", "Schmid")
+    at.button(key="undo").click().run()
+    assert not at.exception
+    assert "Nothing is withdrawn: Huber has no verdict on inspection 1" in text_of(at)
+    assert "the last word is Schmid's" in text_of(at)
+    assert verdicts(log_path) == [(1, "ok", "Huber"), (1, "defect", "Schmid")]
+
+
+def test_a_word_is_not_forgotten_while_the_log_takes_no_withdrawal(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.text_input(key="person").set_value("Huber").run()
+    at.button(key="ok 1").click().run()
+    with closing(sqlite3.connect(log_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        at.button(key="undo").click().run()
+        other.execute("ROLLBACK")
+    assert "Your word was not withdrawn" in text_of(at)
+    at.button(key="undo").click().run()
+    assert not at.exception
+    assert verdicts(log_path)[1:] == [(1, "withdrawn", "Huber")]
+    assert "Huber says" not in text_of(at)

@@ -5,13 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from page_runs import page, recorded, text_of, upload
+from page_runs import page, recorded, text_of, upload, zipped
 from PIL import Image
 
 from imaging.reading import decode_grey
 from imaging.unreadable import UnreadableImageError
-from page import heic
+from page import heic, uploads
 from page.heic import is_heic, png_of_heic
+from page.uploads import collect_zip
+from traceability.log import InspectionLog
 
 pillow_heif = pytest.importorskip("pillow_heif")
 
@@ -57,3 +59,27 @@ def test_inspect_takes_it_and_tells_of_the_rest(options, photograph, log_path):
     assert 'class="verdict' in text_of(at)
     assert "IMG_2.heic cannot be read: a damaged HEIC" in text_of(at)
     assert "order.pdf is a PDF, no photograph: save its picture as JPEG or PNG" in text_of(at)
+
+
+def test_batch_reads_it_to_the_same_photograph(options, photograph, log_path):
+    files = [("lot/IMG_1.HEIC", photograph), ("lot/IMG_2.jpg", photograph)]  # by its content
+    files.append(("lot/IMG_3.heic", photograph[:300]))
+    at = page("batch")
+    at.button_group(key="from").set_value("Zip file").run()
+    at.file_uploader(key="zip").set_value(("parts.zip", zipped(files), "application/zip")).run()
+    assert "1 cannot be read: a damaged HEIC; save it as JPEG" in text_of(at)
+    assert "(lot/IMG_3.heic)" in text_of(at)
+    next(one for one in at.button if one.label == "Inspect 2 photographs").click().run()
+    assert not at.exception
+    assert [row[0] for row in recorded(log_path)] == ["lot/IMG_1.HEIC", "lot/IMG_2.jpg"]
+    upload(page("inspect"), "photographs", [("IMG_1.HEIC", photograph)])
+    with InspectionLog(log_path) as log:
+        assert list(log.query("SELECT count(DISTINCT sha256) FROM inspections")) == [(1,)]
+
+
+def test_in_batch_it_counts_with_the_size_that_it_is_read_to(photograph, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_TOTAL_BYTES", 3 * len(photograph))
+    monkeypatch.setattr(uploads, "readable", lambda data: data * 4)
+    found = collect_zip(zipped([(f"{n}.heic", photograph) for n in range(3)]))
+    assert [name for name, _ in found.parts] == ["0.heic"]
+    assert found.full

@@ -83,6 +83,16 @@ def test_the_scrap_event_comes_first_and_leads_to_its_parts(options, scrap):
     assert not at.exception
 
 
+def test_a_word_that_is_withdrawn_is_in_no_figure(options, scrap):
+    with InspectionLog(scrap, "append") as log:
+        for number, verdict in ((1, "defect"), (2, "defect"), (2, "withdrawn")):
+            log.add_disposition(number, verdict, "Huber")
+    assert metrics(page("process"))["Persons disagree"] == "1 of 1"
+    with InspectionLog(scrap, "append") as log:
+        log.add_disposition(1, "withdrawn", "Huber")
+    assert metrics(page("process"))["Persons disagree"] == "0 of 0"
+
+
 def test_filters_choose_what_is_charted(options, scrap):
     at = page("process")
     at.text_input(key="of lot").set_value("l0").run()

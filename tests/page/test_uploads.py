@@ -53,11 +53,6 @@ def test_photographs_are_taken_in_order_and_others_noted(how):
     assert found.notes == ["1 no image by its name (notes.txt)"]
 
 
-def test_heic_is_told_what_to_do_with(how):
-    found = collected(how, {"a.png": b"one", "b.HEIC": b"x"})
-    assert found.notes == ["1 HEIC: save it as JPEG, or open it in Inspect (b.HEIC)"]
-
-
 def test_names_are_only_names(how):
     found = collected(how, {"../../etc/evil\n.jpeg": b"x"})
     assert found.parts == [("../../etc/evil.jpeg", b"x")]  # a label; nothing is written

@@ -24,7 +24,7 @@ from traceability.verification import BEGINNING
 NOT_JUDGED = {"status": "not_judged", "decision": "", "error": "no casting in the picture"}
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def old(request, tmp_path) -> Path:
     """A log of an earlier version."""
     return old_log(tmp_path / "old.db", request.param)
@@ -48,9 +48,10 @@ def old_log(path: Path, version: int, count: int = 5) -> Path:
 
 
 def fill(connection: sqlite3.Connection, table: str, rows: list[list]) -> None:
-    previous = BEGINNING
+    previous, without_serial = BEGINNING, len(columns_of("inspections", 1))
     for number, row in enumerate(rows, 1):
-        text = json.dumps([previous, number, *row], separators=(",", ":"))
+        hashed = row[:without_serial]  # an empty serial number goes into no hash
+        text = json.dumps([previous, number, *hashed], separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
         places = ", ".join("?" * (len(row) + 3))
         row = [number, *row, previous, digest]
@@ -66,7 +67,12 @@ def content(path: Path) -> tuple[list, list, int]:
 
 @pytest.mark.parametrize(
     ("version", "begins"),
-    [(1, "c9d2d0cd34be130b"), (2, "088facf0f333dd1d"), (3, "030efaed70eb9726")],
+    [
+        (1, "c9d2d0cd34be130b"),
+        (2, "088facf0f333dd1d"),
+        (3, "030efaed70eb9726"),
+        (4, "bab1a40183b6d71f"),
+    ],
 )
 def test_each_version_is_that_of_the_logs_there_are(version, begins):
     text = "\n".join(sorted(schema(version)))
@@ -83,6 +89,7 @@ def test_an_old_log_is_read_as_it_is(old, tmp_path, capsys):
     with InspectionLog(path) as log:
         assert [one.serial for one in search(log, lot="A1")] == [""] * 5
         assert search(log, serial="S1") == []
+        assert search(log, number=2)[0].person_says.verdict == "defect"
     assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER inspections_kept")
@@ -96,17 +103,21 @@ def test_writing_upgrades_an_old_log_and_changes_no_record(old, mode):
     with InspectionLog(path, mode) as log:
         assert log.append([record(9, **NOT_JUDGED, serial="S9")]) == [6]
         assert log.add_disposition(2, "ok", "Maier") == 2
+        assert log.add_disposition(2, "withdrawn", "Maier") == 3
         with pytest.raises(UserError, match="FOREIGN KEY"):
             log._append("verdicts", [[record().time, 99, "ok", "Maier", ""]])
         assert log.verify([rows[0][-1][-1], rows[1][-1][-1]]).problems == []
     inspections, verdicts, version = content(path)
-    without_serial = [(*row[:-3], *row[-2:]) for row in inspections[:-1]]
-    assert [without_serial, verdicts[:-1]] == rows
+    values = [(*row[:-3], *row[-2:]) for row in inspections[:-1]]  # without the serial number
+    before = [(*row[:-3], *row[-2:]) if len(row) == len(inspections[0]) else row for row in rows[0]]
+    assert [values, verdicts[:-2]] == [before, rows[1]]
     assert [row[-3] for row in inspections] == ["", "", "", "", "", "S9"]
     assert version == SCHEMA_VERSION
     with closing(sqlite3.connect(path)) as connection:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute("DELETE FROM inspections")
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute("DELETE FROM verdicts")
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
