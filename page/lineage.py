@@ -104,8 +104,8 @@ def comparison_rows(event: Event) -> list[dict]:
             "right now": one["right"],
             "became wrong": one["became_wrong"],
             "became right": one["became_right"],
-            "by chance": f"{one['chance']:.1%}",
-            "become wrong at most": f"{one['worse_at_most']:.0%}" if one["parts"] else "-",
+            "by chance": f"{100 * one['chance']:.1f} %",
+            "become wrong at most": f"{100 * one['worse_at_most']:.0f} %" if one["parts"] else "-",
         }
         for one in event.comparison["groups"]
     ]

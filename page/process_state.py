@@ -32,7 +32,7 @@ def today_text(log: InspectionLog, clock: Clock) -> str:
     verb = "waits" if waiting == 1 else "wait"
     person = f"{count_of(waiting, 'part')} {verb} for a person."
     if parts:
-        share = f"{rejected:,} rejected ({rejected / parts:.1%})"
+        share = f"{rejected:,} rejected ({100 * rejected / parts:.1f} %)"
         return f"Today: {count_of(parts, 'part')}, {share}. {person}"
     before = f"; the last on {max(group.name for group in groups)}" if groups else ""
     return f"Today: no part{before}. {person}"

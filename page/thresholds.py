@@ -74,8 +74,8 @@ def show_band(
 
 
 def rate_text(rate: dict) -> str:
-    """'14 of 973 = 1.4%'."""
-    share = f" = {rate['rate']:.1%}" if rate["of"] else ""
+    """'14 of 973 = 1.4 %'."""
+    share = f" = {100 * rate['rate']:.1f} %" if rate["of"] else ""
     return f"{rate['count']:g} of {rate['of']:g}{share}"
 
 

@@ -20,7 +20,7 @@ def test_the_model_page_tells_figures_threshold_and_leak(options, trained, predi
     for threshold in (predictor.threshold, 0.0, 1.0):
         at.slider(key="threshold").set_value(float(threshold)).run()
         missed = int((defective & (prob_defect < threshold)).sum())
-        wanted = f"{missed} of {defective.sum()} = {missed / defective.sum():.1%}"
+        wanted = f"{missed} of {defective.sum()} = {100 * missed / defective.sum():.1f} %"
         assert metrics(at)["Missed defects"] == wanted
 
 

@@ -57,7 +57,7 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
     at = page("process")
     rejected = sum(p.decision == "defect" for p in predictor.predict(paths[:12]))
     assert metrics(at)["Parts"] == "12"
-    assert metrics(at)["Rejected"] == f"{rejected / 12:.1%}"
+    assert metrics(at)["Rejected"] == f"{100 * rejected / 12:.1f} %"
     assert len(at.get("image")) == min(rejected, 12)
     assert len(at.get("vega_lite_chart")) == 1
     at.selectbox(key="baseline from").set_value("A1").run()
