@@ -131,8 +131,8 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
         "--augment",
         choices=AUGMENTATIONS,
         help="none (default); flip: mirror and quarter turns; light: these, turned, zoomed and "
-        "shifted a little, and other light and noise; full: rotation by any angle, mirror, shift, zoom, light, noise; strong: more of "
-        "it, with stretch, highlights, glints",
+        "shifted a little, and other light and noise; full: rotation by any angle, mirror, shift, "
+        "zoom, light, noise; strong: more of it, with stretch, highlights, glints",
     )
     add(
         "--drawn-defects",
