@@ -7,7 +7,7 @@ from PIL import Image, ImageColor
 import explain
 from common.colours import UNDECIDED_COLOUR
 from common.errors import EXIT_UNREADABLE, UserError
-from imaging.overlays import OUTLINE, contact_sheets, outline, overlay, write_sheets
+from imaging.overlays import OUTLINE, columns_of, contact_sheets, outline, overlay, write_sheets
 from inspection.explained_files import output_names, tile_text
 from inspection.explanation import decision_text
 from inspection.predictor import Prediction
@@ -141,6 +141,12 @@ def test_many_parts_make_several_sheets_and_none_makes_one():
     assert len(list(contact_sheets([tile] * 49, 20, "49"))) == 2
     (empty,) = contact_sheets([], 20, "no errors")
     assert empty.width > 0
+
+
+def test_few_parts_stand_in_lines_that_a_page_can_show():
+    assert [columns_of(tiles) for tiles in (0, 1, 4, 5, 6, 8, 12, 16, 48)] == [
+        3, 3, 4, 3, 3, 4, 6, 6, 8,
+    ]  # fmt: skip
 
 
 def test_what_a_sheet_was_drawn_from_gets_as_many_lines_as_it_needs():
