@@ -35,7 +35,7 @@ from common.arguments import script_parser
 from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.progress import load_pytorch
-from common.text import printable
+from common.text import chance, printable
 from inspection.options import add_inspection_arguments, add_origin_arguments
 from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
@@ -125,9 +125,9 @@ def look(station: Station, trouble: str) -> tuple[Sequence[StationResult], str]:
 
 
 def line(result: StationResult) -> str:
-    """'defect  0.974     31 ms  part.jpeg'."""
+    """'defect       0.97       31 ms  part.jpeg'."""
     p = result.prediction
-    number = "     " if p.prob_defect is None else f"{p.prob_defect:.3f}"
+    number = "     " if p.prob_defect is None else f"{chance(p.prob_defect):>5s}"
     reason = f": {printable(p.error)}" if p.error else ""
     name = printable(Path(result.file))
     waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"

@@ -11,7 +11,7 @@ from adaptation.verdicts import Verdicts
 from common.colours import outcome_colour
 from common.html_page import html_picture, html_table
 from common.origin import origin
-from common.text import printable
+from common.text import chance, printable
 from imaging.overlays import contact_sheets, png
 from metrics.exact import CONFIDENCE
 from traceability.models import ID_DIGITS, Models
@@ -82,8 +82,8 @@ def _verdicts(verdicts: Verdicts, parent: str) -> str:
         return body
     rows = []
     for one, _ in found:
-        chance = "" if one.prob_defect is None else f"{one.prob_defect:.3f}"
-        said = (one.opinion, chance, one.verdict, one.person, one.time[:16].replace("T", " "))
+        probability = "" if one.prob_defect is None else chance(one.prob_defect)
+        said = (one.opinion, probability, one.verdict, one.person, one.time[:16].replace("T", " "))
         rows.append(tuple(map(printable, (one.file, *said))))
     head = ("photograph", "model said", "probability", "verdict", "by", "at, UTC")
     return body + _sheet(verdicts, parent) + html_table(head, rows)

@@ -26,7 +26,7 @@ class ProgressBar(tqdm):
         self.by_lines = not sys.stderr.isatty()
         if self.by_lines:
             options |= {"mininterval": FIRST_S, "delay": FIRST_S, "leave": True}
-        self.next_line = FIRST_S  # seconds since the start
+        self.next_line, self.told = FIRST_S, -1  # seconds since the start; n of the last line
         super().__init__(*args, disable=disable, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
@@ -36,7 +36,8 @@ class ProgressBar(tqdm):
         elapsed = self.format_dict["elapsed"]
         if elapsed >= self.next_line:
             tell(self.line())
-            self.next_line, self.mininterval = elapsed + BETWEEN_S, BETWEEN_S
+            # Not by tqdm's mininterval: its loop reads that once, and counts twice when it changes
+            self.next_line, self.told = elapsed + BETWEEN_S, self.n
         return True
 
     def clear(self, nolock: bool = False) -> None:
@@ -64,7 +65,7 @@ class ProgressBar(tqdm):
             return super().close()
         self.disable = True
         self._decr_instances(self)
-        if self.next_line > FIRST_S and self.n != self.last_print_n:
+        if self.told not in (-1, self.n):
             tell(self.line())
         return None
 

@@ -11,7 +11,7 @@ from common.csv_dialects import PLAIN, CsvDialect
 from common.errors import UserError
 from common.files import write_csv
 from common.labels import is_defect
-from common.text import count_of
+from common.text import chance, count_of
 from evaluation.corrected import labels_in_training, with_labels
 from evaluation.held_out import Evaluation, Model, predict_folds, predict_split
 from evaluation.report_figures import overlays
@@ -96,7 +96,7 @@ def draw_label_issues(
     tiles = []
     for rank, i in enumerate(shown, 1):
         row = evaluation.rows[i]
-        text = f"{row.label}: {probability_of_label(evaluation, i):.3f}"
+        text = f"{row.label}: {chance(probability_of_label(evaluation, i))}"
         tiles.append((pictures[i], f"{rank}. {row.path}\n{text}, {row.casting}", WRONG_COLOUR))
     title = f"{count_of(len(order), 'label')} likely wrong"
     if len(order) > SHOWN:

@@ -122,7 +122,7 @@ def error_tiles(
     for index, picture in overlays(evaluation, models, wrong):
         one = evaluation.images[index]
         kind = "missed" if is_defect(one.row.label) else "false alarm"
-        text = f"{evaluation.name}: {kind}, {one.prediction.prob_defect:.3f}"
+        text = f"{evaluation.name}: {kind}, {chance(one.prediction.prob_defect)}"
         yield picture, f"{Path(one.row.path).stem}\n{text}", WRONG_COLOUR
 
 

@@ -1,6 +1,7 @@
 """Images with heatmaps over them, captions below them, and sheets of many."""
 
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
@@ -125,12 +126,18 @@ def contact_sheets(
         yield _sheet(chosen, tile_px, head, origin)
 
 
+def columns_of(tiles: int) -> int:
+    """How many beside each other: a sheet is about twice as wide as high, to be read on a page."""
+    lines = max(1, round(math.sqrt(tiles / 2)))
+    return min(COLUMNS, max(3, math.ceil(tiles / lines)))
+
+
 def _sheet(
     tiles: Sequence[tuple[Image.Image, str, str]], tile_px: int, title: str, origin: str
 ) -> Image.Image:
     cells = [captioned(image, caption.split("\n"), colour) for image, caption, colour in tiles]
     gap = 6
-    columns = min(COLUMNS, max(len(cells), 3))
+    columns = columns_of(len(cells))
     height = max((cell.height for cell in cells), default=0) + gap
     head = _head(title, origin, columns * (tile_px + gap) + gap, gap)
     sheet = Image.new("RGB", (head.width, head.height + -(-len(cells) // columns) * height), PAPER)

@@ -51,6 +51,14 @@ def told(prediction: Prediction) -> tuple[str, str]:
     return OUTCOMES[prediction.outcome], prediction.error
 
 
+def tile_text(prediction: Prediction) -> str:
+    """'defect: p(defect) >0.99' or 'not judged', as short as a tile is narrow."""
+    p = prediction
+    if not p.decision:
+        return OUTCOMES[p.outcome]
+    return f"{p.decision}: p(defect) {chance(p.prob_defect)}"
+
+
 def output_names(paths: Sequence[Path]) -> list[str]:
     """File names without suffix: the stems, where they are equal with folder and number."""
     stems = Counter(path.stem for path in paths)
@@ -87,8 +95,8 @@ def explain_files(
                 if not p.decision:
                     outcome.refused.append(path)
                     tqdm.write(f"{OUTCOMES[p.outcome]}: {printable(path)}: {p.error}", sys.stderr)
-                text = f"{p.decision} {p.prob_defect:.3f}" if p.decision else OUTCOMES[p.outcome]
-                yield one.overlay(TILE_PX), f"{names[path]}\n{text}", outcome_colour(p.outcome)
+                caption = f"{names[path]}\n{tile_text(p)}"
+                yield one.overlay(TILE_PX), caption, outcome_colour(p.outcome)
             bar.update(len(batch))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from common.text import chance
 from imaging.framing import content
 from imaging.overlays import overlay
 from imaging.reading import decode_grey
@@ -97,8 +98,11 @@ def maps_of(
 
 
 def decision_text(prediction: Prediction) -> str:
-    """'defect: p(defect) 0.974, threshold 0.500', or why there is no decision."""
+    """'defect: p(defect) 0.97, threshold 0.50', or why there is no decision."""
     p = prediction
     if not p.decision:
         return f"{OUTCOMES[p.outcome]}: {p.error}"
-    return f"{p.decision}: p(defect) {p.prob_defect:.3f}, threshold {p.threshold:.3f}"
+    found, threshold = chance(p.prob_defect), chance(p.threshold)
+    just_below = p.prob_defect < p.threshold and found == threshold
+    limit = f"just below the threshold {threshold}" if just_below else f"threshold {threshold}"
+    return f"{p.decision}: p(defect) {found}, {limit}"

@@ -7,8 +7,10 @@ from PIL import Image, ImageColor
 import explain
 from common.colours import UNDECIDED_COLOUR
 from common.errors import EXIT_UNREADABLE, UserError
-from imaging.overlays import OUTLINE, contact_sheets, outline, overlay, write_sheets
-from inspection.explained_files import output_names
+from imaging.overlays import OUTLINE, columns_of, contact_sheets, outline, overlay, write_sheets
+from inspection.explained_files import output_names, tile_text
+from inspection.explanation import decision_text
+from inspection.predictor import Prediction
 
 
 def run(trained, out, *arguments) -> int:
@@ -41,7 +43,7 @@ def test_the_map_is_written_whatever_the_decision(trained, castings, tmp_path, t
     assert outlined == (threshold == "0")  # the hottest region of a defect only
 
 
-def test_what_is_not_judged_gets_no_map_and_no_green_bar(trained, tmp_path, capsys):
+def test_what_is_not_judged_gets_no_map_and_the_bar_of_no_decision(trained, tmp_path, capsys):
     Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
     assert run(trained, tmp_path / "out", tmp_path / "black.png", "--arrays") == 4
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"black.png", "report.html"}
@@ -72,6 +74,20 @@ def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
     assert all(f"<td>{number}</td>" in page for number in range(6))
     assert "bad.jpeg" in page
     assert "6 heatmaps, 1 unreadable" in page
+
+
+@pytest.mark.parametrize(
+    ("decision", "probability", "below_a_tile", "below_an_overlay"),
+    [
+        ("defect", 0.9999, "defect: p(defect) >0.99", "p(defect) >0.99, threshold 0.50"),
+        ("ok", 0.0001, "ok: p(defect) <0.01", "p(defect) <0.01, threshold 0.50"),
+        ("ok", 0.4999, "ok: p(defect) 0.50", "p(defect) 0.50, just below the threshold 0.50"),
+    ],
+)
+def test_captions_never_sound_certain(decision, probability, below_a_tile, below_an_overlay):
+    found = Prediction("ok", decision, probability, "", (), threshold=0.5, latency_ms=0)
+    assert tile_text(found) == below_a_tile
+    assert decision_text(found) == f"{decision}: {below_an_overlay}"
 
 
 def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):
@@ -125,6 +141,12 @@ def test_many_parts_make_several_sheets_and_none_makes_one():
     assert len(list(contact_sheets([tile] * 49, 20, "49"))) == 2
     (empty,) = contact_sheets([], 20, "no errors")
     assert empty.width > 0
+
+
+def test_few_parts_stand_in_lines_that_a_page_can_show():
+    assert [columns_of(tiles) for tiles in (0, 1, 4, 5, 6, 8, 12, 16, 48)] == [
+        3, 3, 4, 3, 3, 4, 6, 6, 8,
+    ]  # fmt: skip
 
 
 def test_what_a_sheet_was_drawn_from_gets_as_many_lines_as_it_needs():

@@ -19,6 +19,7 @@ import test as measure
 import train
 from common.errors import UserError
 from common.files import sha256_of_file
+from common.text import chance
 from evaluation.by_session import session_table
 from evaluation.held_out import load_models, predict_folds, predict_split
 from evaluation.report import summary, tier_table
@@ -686,7 +687,7 @@ def test_every_error_gets_a_heatmap_by_the_model_that_made_it(trained_folds, cas
     wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
     tiles = list(error_tiles(predicted, models, wrong))
     expected = [
-        f"{kind}, {predicted.predictions[i].prob_defect:.3f}"
+        f"{kind}, {chance(predicted.predictions[i].prob_defect)}"
         for fold in (1, 2)
         for i in wrong
         if predicted.images[i].fold == fold

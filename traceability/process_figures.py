@@ -83,7 +83,7 @@ def charts_of(process: Process, alarms: Sequence[Alarm], both_limits: bool) -> l
 
 
 def mark_episodes(axis: Axes, alarms: Sequence[Alarm]) -> None:
-    """Red behind the alarms of the reject rate."""
+    """Vermillion behind the alarms of the reject rate."""
     label = "alarm: reject rate"
     for one in alarms:
         if one.kind == REJECT_RATE:
@@ -160,7 +160,7 @@ def dots(x: np.ndarray) -> dict:
 
 
 def mark(axis: Axes, x: np.ndarray, y: np.ndarray, runs: np.ndarray, beyond: np.ndarray) -> None:
-    """Rings around points in runs, red dots on points beyond the limits."""
+    """Rings around points in runs, vermillion dots on points beyond the limits."""
     for chosen, label, style in (
         (runs, "run of 8 or more", {"facecolors": "none", "edgecolors": RUN_COLOUR, "s": 46}),
         (beyond, "beyond 3 sigma", {"color": DEFECT_COLOUR, "s": 26}),

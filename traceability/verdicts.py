@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from common.text import chance
 from traceability.log import InspectionLog
 
 SPOKEN = """SELECT v.id, i.id, i.sha256, i.file, i.status, i.decision, i.threshold,
@@ -46,9 +47,11 @@ class Judged:
 
     def describe(self) -> str:
         """A line for people."""
-        chance = "" if self.prob_defect is None else f" ({self.prob_defect:.3f})"
+        opinion = self.opinion
+        if self.prob_defect is not None:
+            opinion += f" ({chance(self.prob_defect)})"
         earlier = "; an earlier verdict was another" if self.contradicted else ""
-        return f"{self.file}: {self.opinion}{chance}; {self.verdict} says {self.person}{earlier}"
+        return f"{self.file}: {opinion}; {self.verdict} says {self.person}{earlier}"
 
 
 def judged_photographs(log: InspectionLog) -> list[Judged]:

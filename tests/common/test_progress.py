@@ -27,6 +27,16 @@ def test_lines_where_there_is_no_terminal(capsys, at_once):
     assert last == "predicting: 8 of 8 img, 100 %, after 0 s"
 
 
+def test_no_line_counts_more_than_is_done(capsys, at_once, monkeypatch):
+    monkeypatch.setattr(progress, "BETWEEN_S", 0.02)
+    for done in (bar := ProgressBar(range(60), desc="rendering", unit="images")):
+        assert bar.n <= done
+        time.sleep(0.002)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2
+    assert lines[-1].startswith("rendering: 60 of 60 images")
+
+
 def test_what_goes_on_tells_how_long_what_is_left_takes(capsys, at_once):
     with ProgressBar(total=1_000, initial=900, desc="epoch 1/2", unit="img") as bar:
         bar.start_t -= 30

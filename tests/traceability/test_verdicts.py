@@ -22,7 +22,7 @@ def test_what_the_model_decided_otherwise_comes_first_and_then_the_latest(log):
         log.add_disposition(number, verdict, "Huber")
     found = judged_photographs(log)
     assert [(one.inspection, one.disagrees) for one in found] == [(2, True), (1, False), (3, False)]
-    assert found[0].describe() == "parts/2.png: ok (0.250); defect says Huber"
+    assert found[0].describe() == "parts/2.png: ok (0.25); defect says Huber"
     assert found[0].file == "parts/2.png"
 
 
@@ -50,4 +50,4 @@ def test_where_a_person_was_asked_the_side_counts_to_which_the_model_leaned(log)
     decided, leaned = judged_photographs(log)
     assert (decided.inspection, leaned.inspection) == (2, 3)
     assert leaned.disagrees
-    assert leaned.describe() == "parts/3.png: review, leaning to defect (0.500); ok says Huber"
+    assert leaned.describe() == "parts/3.png: review, leaning to defect (0.50); ok says Huber"
