@@ -58,8 +58,18 @@ class Batch:
 
 @framed
 def show(desk: Desk) -> None:
-    """The page."""
+    """The page: what was found stands above what asks for more."""
     tell_conflict(desk)
+    found, asked = st.container(), st.container()
+    with asked:
+        batch = ask_for_batch(desk)
+    if batch and batch.inspected:
+        with found:
+            show_batch(desk, batch)
+
+
+def ask_for_batch(desk: Desk) -> Batch | None:
+    """The batch that is uploaded, and what is left out; inspects it when that is asked for."""
     ask_for_parts()
     with st.container(horizontal=True):
         station, lot = ask_for_lot(desk)
@@ -70,7 +80,7 @@ def show(desk: Desk) -> None:
             "likely they show a defect, recorded, and written as CSV.",
             icon=":material/grid_view:",
         )
-        return
+        return None
     for note in batch.collected.notes:
         st.caption(f"Left out: {escape_markdown(note)}")
     if not batch.collected.parts:
@@ -81,8 +91,7 @@ def show(desk: Desk) -> None:
         if st.button(label, type="primary", icon=":material/play_arrow:"):
             inspect_batch(desk, batch, station, lot)
             st.rerun()
-    if batch.inspected:
-        show_batch(desk, batch)
+    return batch
 
 
 def ask_for_parts() -> None:

@@ -25,6 +25,17 @@ from page.words import escape_markdown
 
 PRODUCT = "Casting inspection"
 STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
+# In a narrow window, unless the browser says that it is a phone's, Streamlit leaves its menu open
+# over the page that was chosen in it. It closes it when somebody presses elsewhere: as this does.
+MENU_SCRIPT = """
+if (!window.closesMenu) {
+  window.closesMenu = true;
+  const press = () => document.body.dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
+  document.addEventListener("click", (event) => {
+    if (event.target.closest('[data-testid="stSidebarNavLink"]')) setTimeout(press);
+  });
+}
+"""
 # In the session: the place for messages in this run of the page, and those of what was clicked
 MESSAGES, STORED, REFUSED = "messages", "stored", "refused"
 
@@ -35,6 +46,8 @@ def set_up(options: argparse.Namespace) -> None:
     # An image: Streamlit fetches icons for a browser's tab from another host
     st.set_page_config(PRODUCT, _icon(), layout="wide")
     st.html(f"<style>{STYLE}</style>")
+    with st.container(key="menu_script"):
+        st.html(f"<script>{MENU_SCRIPT}</script>", unsafe_allow_javascript=True)
 
 
 @st.cache_data

@@ -48,7 +48,7 @@ def show(desk: Desk) -> None:
         given = ask_for_parts(desk)
         if st.session_state.get(PARTS):
             st.button("Clear the parts", icon=":material/close:", on_click=clear)
-    inspect_new(desk, given)
+    all_inspected = inspect_new(desk, given)
     parts = [*inspected_sample(desk, given), *st.session_state.setdefault(PARTS, [])]
     with found:
         if parts:
@@ -58,6 +58,8 @@ def show(desk: Desk) -> None:
                 "Choose photographs, or take one with the camera, or try a rendered part.",
                 icon=":material/photo_camera:",
             )
+    if all_inspected:
+        st.rerun()  # the header has counted before; the decision does not wait for that
 
 
 def clear() -> None:
@@ -68,8 +70,11 @@ def clear() -> None:
 # --- what is to be inspected ---------------------------------------------------------------------
 
 
-def inspect_new(desk: Desk, given: Given) -> None:
-    """Inspect and record what is new; a part that is on the page for the same lot is not."""
+def inspect_new(desk: Desk, given: Given) -> bool:
+    """Inspect and record what is new; a part that is on the page for the same lot is not.
+
+    Returns whether there was something new, and all of it is inspected.
+    """
     inspected: list[Shown] = st.session_state.setdefault(PARTS, [])
     done: set[str] = st.session_state.setdefault(DONE, set())
     on_page = {one.part for one in inspected}
@@ -77,7 +82,7 @@ def inspect_new(desk: Desk, given: Given) -> None:
     done |= {key for key, part in new.items() if part in on_page}
     new = {key: part for key, part in new.items() if part not in on_page}
     if not new:
-        return
+        return False
     keys, parts, found = list(new), list(new.values()), []
 
     def keep(place: int, one: Inspected) -> None:
@@ -90,8 +95,7 @@ def inspect_new(desk: Desk, given: Given) -> None:
         inspected.pop(0)
     if found:
         strip.show_part(strip.in_order([frame_of(one, None) for one in found])[0].id)
-    if complete:
-        st.rerun()  # the header has counted before
+    return complete
 
 
 def inspected_sample(desk: Desk, given: Given) -> list[Shown]:

@@ -26,7 +26,7 @@ from traceability.process_figures import draw_process
 from traceability.search import Found, search
 from traceability.subgroups import STATION, UNITS, Division, Selection, read_subgroups
 
-REJECTS = 12
+REJECTS, IN_A_ROW = 12, 4
 FIRST, LAST = "the first", "the last"
 ALL, NONE = "all", "none"
 
@@ -98,7 +98,8 @@ def show_counts(log: InspectionLog) -> None:
             "AND v.id IN (SELECT max(id) FROM standing GROUP BY inspection_id)"
         )
     )
-    columns = st.columns(6)
+    with st.container(key="counts"):
+        columns = st.columns(6)
     columns[0].metric("Parts", f"{parts:,}")
     columns[1].metric("Rejected", f"{100 * rejected / max(parts, 1):.1f} %")
     columns[2].metric("Waiting for a person", f"{waiting:,}")
@@ -246,8 +247,9 @@ def show_rejects(desk: Desk, rejects: list[Found], clock: Clock) -> None:
         (one, heatmap(desk, data, prediction_of(one))) for one, data in found if data is not None
     ]
     present = [(one, heat) for one, heat in explained if heat is not None]
-    columns = st.columns(4)
     for number, (one, heat) in enumerate(present):
+        if number % IN_A_ROW == 0:  # by rows: in order where columns stand below one another
+            columns = st.columns(IN_A_ROW)
         said = one.person_says
         lines = [
             f"{chance(one.prob_defect)} · {one.file}",
@@ -259,7 +261,7 @@ def show_rejects(desk: Desk, rejects: list[Found], clock: Clock) -> None:
             lines.append(f"{said.person}: {WORDS[said.verdict]}")
         if one.model != desk.predictor.sha256:
             lines.append("inspected by another model")
-        columns[number % 4].image(
+        columns[number % IN_A_ROW].image(
             heat.overlay(300), escape_markdown(" · ".join(lines)), width="stretch",
             alt=f"Heatmap of the rejected part {one.file}",
         )  # fmt: skip

@@ -41,7 +41,7 @@ def show(desk: Desk) -> None:
     if number is None:
         st.success("No part waits for a person.", icon=":material/check:")
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="review_head"):
         st.markdown(f"**{count_of(len(waiting), 'part')}** to decide, the oldest first")
         for name, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
             st.button(

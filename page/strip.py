@@ -69,8 +69,9 @@ def choose_outcome(counts: Counter[str]) -> str:
     """Which parts are shown, each choice with how many there are."""
     labels = {ALL: f"All {counts.total()}"}
     labels |= {key: f"{name} {counts[key]}" for key, name in OUTCOMES.items()}
+    st.session_state.setdefault(SHOWN, ALL)  # no default: Streamlit warns where both are given
     return st.segmented_control(
-        "Outcome", list(labels), format_func=labels.get, default=ALL, key=SHOWN, required=True,
+        "Outcome", list(labels), format_func=labels.get, key=SHOWN, required=True,
         label_visibility="collapsed",
     )  # fmt: skip
 

@@ -5,9 +5,12 @@ import zipfile
 
 from streamlit.testing.v1 import AppTest
 
+from page.frame import MENU_SCRIPT, STYLE
 from traceability.log import InspectionLog, Record
 from traceability.schema import TABLES
 from traceability.search import search
+
+OWN = (f"<style>{STYLE}</style>", f"<script>{MENU_SCRIPT}</script>")
 
 
 def page(name: str) -> AppTest:
@@ -19,10 +22,11 @@ def page(name: str) -> AppTest:
 
 
 def text_of(at: AppTest) -> str:
-    """All that a page says."""
+    """All that a page says, without its own style and script."""
     kinds = (at.info, at.warning, at.error, at.success, at.caption, at.markdown, at.subheader)
     said = [str(one.value) for kind in kinds for one in kind]
-    return "\n".join([*said, *(one.proto.body for one in at.get("html"))]).replace("\\", "")
+    said += [one.proto.body for one in at.get("html") if one.proto.body not in OWN]
+    return "\n".join(said).replace("\\", "")
 
 
 def metrics(at: AppTest) -> dict[str, str]:

@@ -17,6 +17,8 @@ from traceability.log import InspectionLog
 
 pytestmark = pytest.mark.slow
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
+STILL = """[document.scrollingElement, document.querySelector('.stMain')]
+    .every(one => one.scrollWidth <= one.clientWidth + 1)"""  # nothing to be moved sideways
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -84,7 +86,9 @@ def test_a_web_page_elsewhere_cannot_use_the_page(address):
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_open_upload_read_speak_and_look(browser, address, trained, castings, tmp_path, size):
     part = next((castings / "test").rglob("*.jpeg"))
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page = browser.new_page(
+        viewport={"width": size[0], "height": size[1]}, has_touch=size != SIZES["desktop"]
+    )
     page.set_default_timeout(90_000)  # the first visitor waits for PyTorch
     hosts, errors = set(), []
     page.on("request", lambda request: hosts.add(re.match(r"\w+:(//[^/]*)?", request.url)[0]))
@@ -97,10 +101,10 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     image = page.locator("[data-testid=stImage] img").first
     image.wait_for()
     page.wait_for_timeout(500)
-    box = image.bounding_box()
-    assert box["y"] + box["height"] <= size[1]  # above the fold
+    for box in (image.bounding_box(), page.locator(".verdict").bounding_box()):
+        assert box["y"] + box["height"] <= size[1]  # above the fold
     page.screenshot(path=tmp_path / "inspect.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    assert page.evaluate(STILL)
 
     # By keyboard alone; a letter in a field is no decision
     page.get_by_role("button", name="Your name").focus()
@@ -112,8 +116,13 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     page.get_by_role("button", name="Gerd").wait_for()
     page.keyboard.press("d")
     page.get_by_role("status").filter(has_text="Gerd says: Defect").wait_for()
+    page.keyboard.press("u")
+    page.get_by_role("status").filter(has_text="A person decides").wait_for()
+    page.keyboard.press("d")
+    page.get_by_role("status").filter(has_text="Gerd says: Defect").wait_for()
     with InspectionLog(tmp_path / "line.db") as log:
-        assert list(log.query("SELECT verdict, person FROM verdicts")) == [("defect", "Gerd")]
+        words = [(verdict, "Gerd") for verdict in ("defect", "withdrawn", "defect")]
+        assert list(log.query("SELECT verdict, person FROM verdicts")) == words
 
     signs = (("Review", "No part waits for a person."), ("Batch", "Folder"), ("Process", "Parts"),
              ("Model", "Trained on"))  # fmt: skip
@@ -123,9 +132,11 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
             menu.click()
         page.get_by_role("link", name=name).first.click()
         page.get_by_text(sign, exact=True).first.wait_for(timeout=60_000)
+        page.get_by_test_id("stSidebarCollapseButton").wait_for(state="hidden")  # the menu closes
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert page.locator("[data-testid=stException]").count() == 0
+        assert page.evaluate(STILL), name
         assert page.evaluate("[...document.images].every(image => image.alt)")
         assert page.get_by_role("heading", level=1).inner_text() == "Casting inspection"
     page.close()
