@@ -26,11 +26,12 @@ from page.words import escape_markdown
 PRODUCT = "Casting inspection"
 STYLE = (ROOT / "page" / "style.css").read_text(encoding="utf-8")
 # In a narrow window, unless the browser says that it is a phone's, Streamlit leaves its menu open
-# over the page that was chosen in it. It closes it when somebody presses elsewhere: as this does.
+# over the page that was chosen in it. It closes it when somebody presses beside it: as this does.
 MENU_SCRIPT = """
 if (!window.closesMenu) {
   window.closesMenu = true;
-  const press = () => document.body.dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
+  const press = () => document.querySelector('[data-testid="stMain"]')
+    .dispatchEvent(new MouseEvent("mousedown", { bubbles: true }));
   document.addEventListener("click", (event) => {
     if (event.target.closest('[data-testid="stSidebarNavLink"]')) setTimeout(press);
   });

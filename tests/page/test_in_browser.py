@@ -19,6 +19,9 @@ pytestmark = pytest.mark.slow
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 STILL = """[document.scrollingElement, document.querySelector('.stMain')]
     .every(one => one.scrollWidth <= one.clientWidth + 1)"""  # nothing to be moved sideways
+UNDO_IS = """enabled => {
+    const buttons = document.querySelectorAll('.st-key-undo button');  // while it is drawn anew: two
+    return buttons.length === 1 && buttons[0].disabled !== enabled; }"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -116,8 +119,10 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     page.get_by_role("button", name="Gerd").wait_for()
     page.keyboard.press("d")
     page.get_by_role("status").filter(has_text="Gerd says: Defect").wait_for()
+    page.wait_for_function(UNDO_IS, arg=True)  # it comes after the decision
     page.keyboard.press("u")
     page.get_by_role("status").filter(has_text="A person decides").wait_for()
+    page.wait_for_function(UNDO_IS, arg=False)
     page.keyboard.press("d")
     page.get_by_role("status").filter(has_text="Gerd says: Defect").wait_for()
     with InspectionLog(tmp_path / "line.db") as log:
