@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-versi
   $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo serve app test test-all check gpu clean
+.PHONY: help demo serve app test test-all check pictures gpu clean
 help:
 	@echo "make demo      render synthetic castings, train, test (about 3 minutes after installing)"
 	@echo "make serve     the REST service on PORT=8000, for this machine"
@@ -20,6 +20,7 @@ help:
 	@echo "make test      the fast tests, in WORKERS=2 processes"
 	@echo "make test-all  the others: the slow ones, and those on the real images in CASTING_DATA"
 	@echo "make check     lint and format"
+	@echo "make pictures  draw the pictures of README and docs anew (5 minutes); needs chromium"
 	@echo "make gpu       for a CUDA GPU: tests, speeds, whole trainings, in about 8 minutes;"
 	@echo "               GPU_OPTIONS='--device cpu --tiny --data synthetic' shows that it works"
 	@echo "               all install the versions in constraints.txt; CONSTRAINTS= for the newest"
@@ -51,6 +52,9 @@ test-all: .venv/dev.installed
 check: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+pictures: .venv/dev.installed
+	$(BIN)/python -m docs.pictures
 
 # An environment that has PyTorch for its GPU and the other packages is used as it is.
 gpu:

@@ -97,7 +97,7 @@ def run_spc(args: argparse.Namespace) -> int:
     alarms = alarms_of(process)
     table = args.out.with_name(f"{args.out.stem}_numbers.csv")
     with output_file(args.out, args.log), output_file(table, args.log):
-        draw_process(args.out, process, alarms, source, args.both_limits)
+        draw_process(args.out, process, alarms, args.log.name, args.both_limits)
         write_table(table, process, DIALECTS[args.csv_dialect])
     print_alarms(alarms, args.by)
     for note in process.notes():

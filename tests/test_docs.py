@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.files import ROOT
+from docs.pictures import PICTURES
 from evaluation.publish import PARTS
 from evaluation.published import folds_of
 from inspection.options import HEATMAP_METHODS
@@ -19,7 +20,7 @@ COMMANDS = (
     "data_split", "synthetic", "train", "test", "predict", "probe", "benchmark", "watch",
     "explain", "export", "records", "serve", "app", "adapt",
 )  # fmt: skip
-MODULES = ("evaluation.publish", "evaluation.release")  # commands for maintainers
+MODULES = ("evaluation.publish", "evaluation.release", "docs.pictures")  # commands for maintainers
 # Which folders, and data_split and model, may import which others; everybody may import common.
 BASE = {"imaging", "metrics", "rendering"}
 DATA = BASE | {"dataset", "data_split"}
@@ -43,6 +44,7 @@ ALLOWED = {
     "service": INSPECTION,
     "page": INSPECTION | {"evaluation"},
     "benchmarks": INSPECTION | {"training", "evaluation", "adaptation"},
+    "docs": BASE | {"traceability"},  # all else it starts as commands, as a person would
 }  # fmt: skip
 PAGES = ("README.md", "docs/results.md", "docs/training.md", "docs/inspection.md",
          "docs/service.md", "docs/speed.md", "docs/deploy.md")  # fmt: skip
@@ -153,6 +155,15 @@ def test_every_file_that_a_page_links_or_runs_exists(page):
             assert any((ROOT / folder / script).is_file() for folder in (".", "examples")), script
 
 
+def test_every_picture_is_shown_and_made_by_one_command():
+    shown = set()
+    for page in (*PAGES, "docs/experiments.md"):
+        shown |= set(re.findall(r"\]\((?:docs/)?img/([^)]+)\)", (ROOT / page).read_text()))
+    there = {path.name for path in (ROOT / "docs" / "img").iterdir()}
+    assert there == shown
+    assert there - {"learning_curves.png"} == set(PICTURES)  # which evaluation.publish draws
+
+
 def test_the_readme_is_short_and_names_every_folder():
     text = (ROOT / "README.md").read_text()
     assert len(text.encode()) <= 9000
@@ -167,7 +178,7 @@ def test_every_make_target_that_a_page_names_exists():
     targets = set()
     for page in PAGES:
         targets |= set(re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text()))
-    assert {"demo", "app", "test", "test-all", "check", "gpu"} <= targets
+    assert {"demo", "app", "test", "test-all", "check", "gpu", "pictures"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 

@@ -1,0 +1,1 @@
+"""The pages for readers, the record of experiments, and the programs that draw the pictures."""
