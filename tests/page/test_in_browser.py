@@ -20,7 +20,7 @@ SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 STILL = """[document.scrollingElement, document.querySelector('.stMain')]
     .every(one => one.scrollWidth <= one.clientWidth + 1)"""  # nothing to be moved sideways
 UNDO_IS = """enabled => {
-    const buttons = document.querySelectorAll('.st-key-undo button');  // while it is drawn anew: two
+    const buttons = document.querySelectorAll('.st-key-undo button');  // two while it changes
     return buttons.length === 1 && buttons[0].disabled !== enabled; }"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
