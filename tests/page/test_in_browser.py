@@ -20,8 +20,8 @@ SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 STILL = """[document.scrollingElement, document.querySelector('.stMain')]
     .every(one => one.scrollWidth <= one.clientWidth + 1)"""  # nothing to be moved sideways
 UNDO_IS = """enabled => {
-    const buttons = document.querySelectorAll('.st-key-undo button');  // two while it changes
-    return buttons.length === 1 && buttons[0].disabled !== enabled; }"""
+    const buttons = [...document.querySelectorAll('.st-key-undo button')];
+    return buttons.length && buttons.every(one => one.disabled !== enabled); }"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
