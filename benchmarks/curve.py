@@ -1,10 +1,11 @@
 """How many parts are enough: models of more and more of them, tested on the same unseen ones.
 
 Each is a run of train.py with --parts, in a folder of its own: finished ones are skipped, an
-interrupted one goes on.
+interrupted one goes on. With several folds a point is the mean of theirs.
 """
 
 import argparse
+from statistics import mean
 
 from benchmarks.timing import describe_machine
 from common.errors import UserError
@@ -34,11 +35,17 @@ def measure_curve(args: argparse.Namespace) -> dict:
         UserError: as of train.py; the data has too few parts.
     """
     with output_folder(args.out):
-        points = [point_of(args, parts) for parts in sorted(set(args.parts))]
+        folds = sorted(set(args.fold))
+        of_folds = [
+            [point_of(args, parts, fold) for fold in folds] for parts in sorted(set(args.parts))
+        ]
+        of = [point.pop("of") for points in of_folds for point in points][-len(folds) :]
         result = {
             "benchmark": "curve",
-            **points[-1].pop("of"),
-            "points": [{k: v for k, v in one.items() if k != "of"} for one in points],
+            **of[0],
+            "folds": folds,
+            "tested": {kind: sum(one["tested"][kind] for one in of) for kind in of[0]["tested"]},
+            "points": [mean_point(points) for points in of_folds],
             "machine": describe_machine(choose_device(args.device)),
         }
         write_json(args.out / RESULT, result)
@@ -46,14 +53,22 @@ def measure_curve(args: argparse.Namespace) -> dict:
     return result
 
 
-def training_options(args: argparse.Namespace, parts: int) -> argparse.Namespace:
+def mean_point(points: list[dict]) -> dict:
+    """The point of several folds: means, counts rounded, and the least and the largest ROC-AUC."""
+    aucs = [point["roc_auc"] for point in points]
+    found = {name: mean(point[name] for point in points) for name in points[0]}
+    counts = {name: round(found[name]) for name, value in points[0].items() if type(value) is int}
+    return found | counts | {"roc_auc_range": [min(aucs), max(aucs)]}
+
+
+def training_options(args: argparse.Namespace, parts: int, fold: int) -> argparse.Namespace:
     """What train.py is asked for; repeated, it goes on where it was."""
     given = {"--data": args.data, "--recipe": args.recipe, "--device": args.device,
-             "--castings": args.castings, "--fold": args.fold}  # fmt: skip
+             "--castings": args.castings, "--fold": fold}  # fmt: skip
     words = [word for name, v in given.items() if v is not None for word in (name, str(v))]
     words += ["--protocol", "casting", "--parts", str(parts), *args.options]
     words += ["--good-only"] if args.good_only else []
-    out = args.out / f"parts{parts}"
+    out = args.out / f"fold{fold}" / f"parts{parts}"
     options = build_parser("").parse_args([*words, "--out", str(out)])
     options.corrected_labels = read_corrections(options.corrections_file)
     if settle_by_layout(options):
@@ -71,9 +86,9 @@ def refuse_one_sided(options: argparse.Namespace, settings: Settings) -> None:
         raise UserError("a curve needs good and defective parts to test on; there is one kind")
 
 
-def point_of(args: argparse.Namespace, parts: int) -> dict:
-    """What a model of so many good and so many defective parts reaches on the test part."""
-    options = training_options(args, parts)
+def point_of(args: argparse.Namespace, parts: int, fold: int) -> dict:
+    """What a model of so many good and so many defective parts reaches on the fold's test part."""
+    options = training_options(args, parts, fold)
     finished = finished_run(options.out) if options.resume else None
     settings = resolve_settings(options, finished and finished["training"])  # the same, or refused
     refuse_one_sided(options, settings)
@@ -101,7 +116,6 @@ def point_of(args: argparse.Namespace, parts: int) -> dict:
         "data": checkpoint.data,
         "recipe": checkpoint.training["recipe"],
         "good_only": checkpoint.training["good_only"],
-        "fold": checkpoint.fold,
         "tested": {"defective": counts["defects"], "good": counts["good"]},
     }
     return point | {"of": of}

@@ -130,7 +130,8 @@ def curve_options(parser: argparse.ArgumentParser) -> None:
         help="of either class; default 5 10 20 40 80")  # fmt: skip
     add("--recipe", metavar="NAME", help="as for train.py")
     add("--castings", metavar="FILE", help="table path,casting; as for train.py")
-    add("--fold", type=positive, metavar="K", help="whose parts are tested; default 1")
+    add("--fold", type=positive, nargs="+", default=[1], metavar="K",
+        help="whose parts are tested; of several a point is the mean; default 1")  # fmt: skip
     add("--good-only", action="store_true", help="learn from good parts alone")
     add("--options", nargs=argparse.REMAINDER, default=[], metavar="...",
         help="more for train.py; last")  # fmt: skip

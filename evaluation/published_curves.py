@@ -31,24 +31,32 @@ def curves_text(results: dict) -> str:
 
 def one_curve(name: str, figures: dict) -> str:
     """What it was tested on, and a line a model."""
-    tested = figures["tested"]
+    tested, folds = figures["tested"], figures["folds"]
+    which = f"Fold {folds[0]}" if len(folds) == 1 else f"Means of {len(folds)} folds"
     text = (
-        f"**{name}.** Fold {figures['fold']}; each model tested on the same "
-        f"{tested['defective'] + tested['good']} photographs of unseen parts, "
-        f"{tested['good']} of them good.\n\n"
+        f"**{name}.** {which}; tested on the same "
+        f"{tested['defective'] + tested['good']:,} photographs of unseen parts, "
+        f"{tested['good']:,} of them good.\n\n"
     )
     text += f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
     for point in figures["points"]:
         cells = [
             f"{point['good_parts']}, {point['defective_parts']}",
             f"{point['photographs']:,}",
-            f"{point['roc_auc']:.3f}",
+            auc_text(point),
             f"{point['kind']:.0%}" if "kind" in point else "",
             *(f"{point[rate]:.1%}" for rate in ("missed", "false_alarms")),
             f"{balanced(point):.3f}",
         ]
         text += f"| {' | '.join(cells)} |\n".replace("%", " %")
     return text
+
+
+def auc_text(point: dict) -> str:
+    """'0.912 (0.880 to 0.943)': of several folds with the least and the largest."""
+    least, largest = point["roc_auc_range"]
+    spread = f" ({least:.3f} to {largest:.3f})" if least < largest else ""
+    return f"{point['roc_auc']:.3f}{spread}"
 
 
 def draw_curves(path: Path, curves: dict[str, dict]) -> None:
@@ -67,6 +75,9 @@ def draw_curves(path: Path, curves: dict[str, dict]) -> None:
             colour = COLOURS[number % len(COLOURS)]
             marker = MARKERS[number % len(MARKERS)]
             axis.plot(parts_of(points), values, style, marker=marker, color=colour, label=name)
+            if axis is axes[0]:
+                ranges = zip(*(point["roc_auc_range"] for point in points), strict=True)
+                axis.fill_between(parts_of(points), *ranges, color=colour, alpha=0.12, lw=0)
         axis.set(xscale="log", xlabel="good parts, and as many defective ones")
         axis.set_title(label, loc="right", fontsize=10)
         axis.set_xticks(counts, [str(count) for count in counts], minor=False)
@@ -81,8 +92,9 @@ def curves_origin(curves: dict[str, dict]) -> str:
     """What stands below the curves."""
     tested = [one["tested"]["defective"] + one["tested"]["good"] for one in curves.values()]
     data = ", ".join(sorted({one["data"] for one in curves.values()}))
+    models = sum(len(one["points"]) * len(one["folds"]) for one in curves.values())
     return origin(
-        f"models: one a point, {sum(len(one['points']) for one in curves.values())} in all",
+        f"models: one a point and fold, {models} in all; shaded: from the worst to the best fold",
         f"data: {data}, tested on {' and '.join(f'{of:,}' for of in tested)} images",
         seen_text(0, sum(tested)),
         protocol="casting",

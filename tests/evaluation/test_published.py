@@ -392,11 +392,11 @@ def test_another_product_has_a_table_of_its_own(pages):
 def curve_of(data, *auc, **changed):
     points = [
         {"parts": parts, "good_parts": parts, "defective_parts": parts, "photographs": 3 * parts,
-         "roc_auc": value, "missed": 0.2, "false_alarms": 0.1}
+         "roc_auc": value, "roc_auc_range": [value, value], "missed": 0.2, "false_alarms": 0.1}
         for parts, value in zip((5, 10, 20), auc, strict=False)
     ]  # fmt: skip
     return {
-        "benchmark": "curve", "data": data, "recipe": "product", "good_only": False, "fold": 1,
+        "benchmark": "curve", "data": data, "recipe": "product", "good_only": False, "folds": [1],
         "tested": {"defective": 90, "good": 110}, "points": points,
         "machine": {"device": "a CPU", "gpu": False, "threads": 2},
     } | changed  # fmt: skip
@@ -408,11 +408,14 @@ def test_learning_curves_are_published_by_data_and_recipe_and_drawn(pages):
     drawn = (pages / results.CURVES).read_bytes()
     publish(pages, curve_of("tiles", 0.55, good_only=True))
     text = publish(pages, curve_of("tiles", 0.63, 0.74, 0.85))
-    assert (
-        "**tiles, recipe product.** Fold 1; each model tested on the same 200 photographs" in text
-    )
+    assert "**tiles, recipe product.** Fold 1; tested on the same 200 photographs" in text
     assert "| 20, 20 | 60 | 0.850 |  | 20.0 % | 10.0 % | 0.850 |" in text
     assert "0.610" not in text
     assert "**tiles, recipe product, good parts alone.**" in text
     assert "| 5, 5 | 15 | 0.550 |" in text
     assert (pages / results.CURVES).read_bytes() != drawn
+    several = curve_of("tiles", 0.63, folds=[1, 2])
+    several["points"][0]["roc_auc_range"] = [0.61, 0.65]
+    text = publish(pages, several)
+    assert "**tiles, recipe product.** Means of 2 folds; tested on the same 200" in text
+    assert "| 5, 5 | 15 | 0.630 (0.610 to 0.650) |" in text
