@@ -36,6 +36,7 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import UserError, run_script
 from common.files import CHECKPOINTS, output_folder
+from common.origin import for_product
 from common.text import count_of
 from dataset.arguments import add_data_arguments, settle_by_layout, split_options
 from dataset.casting_table import is_other_product, with_castings
@@ -140,13 +141,17 @@ def identical_across_splits(rows: Iterable[ImageRow]) -> list[ImageRow]:
     return [row for row in rows if row.split != "train" and len(splits_of[row.sha256]) > 1]
 
 
-def split_table(rows: Sequence[ImageRow]) -> str:
-    """The split by class, with percentages of each split's images, as text for people."""
+def split_table(rows: Sequence[ImageRow], data: str) -> str:
+    """The split by class, with percentages of each split's images, as text for people.
+
+    Args:
+        data: its name, which tells castings from other products.
+    """
     counts = Counter((row.split, row.label) for row in rows)
     labels = sorted({row.label for row in rows})
     with_castings = any(row.casting for row in rows)
     lines = [f"{'':6}" + "".join(f"{label:>20}" for label in labels) + f"{'all':>9}"]
-    lines[0] += f"{'castings':>10}" if with_castings else ""
+    lines[0] += f"{for_product('castings', data):>10}" if with_castings else ""
     unused = [UNUSED] if any(row.split == UNUSED for row in rows) else []
     for split in (*SPLITS, *unused):
         total = sum(counts[split, label] for label in labels)
@@ -183,7 +188,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         f"{data_name(root)} in {root}: {count_of(len(rows), 'image')}, all readable; "
         f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
-    print(split_table(rows))
+    print(split_table(rows, data_name(root)))
     for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
         print(line)
     print(

@@ -73,6 +73,7 @@ def print_review_bands(result: dict) -> None:
 def measure(args: argparse.Namespace, command: str) -> None:
     """Predict, write the figures into --out and print them."""
     load_pytorch(args.threads)
+    from common.origin import for_product
     from dataset.sources import data_name
     from evaluation.by_session import session_table
     from evaluation.corrected import (
@@ -114,13 +115,11 @@ def measure(args: argparse.Namespace, command: str) -> None:
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
-    print(tier_table(result))
-    for line in corrected_lines(result, models):
-        print(line)
+    lines = [tier_table(result), *corrected_lines(result, models)]
     if sessions := session_table(result["tiers"]):
-        print(sessions)
-    for tier in tiers:
-        print(f"{tier.name}: {leak_line(tier)}")
+        lines.append(sessions)
+    lines += [f"{tier.name}: {leak_line(tier)}" for tier in tiers]
+    print(for_product("\n".join(lines), result["data"]))
     print_review_bands(result)
     print(f"figures and predictions.csv are in {args.out}, all in one file: {args.out / NAME}")
     line = {"data": result["data"], "protocol": result["protocol"], "out": str(args.out)}

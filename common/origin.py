@@ -1,5 +1,6 @@
 """What a figure was drawn from, in words: model, data, protocol, what was seen, and when."""
 
+import re
 from datetime import date
 
 from common.text import count_of
@@ -9,6 +10,8 @@ PROTOCOL_WORDS = {
     "casting": "unseen castings",
     "folders": "folders as they are",
 }
+CASTINGS = ("castings", "synthetic castings")  # what dataset/sources.py calls data of castings
+CASTING_WORD = re.compile(r"(?<![\w/.-])casting(s?)(?![\w/-])")  # in a sentence, not in a path
 NO_BREAK_SPACE, KEPT_TOGETHER = "\u00a0", 75
 PARTS = {"train": "training part", "val": "validation part", "test": "test part"}
 
@@ -16,6 +19,15 @@ PARTS = {"train": "training part", "val": "validation part", "test": "test part"
 def today() -> str:
     """The date here, as '2026-11-27'."""
     return date.today().isoformat()
+
+
+def for_product(text: str, data: str) -> str:
+    """The text, speaking of parts instead of castings where the data's name is another product's.
+
+    >>> for_product("5 images of 2 castings", "magnetic_tiles")
+    '5 images of 2 parts'
+    """
+    return text if data in CASTINGS else CASTING_WORD.sub(r"part\1", text)
 
 
 def seen_text(seen: int, of: int, noun: str = "image") -> str:

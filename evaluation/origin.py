@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from common.origin import PARTS, origin, seen_text
+from common.origin import PARTS, for_product, origin, seen_text
 from common.text import count_of
 from evaluation.held_out import Model
 
@@ -57,5 +57,6 @@ def facts_of(images: Seen, data: str, part: str) -> list[str]:
 
 def origin_of(models: Sequence[Model], facts: Sequence[str]) -> str:
     """What stands below a figure of images with these facts."""
-    protocol = models[0].checkpoint.protocol
-    return origin(models_text(models), *facts, protocol=protocol, folds=folds_text(models))
+    first = models[0].checkpoint
+    text = origin(models_text(models), *facts, protocol=first.protocol, folds=folds_text(models))
+    return for_product(text, first.data)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.origin import origin, seen_text
+from common.origin import for_product, origin, seen_text
 
 COLUMNS = (
     "good, defective parts", "photographs", "ROC-AUC", "right kind", "missed",
@@ -93,12 +93,13 @@ def curves_origin(curves: dict[str, dict]) -> str:
     tested = [one["tested"]["defective"] + one["tested"]["good"] for one in curves.values()]
     data = ", ".join(sorted({one["data"] for one in curves.values()}))
     models = sum(len(one["points"]) * len(one["folds"]) for one in curves.values())
-    return origin(
+    text = origin(
         f"models: one a point and fold, {models} in all; shaded: from the worst to the best fold",
         f"data: {data}, tested on {' and '.join(f'{of:,}' for of in tested)} images",
         seen_text(0, sum(tested)),
         protocol="casting",
     )
+    return text if "castings" in data.split(", ") else for_product(text, data)
 
 
 def parts_of(points: Sequence[dict]) -> list[int]:

@@ -1,6 +1,7 @@
 """What models of other products reach on parts that they have not seen, as published."""
 
-CASTINGS = ("castings", "synthetic castings")  # as dataset/sources.py calls them
+from common.origin import CASTINGS
+
 COLUMNS = (
     "product", "model", "photographs of parts", "ROC-AUC", "right kind of defect", "missed",
     "good ones rejected", "balanced accuracy",

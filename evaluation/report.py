@@ -7,6 +7,7 @@ import numpy as np
 
 from common.files import write_atomic, write_csv
 from common.labels import is_defect
+from common.origin import for_product
 from common.text import count_of
 from dataset.releases import release_counts
 from evaluation.held_out import (
@@ -134,13 +135,14 @@ def metrics_report(
 def tier_table(result: dict) -> str:
     """One block a tier: what a manufacturing engineer reads first, in three ways of counting."""
     lines = []
+    bases = [for_product(f"by {text}", result["data"]) for text in BASES.values()]
     for name, tier in result["tiers"].items():
         good = count_of(tier["castings_good"], "good one")
         castings = f"{count_of(tier['castings'], 'casting')}, {good}"
         if not tier["castings_known"]:
             castings = "castings unknown"
         lines.append(f"{name}: {count_of(tier['images'], 'image')} of {castings}")
-        lines.append(f"  {'':15}" + "".join(f"{'by ' + text:<46}" for text in BASES.values()))
+        lines.append(f"  {'':15}" + "".join(f"{text:<46}" for text in bases))
         for rate in RATES:
             cells = [tier[basis].get(rate) for basis in BASES]
             texts = (decisions.format_rate(cell) if cell else "" for cell in cells)
@@ -162,10 +164,13 @@ def remarks(tier: dict) -> list[str]:
     balanced = tier["within_castings"].get("balanced_accuracy", {"rate": None})
     if balanced["rate"] is not None:
         lines.append(f"{'balanced acc.':14} {balanced_text(balanced)}, within castings")
-    for title, key in (("ROC-AUC", "roc_auc"), ("  by castings", "per_casting_roc_auc")):
+    for key, title, what in (
+        ("roc_auc", "ROC-AUC", ""),
+        ("per_casting_roc_auc", "", "by castings "),
+    ):
         auc = tier.get(key, {"mean": None})
         if auc["mean"] is not None:
-            text = f"{title:14} {auc['mean']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})"
+            text = f"{title:14} {what}{auc['mean']:.4f} ({auc['low']:.4f} to {auc['high']:.4f})"
             if len(auc["folds"]) > 1:
                 text += f", mean of {len(auc['folds'])} folds; all pooled {auc['pooled']:.4f}"
             lines.append(text)
@@ -178,7 +183,7 @@ def remarks(tier: dict) -> list[str]:
     if tier["both_labels"]:
         without = tier["without_both_labels"]["counts"]
         lines.append(
-            f"both labels    {', '.join(tier['both_labels'])}: in no casting-level rate; "
+            f"both labels    {', '.join(tier['both_labels'])}: in no rate by castings; "
             f"without it {without['missed']}/{without['defects']} defects missed, "
             f"{without['false_alarms']}/{without['good']} false alarms"
         )

@@ -13,7 +13,7 @@ from common.html_page import (
     paragraph,
     section,
 )
-from common.origin import PROTOCOL_WORDS
+from common.origin import PROTOCOL_WORDS, for_product
 from common.text import count_of, printable
 from dataset.corrections import described
 from evaluation.by_session import session_rows
@@ -38,12 +38,15 @@ PICTURES = {
 
 def write_page(out: Path, result: Mapping, models: Sequence[Model], command: str) -> None:
     """The page of a test, from the content of metrics.json and the figures in `out`."""
-    names = " and ".join(result["tiers"])
-    checkpoint = models[0].checkpoint
-    what = f"recipe {checkpoint.training.get('recipe', 'unknown')} on {result['data']}"
-    body = [
+    data, checkpoint = result["data"], models[0].checkpoint
+    names = for_product(" and ".join(result["tiers"]), data)
+    what = f"recipe {checkpoint.training.get('recipe', 'unknown')} on {data}"
+    measures = [
         *(paragraph(text, "warning") for text in warnings(result)),
         *(section(f"Figures: {name}", *figures(tier)) for name, tier in result["tiers"].items()),
+    ]
+    body = [
+        *(for_product(part, data) for part in measures),
         section("What was measured", html_facts(measured(result, models))),
         section("Plots", *(html_figure(out / name, text) for name, text in FIGURES.items())),
         section("Pictures", *(html_figure(out / name, text) for name, text in PICTURES.items())),
@@ -88,17 +91,21 @@ def figures(tier: Mapping) -> list[str]:
 
 def measured(result: Mapping, models: Sequence[Model]) -> dict[str, str]:
     """Data, split and models."""
-    tiers = result["tiers"].values()
+    tiers, data = result["tiers"].values(), result["data"]
+    protocol = for_product(PROTOCOL_WORDS[result["protocol"]], data)
     folds = f", {len(models)} folds pooled" if len(models) > 1 else ""
     return {
-        "data": result["data"],
-        "protocol": f"{result['protocol']}: {PROTOCOL_WORDS[result['protocol']]}{folds}",
-        "images": "; ".join(
-            f"{name}: {tier['images']:,} of {count_of(tier['castings'], 'casting')}, "
-            f"{tier['castings_good']} of them good"
-            for name, tier in zip(result["tiers"], tiers, strict=True)
+        "data": data,
+        "protocol": f"{result['protocol']}: {protocol}{folds}",
+        "images": for_product(
+            "; ".join(
+                f"{name}: {tier['images']:,} of {count_of(tier['castings'], 'casting')}, "
+                f"{tier['castings_good']} of them good"
+                for name, tier in zip(result["tiers"], tiers, strict=True)
+            ),
+            data,
         ),
-        "intervals": result["intervals"],
+        "intervals": for_product(result["intervals"], data),
         "model" + ("s" if folds else ""): ", ".join(
             f"{printable(model.path)} ({model.predictor.model_id})" for model in models
         ),

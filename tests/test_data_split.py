@@ -277,7 +277,7 @@ def test_report_names_data_table_copies_hash_and_file(castings, tmp_path, capsys
     out = capsys.readouterr().out
     rows, _ = load_split(castings)
     assert f"synthetic castings in {castings}: {len(rows)} images, all readable" in out
-    assert split_table(rows) in out
+    assert split_table(rows, "castings") in out
     assert f"split hash {split_sha256(rows)}" in out
     assert str(tmp_path / "split.csv") in out
     assert not any(row.path.startswith("unseen/") for row in rows)
@@ -291,7 +291,7 @@ def test_real_images_are_not_called_synthetic(small_set, tmp_path, capsys):
 def test_table_counts_classes_with_their_share():
     rows = [ImageRow(f"train/def/{n}", "def", "train") for n in range(3)]
     rows += [ImageRow("train/ok/0", "ok", "train"), ImageRow("test/ok/0", "ok", "val")]
-    cells = [line.split() for line in split_table(rows).splitlines()]
+    cells = [line.split() for line in split_table(rows, "castings").splitlines()]
     assert cells == [
         ["def", "ok", "all"],
         ["train", "3", "(75.0%)", "1", "(25.0%)", "4"],

@@ -236,11 +236,19 @@ def test_copies_leak_and_unseen_castings_do_not(measured):
 # --- the table for people ------------------------------------------------------------------------
 
 
-def table_of(*images):
+def table_of(*images, data="castings"):
     """The table of predictions given as `casting label probability fold seen`."""
     tiers = {"test": summary(evaluation_of(*images))}
     result = {"tiers": tiers, "class_names": ["defect", "ok"], "intervals": "as they are"}
-    return tier_table(result)
+    return tier_table(result | {"data": data})
+
+
+def test_the_columns_of_another_product_are_of_parts_and_stay_in_line():
+    images = ("a defect .9 5 no", "b ok .1 5 no")
+    castings, parts = (table_of(*images, data=data).splitlines()[1] for data in ("castings", "x"))
+    assert castings.split() == "by images by images within castings by castings".split()
+    assert parts.split() == "by images by images within parts by parts".split()
+    assert castings.index("by castings") == parts.index("by parts")
 
 
 def test_the_table_counts_by_image_within_castings_and_by_casting():
@@ -261,7 +269,7 @@ def test_the_table_names_castings_with_both_labels_and_the_figures_without():
     table = table_of(
         "a defect .9 5 no", "m defect .1 5 no", "m ok .9 5 no", "c ok .1 5 no", "d ok .9 5 no"
     )
-    assert "both labels    m: in no casting-level rate" in table
+    assert "both labels    m: in no rate by castings" in table
     assert "without it 0/1 defects missed, 1/2 false alarms" in table
 
 

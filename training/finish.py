@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from common.origin import for_product
+from dataset.sources import data_name
 from dataset.validation_scores import write_validation
 from metrics.decisions import count_decisions
 from metrics.operating_point import fit_operating_point
@@ -74,7 +76,7 @@ def fit_point(run: Run, checkpoint: Checkpoint, logits: Tensor) -> Tensor:
     checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
     checkpoint.weights = with_logit_bias(checkpoint, -point.logit_bias)
     checkpoint.operating_point = {"fitted": True, **point.as_dict()}
-    print(point.describe())
+    print(for_product(point.describe(), data_name(run.root)))
     return logits - point.logit_bias * defects
 
 

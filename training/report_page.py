@@ -16,7 +16,7 @@ from common.html_page import (
     paragraph,
     section,
 )
-from common.origin import PROTOCOL_WORDS
+from common.origin import PROTOCOL_WORDS, for_product
 from common.text import count_of, format_duration, printable
 from dataset.cautions import kinds_line, known_parts
 from dataset.listing import ImageRow
@@ -40,7 +40,11 @@ def write_report(run: Run, progress: Progress) -> None:
     body = [
         paragraph(leak(run.rows), "warning"),
         section("What was trained", html_facts(facts(run, progress, described))),
-        section("Split", split_html(run.rows), *map(paragraph, about_images(run.rows))),
+        section(
+            "Split",
+            split_html(run.rows, data_name(run.root)),
+            *map(paragraph, about_images(run.rows)),
+        ),
         section("Curves", html_figure(run.out / "curves.png", "Loss and accuracy by epoch")),
         section("On the validation images", *validation(described)),
         section("Settings", html_facts({k.replace("_", " "): v for k, v in settings.items()})),
@@ -65,9 +69,11 @@ def facts(run: Run, progress: Progress, described: dict) -> dict[str, object]:
     """Data, protocol, network, time, hashes."""
     settings, seconds = run.settings, sum(row["seconds"] for row in progress.history)
     fold = f", fold {settings.fold} of {settings.folds}" if settings.fold else ""
+    data = data_name(run.root)
+    words = for_product(PROTOCOL_WORDS[settings.protocol], data)
     return {
-        "data": data_name(run.root),
-        "protocol": f"{settings.protocol}: {PROTOCOL_WORDS[settings.protocol]}{fold}",
+        "data": data,
+        "protocol": f"{settings.protocol}: {words}{fold}",
         "network": f"{settings.network} at {settings.image_size} px",
         "classes": ", ".join(run.class_names),
         "kept": f"epoch {progress.best_epoch} of {progress.epoch}",
@@ -83,7 +89,7 @@ def about_images(rows: Sequence[ImageRow]) -> list[str]:
     return [line for line in (kinds_line(rows), releases_line(rows), sessions_line(rows)) if line]
 
 
-def split_html(rows: Sequence[ImageRow]) -> str:
+def split_html(rows: Sequence[ImageRow], data: str) -> str:
     """Images by class, and castings where they are known, of each part of the split."""
     counts = Counter((row.split, row.label) for row in rows)
     labels = sorted({row.label for row in rows})
@@ -93,7 +99,7 @@ def split_html(rows: Sequence[ImageRow]) -> str:
         castings = {row.casting for row in rows if row.split == split} - {""}
         images = [counts[split, label] for label in labels]
         lines.append((split, *images, sum(images), len(castings) or ""))
-    return html_table(("", *labels, "all", "castings"), lines)
+    return html_table(("", *labels, "all", for_product("castings", data)), lines)
 
 
 def validation(described: dict) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import torch
 
 from common.files import write_atomic, write_csv
-from common.origin import origin, seen_text
+from common.origin import for_product, origin, seen_text
 from common.text import count_of
 from dataset.sources import data_name
 from model import Checkpoint, save_checkpoint
@@ -46,13 +46,14 @@ def origin_of(run: Run) -> str:
     known = all(row.casting for row in (*train, *val))
     seen = sum(row.casting in castings for row in val)
     settings = run.settings
-    return origin(
+    text = origin(
         f"model: {run.out.resolve().name}/best.pth, recipe {settings.recipe}",
         f"data: {data_name(run.root)}, {count_of(len(train), 'training image')}",
         seen_text(seen, len(val), "validation image") if known else "castings unknown",
         protocol=settings.protocol,
         folds=f"fold {settings.fold} of {settings.folds}" if settings.fold else "",
     )
+    return for_product(text, data_name(run.root))
 
 
 class Saving:

@@ -259,7 +259,7 @@ def print_plan(
     processes = f", {world_size()} processes" if world_size() > 1 else ""
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
-    print(split_table(rows))
+    print(split_table(rows, data_name(root)))
     for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
         print(line)
     values = readable(settings.as_dict())

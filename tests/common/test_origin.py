@@ -9,7 +9,7 @@ from PIL import Image
 
 import common.origin
 from common.marks import SOFTWARE
-from common.origin import PROTOCOL_WORDS, origin, seen_text
+from common.origin import PROTOCOL_WORDS, for_product, origin, seen_text
 from common.plotting import figure_png, save
 from dataset.arguments import PROTOCOLS
 
@@ -69,3 +69,16 @@ def test_a_figure_is_marked_and_written_with_its_origin(tmp_path, monkeypatch):
     assert any(re.search(r"a\\tb", text) for text in texts)  # spelt out, not a tab
     with Image.open(tmp_path / "a.png") as image:
         assert image.info["Software"] == SOFTWARE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("9 images of 2 castings, by casting", "9 images of 2 parts, by part"),
+        ("unseen castings: leak 0.", "unseen parts: leak 0."),
+        ("casting-wise, runs/casting/best.pth, casting_012", None),
+    ],
+)
+def test_of_another_product_parts_are_told_not_castings(text, said):
+    assert for_product(text, "magnetic_tiles") == (said or text)
+    assert for_product(text, "castings") == for_product(text, "synthetic castings") == text

@@ -31,14 +31,14 @@ def run_of(*rows, **settings):
     ("rows", "known"),
     [
         (("train a", "train b", "val b", "val c"), "1 of 2 validation images (50.0 %) show"),
-        (("train a", "train -", "val b", "val c"), "castings unknown"),
+        (("train a", "train -", "val b", "val c"), "parts unknown"),
     ],
 )
 def test_below_them_stand_run_data_protocol_and_what_validation_shares(rows, known):
     found = saving.origin_of(run_of(*rows)).replace("\N{NO-BREAK SPACE}", " ")
     assert found.startswith("model: fold2/best.pth, recipe robust · data: mine, 2 training images")
     assert known in found
-    assert "protocol: unseen castings, fold 2 of 5" in found
+    assert "protocol: unseen parts, fold 2 of 5" in found
 
 
 def test_training_and_validation_differ_in_more_than_colour(monkeypatch):
