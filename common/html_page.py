@@ -28,14 +28,19 @@ def section(title: str, *parts: str) -> str:
 def paragraph(text: str, kind: str = "") -> str:
     """Text as it is; of the kind 'warning' it stands out."""
     marked = f' class="{kind}"' if kind else ""
-    return f"<p{marked}>{html.escape(text)}</p>" if text else ""
+    return f"<p{marked}>{escaped(text)}</p>" if text else ""
+
+
+def escaped(text: str) -> str:
+    """As HTML; no line begins with a percent sign."""
+    return html.escape(text).replace(" %", "&nbsp;%")
 
 
 def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
     """Rows of cells; without a header where none of its cells holds anything."""
 
     def line(cells: Iterable, tag: str) -> str:
-        return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
+        return "".join(f"<{tag}>{escaped(str(cell))}</{tag}>" for cell in cells)
 
     head = list(head)
     first = f"<tr>{line(head, 'th')}</tr>" if any(head) else ""

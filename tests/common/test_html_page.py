@@ -23,6 +23,11 @@ def linked(page: str) -> list[str]:
     return [link for pair in found for link in pair if not link.startswith("data:image/")]
 
 
+def test_no_line_begins_with_a_percent_sign():
+    assert "12&nbsp;%" in html_table((), [("12 %",)])
+    assert "12&nbsp;%" in paragraph("12 % of them")
+
+
 def test_names_are_text_wherever_they_stand(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     body = [
