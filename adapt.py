@@ -32,7 +32,7 @@ import argparse
 import json
 from pathlib import Path
 
-from common.arguments import checkpoint, script_parser
+from common.arguments import checkpoint_file, script_parser
 from common.errors import CONTINUED, EXIT_GATE, EXIT_OK, UserError, run_script
 from common.files import CHECKPOINTS, check_suffix, output_file
 from common.progress import load_pytorch
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--checkpoint",
-        type=checkpoint,
+        type=checkpoint_file,
         metavar="FILE",
         help="the model to adapt; default: the latest",
     )
@@ -163,7 +163,7 @@ def run_rollback(args: argparse.Namespace) -> None:
 
 def print_result(out: Path, sha256: str, found) -> None:
     """What an adaptation is worth, and what to do next; `found`: its figures."""
-    from adaptation.report import next_commands, report_path
+    from adaptation.report import advice, next_commands, report_path
     from metrics.decisions import format_rate
     from metrics.exact import certificate_text
 
@@ -174,6 +174,8 @@ def print_result(out: Path, sha256: str, found) -> None:
         print(f"         {certificate_text(found.certificate)}")
     page = printable(report_path(out, "html"))
     print(f"-> {printable(out)}, and {page}: read it before you rely on the model")
+    if text := advice(found):
+        print(f"advice   {text}")
     print("next:")
     for command in next_commands(out):
         print(f"  {command}")

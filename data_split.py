@@ -83,6 +83,7 @@ def load_split(
     rows, notes = list_layout(
         folder,
         with_validation=options.protocol != "kaggle",
+        table=options.castings,
         good=options.good,
         good_only=options.good_only,
     )

@@ -19,7 +19,7 @@ Exit code 4: some files could not be read, or were not judged.
 import argparse
 from pathlib import Path
 
-from common.arguments import checkpoint, probability, script_parser
+from common.arguments import checkpoint_file, probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, tell
 from common.files import output_folder
 from common.origin import origin
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     add("--arrays", action="store_true", help="also write the maps as .npy")
     add("--method", choices=HEATMAP_METHODS, help="default: cells, else fused")
-    add("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
+    add("--checkpoint", type=checkpoint_file, metavar="FILE", help="default: the latest")
     add("--threshold", type=probability, metavar="T", help="default: the model's")
     add("--no-gate", action="store_true", help=NO_GATE_HELP)
     add("--device", help="cuda, cpu; default: CUDA when there is one")

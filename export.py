@@ -22,7 +22,7 @@ import json
 import sys
 from pathlib import Path
 
-from common.arguments import checkpoint, script_parser
+from common.arguments import checkpoint_file, script_parser
 from common.errors import EXIT_OK, run_script
 from common.files import check_suffix, output_file, write_atomic
 from common.packages import EXPORT_PACKAGES, require_packages
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of export.py."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
+    add("--checkpoint", type=checkpoint_file, metavar="FILE", help="default: the latest")
     add_threads_argument(parser)
     out = "default: model.onnx, with --int8 model-int8.onnx"
     add("--out", type=Path, metavar="FILE", help=out)

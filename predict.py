@@ -40,6 +40,7 @@ from inspection.options import (
     OUTCOMES,
     add_inspection_arguments,
     add_origin_arguments,
+    checked_band,
 )
 from traceability.log import InspectionLog
 
@@ -88,10 +89,12 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
-def tell_part(path: Path, prediction: "Prediction", note: str, *, listed: bool) -> None:
+def tell_part(
+    path: Path, prediction: "Prediction", note: str, *, listed: bool, limits: Sequence[float]
+) -> None:
     """The verdict of one part, if parts are `listed`: 'defect      0.97  line3/part.jpeg'.
 
-    What is wrong with a part is told of each, on standard error.
+    What is wrong with a part is told of each, on standard error. `limits`: of the review band.
     """
     name, word = printable(path), OUTCOMES[prediction.outcome]
     if note:
@@ -100,12 +103,13 @@ def tell_part(path: Path, prediction: "Prediction", note: str, *, listed: bool) 
         tqdm.write(printable(f"{word}: {name}: {prediction.error}"), sys.stderr)
     elif listed:
         reason = f": {prediction.error}" if prediction.error else ""  # why a person is to decide
-        line = f"{word:10s}{chance(prediction.prob_defect):>6s}  {name}{reason}"
+        line = f"{word:10s}{chance(prediction.prob_defect, *limits):>6s}  {name}{reason}"
         tqdm.write(printable(line))
 
 
 def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     """Write --out and --log, and say what was decided; returns the exit code."""
+    checked_band(args.review)
     load_pytorch(args.threads)
     from inspection.model_file import announced_predictor
     from inspection.origin import Origins
@@ -114,6 +118,7 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
 
     origins = Origins.of_options(args)
     predictor = announced_predictor(args)
+    shown = {"listed": len(paths) <= LISTED, "limits": args.review or ()}
     started, counts, latencies_ms = time.perf_counter(), Counter(), []
     with ExitStack() as stack:
         log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
@@ -131,7 +136,7 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
                 table.write([*row, origin.lot, origin.serial])
                 counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
-                tell_part(path, prediction, origin.note, listed=len(paths) <= LISTED)
+                tell_part(path, prediction, origin.note, **shown)
     print_summary(counts, latencies_ms, time.perf_counter() - started)
     print(printable(f"-> {args.out}" + (f" and {args.log}" if args.log else "")))
     line = {name: counts[name] for name in OUTCOMES}

@@ -48,7 +48,8 @@ def run_verify(args: argparse.Namespace) -> int:
     if not found.problems:
         print(f"{args.log}: {counts}, none altered or removed")
         heads = " ".join(h for h in (found.head, found.verdicts_head) if h != BEGINNING)
-        print(f"note elsewhere, to prove later that nothing was cut off:\nverify --head {heads}")
+        print("note elsewhere, to prove later that nothing was cut off:")
+        print(f"python records.py verify --head {heads}")
     result = {field.name: getattr(found, field.name) for field in fields(found)}
     print(json.dumps(result | {"intact": not found.problems}))
     return EXIT_FAILURE if found.problems else EXIT_OK

@@ -102,13 +102,14 @@ def measure(args: argparse.Namespace, command: str) -> None:
     result = metrics_report(tiers, models, args.review)
     result |= corrected_report(tiers, corrected, args.corrections_file)
     first = tiers[0]
+    shown = next((tier for tier in tiers if tier.castings_known and not any(tier.seen)), first)
     title = f"{data_name(first.root)}, protocol {result['protocol']}, {first.name}"
     title = f"{title}, {count_of(len(first.rows), 'image')}"
     write_predictions(args.out / "predictions.csv", tiers, corrected)
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
     facts = [facts_of(tier, data_name(tier.root), tier.name) for tier in tiers]
-    draw_figures(first, args.out, origin_of(models, facts[0]))
+    draw_figures(shown, args.out, origin_of(models, facts[tiers.index(shown)]))
     of_all = [fact for some in facts for fact in some]
     draw_errors(tiers, models, args.out / "errors.png", origin_of(models, of_all))
     write_page(args.out, result, models, command)

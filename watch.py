@@ -36,7 +36,7 @@ from common.errors import UserError, run_script, tell
 from common.files import locked
 from common.progress import load_pytorch
 from common.text import chance, printable
-from inspection.options import add_inspection_arguments, add_origin_arguments
+from inspection.options import add_inspection_arguments, add_origin_arguments, checked_band
 from traceability.access import LogUnavailableError
 from traceability.log import SHORT_BUSY_S, InspectionLog, add_log_argument, warn_of_losses
 from traceability.mqtt import add_mqtt_argument, mqtt_sink
@@ -151,6 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.folder.is_dir():
         raise UserError(f"no such folder: {args.folder}")
 
+    checked_band(args.review)
     load_pytorch(args.threads)
     from inspection.model_file import ModelFile, announce, reload_on_hangup
     from inspection.origin import Origins

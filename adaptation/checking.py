@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import nn
 
+from adaptation.gating import handed_over
 from adaptation.leaving_out import Decisions
 from adaptation.photographs import Material, framing
 from adaptation.scoring import SIZES
@@ -30,6 +31,7 @@ class Checked:
     framing: str
     left_out: list[dict]
     rejected_before: dict
+    handed_over_before: int  # good photographs that the parent's gate leaves to a person
     held_out: dict | None
     certificate: dict | None
     defects: dict | None
@@ -41,6 +43,25 @@ class Checked:
         """Plain values, for JSON."""
         return asdict(self)
 
+    @property
+    def pays(self) -> bool:
+        """Whether anything speaks for the adapted model: else the one before is better kept."""
+        rejected = self.held_out["photographs"]["count"] if self.held_out else 0
+        caught_before, caught = self.synthetic_caught
+        return bool(
+            self.handed_over_before
+            or rejected < self.rejected_before["count"]
+            or caught > caught_before
+        )
+
+    @property
+    def synthetic_caught(self) -> tuple[int, int]:
+        """How many of the drawn defects the parent finds, and the adapted model."""
+        before, now = (
+            sum(one[name] for one in self.synthetic) for name in ("caught_before", "caught")
+        )
+        return before, now
+
     def headline(self) -> dict:
         """What the last line of the command says."""
         without = self.held_out or {"photographs": {"count": None}}
@@ -49,6 +70,7 @@ class Checked:
             "parts": self.parts,
             "rejected_before": self.rejected_before["count"],
             "rejected": without["photographs"]["count"],
+            "pays": self.pays,
             "worse": self.old and self.old["worse"],
             "seconds": self.seconds,
         }
@@ -86,6 +108,9 @@ def checked(
         framing=framing(good.photographs),
         left_out=[{"path": printable(path), "reason": reason} for path, reason in good.left_out],
         rejected_before=exact_rate(int((good_before >= 0).sum()), len(good_before)),
+        handed_over_before=handed_over(
+            parent.checkpoint, parent.network, good.photographs, parent.device
+        ),
         held_out=without,
         certificate=certified(without, good),
         defects=defects,

@@ -20,6 +20,8 @@ from model import Checkpoint
 from networks.devices import tf32
 from networks.features import Distance, logits_and_features
 
+AT_ONCE = 16  # photographs
+
 
 @torch.inference_mode()
 def features_in_all_positions(network: nn.Module, pixels: np.ndarray, device) -> np.ndarray:
@@ -59,6 +61,28 @@ def fit_gate(
         "training_images": parent.gate["training_images"] + len(photographs),
         "validation_images": parent.gate["validation_images"],
     }
+
+
+@torch.inference_mode()
+def handed_over(
+    checkpoint: Checkpoint, network: nn.Module, photographs: Sequence[Photograph], device
+) -> int:
+    """Of how many photographs the model's gate lets it decide nothing: a person has to."""
+    if checkpoint.gate is None:
+        return 0
+    pixels = torch.from_numpy(np.stack([one.pixels for one in photographs]))
+    with tf32(allowed=False):
+        found = [
+            logits_and_features(network, unit_range(some.to(device)))[1].cpu()
+            for some in pixels.split(AT_ONCE)
+        ]
+    distance = Distance(checkpoint.gate["mean"], checkpoint.gate["whitening"])
+    distances = distance(torch.cat(found)).tolist()
+    opinions = (
+        checkpoint.limits.opinion(one.measures, of)
+        for one, of in zip(photographs, distances, strict=True)
+    )
+    return sum(bool(kind) for kind, _ in opinions)
 
 
 def pooled(before: dict, features: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from adaptation.checking import Checked
 from adaptation.leaving_out import HeldOut
 from adaptation.task import Parent, Task
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR, outcome_colour
-from common.html_page import html_page, html_picture, html_table, made_by
+from common.html_page import html_page, html_picture, html_table, made_by, paragraph
 from common.origin import origin
 from common.plotting import figure_png, legend_above
 from common.text import count_of, printable
@@ -75,7 +75,7 @@ def page_text(
     }
     title = first.title if first else f"{printable(out.stem)}: model {parent} on a new line"
     values = {name: html.escape(text) for name, text in texts.items()} | {
-        "first": first.body if first else "",
+        "first": first.body if first else paragraph(advice(found), "warning"),
         "facts": html_table(("", ""), facts(found)),
         "held_out": _held_out(found),
         "defects": _defects(found),
@@ -89,12 +89,24 @@ def page_text(
     return html_page(title, body + made_by("adapt.py"))
 
 
+def advice(found: Checked) -> str:
+    """Why the model before is better kept; '' where the adapted one has something over it."""
+    if found.pays:
+        return ""
+    before, now = found.synthetic_caught
+    drawn = sum(one["drawn"] for one in found.synthetic)
+    return (
+        "Keep the model before: it rejects no more of these parts, leaves none to a person, and "
+        f"finds as many drawn defects or more ({before} of {drawn}, the adapted one {now})."
+    )
+
+
 def next_commands(out: Path) -> list[str]:
     """What to do with the checkpoint."""
     name = shlex.quote(printable(out))
     return [
         f"python watch.py incoming/ --checkpoint {name} --log inspections.db",
-        f"python export.py --checkpoint {name}",
+        f"python export.py --checkpoint {name}    # after pip install -r requirements-deploy.txt",
     ]
 
 
@@ -108,6 +120,7 @@ def facts(found: Checked) -> list[tuple[str, str]]:
         ("parts that they show", f"{found.parts:,}" if found.recognised else "not recognised"),
         ("framing", found.framing.removeprefix("framing: ")),
         ("the model before rejects of them", format_rate(found.rejected_before)),
+        ("it leaves to a person", f"{found.handed_over_before} of {found.photographs}"),
     ]
     for one in found.left_out:
         rows.append((f"left out: {one['path']}", one["reason"]))

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from common.arguments import checkpoint, image_size, positive, script_parser, seed, share
+from common.arguments import checkpoint_file, image_size, positive, script_parser, seed, share
 from common.threads import add_threads_argument
 from dataset.arguments import parts_to_learn
 from rendering.options import DEFECT_SIZES
@@ -115,7 +115,9 @@ def adapt_options(parser: argparse.ArgumentParser) -> None:
     """Of adaptations to a session."""
     data_option(parser)
     add = parser.add_argument
-    add("--checkpoint", type=checkpoint, metavar="FILE", help="trained with --hold-out-session")
+    add(
+        "--checkpoint", type=checkpoint_file, metavar="FILE", help="trained with --hold-out-session"
+    )
     add("--draws", type=positive, default=10, metavar="N", help="default 10")
     add("--castings", type=positive, default=3, metavar="N", help="to adapt by; default 3")
     text = "of them; default 10"
@@ -167,7 +169,9 @@ def rounds_option(parser: argparse.ArgumentParser) -> None:
 
 def parts_options(parser: argparse.ArgumentParser, parts: int) -> None:
     """Which model, on how many parts."""
-    parser.add_argument("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
+    parser.add_argument(
+        "--checkpoint", type=checkpoint_file, metavar="FILE", help="default: the latest"
+    )
     parser.add_argument(
         "--parts", type=positive, default=parts, metavar="N", help=f"default {parts}"
     )

@@ -97,6 +97,20 @@ def probability(text: str) -> float:
     return value
 
 
+def checkpoint_file(text: str) -> Path:
+    """A file that may be a checkpoint or an ONNX model, for argparse.
+
+    Raises:
+        UserError: as of `checkpoint`, or it is a folder.
+    """
+    path = checkpoint(text)
+    if not path.is_dir():
+        return path
+    there = sorted(path.glob("*.pth"))
+    example = f", such as {there[0]}" if there else ""
+    raise UserError(f"{path} is a folder; name a checkpoint{example}")
+
+
 def checkpoint(text: str) -> Path:
     """A file that may be a checkpoint or an ONNX model, or a folder of such, for argparse.
 

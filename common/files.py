@@ -213,15 +213,24 @@ def usable_folder(path: Path) -> Path:
 def output_folder(path: Path, new: bool = False) -> Iterator[None]:
     """A usable folder, empty if it is to be new, that no other run writes into in the block.
 
+    One that the block made, and into which it wrote nothing before it failed, is gone again.
+
     Raises:
         UserError: a file stands in its place, it cannot be written to, or another run does.
     """
+    made = not path.exists()
     usable_folder(path)
     message = f"another run is writing into {path}; wait for it, or choose another --out"
-    with locked(path / LOCK, message):
-        if new and set(os.listdir(path)) - {LOCK}:
-            raise UserError(f"{path} holds files; name a new folder with --out")
-        yield
+    try:
+        with locked(path / LOCK, message):
+            if new and set(os.listdir(path)) - {LOCK}:
+                raise UserError(f"{path} holds files; name a new folder with --out")
+            yield
+    except BaseException:
+        if made:
+            with suppress(OSError):  # something has been written into it
+                path.rmdir()
+        raise
 
 
 @contextmanager

@@ -43,11 +43,20 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def chance(probability: float) -> str:
-    """A probability in two decimals, but never one that looks certain: '0.53', '>0.99', '<0.01'."""
+def chance(probability: float, *limits: float) -> str:
+    """A probability in two decimals, but never one that looks certain: '0.53', '>0.99', '<0.01'.
+
+    With as many more as it takes to lie on its side of the limits: '0.199' below 0.2.
+    """
     if probability >= 0.995:
         return ">0.99"
-    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+    if probability < 0.005:
+        return "<0.01"
+    for decimals in range(2, 7):
+        text = f"{probability:.{decimals}f}"
+        if all((float(text) < limit) == (probability < limit) for limit in limits):
+            break
+    return text
 
 
 def format_duration(seconds: float) -> str:

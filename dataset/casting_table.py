@@ -22,6 +22,7 @@ ARRAYS = ("partners", "scores", "elsewhere", "contrasts")  # of Castings, as the
 RECOGNITION_FORMAT = 2  # part of the cache key: raise it when recognition.py or hubs.py changes
 BATCH = 256
 LOOKED_AT = 64  # images, to see whether they show castings
+A_FEW = 0.25  # of them may be photographs of something else
 
 
 class UnknownCastingsError(UserError):
@@ -33,8 +34,8 @@ def with_castings(
 ) -> list[ImageRow]:
     """The rows with their castings: from `table`, else the data's own truth.csv, else recognised.
 
-    Where most images show no hub, the product is another one: those are joined that look alike
-    (likeness.py). Their sessions, too, where they can be known.
+    Where more than a few images show no hub, the product is another one: those are joined that look
+    alike (likeness.py). Their sessions, too, where they can be known.
 
     Raises:
         UserError: an unusable table, or images on which castings cannot be recognised.
@@ -127,17 +128,21 @@ def kept_rings(root: Path, rows: Sequence[ImageRow]):
 
 
 def is_other_product(root: Path, rows: Sequence[ImageRow]) -> bool:
-    """Whether most of some images, evenly chosen, show no hub in the middle."""
+    """Whether more than a few of some images, evenly chosen, show no hub in the middle.
+
+    On the texture of other products something round enough is often found: on magnetic tiles in
+    some half of the images.
+    """
     from dataset.hubs import SIZE_PX, find_hub
 
-    def has_hub(row: ImageRow) -> bool:
+    def lacks_hub(row: ImageRow) -> bool:
         try:
-            return find_hub(read_framed(root / row.path, SIZE_PX)) is not None
+            return find_hub(read_framed(root / row.path, SIZE_PX)) is None
         except UnreadableImageError:
-            return True  # whoever reads all images will say so
+            return False  # whoever reads all images will say so
 
     some = rows[:: -(-len(rows) // LOOKED_AT)]
-    return 2 * sum(in_threads(has_hub, some)) < len(some)
+    return sum(in_threads(lacks_hub, some)) > A_FEW * len(some)
 
 
 def alike(root: Path, rows: Sequence[ImageRow]) -> list[int]:

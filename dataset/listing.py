@@ -160,7 +160,12 @@ def refuse_unknown_names(root: Path, classes: Sequence[str], good: str | None) -
 
 
 def list_layout(
-    root: Path, *, with_validation: bool, good: str | None = None, good_only: bool = False
+    root: Path,
+    *,
+    with_validation: bool,
+    table: str | None = None,
+    good: str | None = None,
+    good_only: bool = False,
 ) -> tuple[list[ImageRow], list[str]]:
     """All images of a folder, whatever its layout, each with the split that its folder is for.
 
@@ -168,14 +173,15 @@ def list_layout(
 
     Args:
         with_validation: whether those of a folder `val/` belong to them.
+        table: of parts, which the user names; one that is there and not named is told.
         good, good_only: as of `label_of`.
     """
     split_of = {folder: split for split, folder in layout_of(root).parts.items()}
     if not with_validation:
         split_of = {folder: split for folder, split in split_of.items() if split != "val"}
     rows, notes = list_images(root, tuple(split_of), good=good, good_only=good_only)
-    tables = [name for name in TABLES[:2] if (root / name).is_file()]
-    notes = [f"{name} tells nothing unless --castings names it" for name in tables] + notes
+    tables = [] if table else [root / name for name in TABLES[:2] if (root / name).is_file()]
+    notes = [f"{path} is not read unless it is named: --castings {path}" for path in tables] + notes
     return [replace(row, split=split_of[row.split]) for row in rows], notes
 
 

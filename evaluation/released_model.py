@@ -9,13 +9,6 @@ from model import Checkpoint
 
 RELEASED = ROOT / "checkpoints" / "released.json"
 SAME = ("training", "epoch", "split_sha256", "architecture", "operating_point")
-RESEARCH_DATA = ("castings", "synthetic castings")  # the licensed photographs, rendered parts
-RESEARCH_ONLY = "Research only: do not sort real parts with this model."
-
-
-def restriction(checkpoint: Checkpoint) -> str:
-    """What the model card says of a model's use; empty for a model of somebody's own product."""
-    return RESEARCH_ONLY if checkpoint.data in RESEARCH_DATA else ""
 
 
 @dataclass(frozen=True)

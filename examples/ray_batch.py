@@ -15,7 +15,7 @@ import ray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.arguments import checkpoint, script_parser
+from common.arguments import checkpoint_file, script_parser
 from common.errors import run_script, tell
 from common.files import output_folder
 from imaging.photographs import IMAGE_SUFFIXES, is_photograph_below
@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = script_parser(__doc__)
     parser.add_argument("sources", nargs="+", metavar="FOLDER_OR_URL")
     parser.add_argument("--out", required=True, metavar="FOLDER_OR_URL", help="new or empty")
-    parser.add_argument("--checkpoint", type=checkpoint, metavar="FILE", help="default: the latest")
+    parser.add_argument(
+        "--checkpoint", type=checkpoint_file, metavar="FILE", help="default: the latest"
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default 2")
     args = parser.parse_args(argv)
     local = "://" not in args.out

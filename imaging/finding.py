@@ -38,7 +38,8 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
         elif matches := sorted(glob.glob(name, recursive=True)):
             found |= dict.fromkeys(_matched(name, map(Path, matches)))
         else:
-            raise UserError(f"no such file or folder: {name}")
+            lacking = "no file matches" if glob.has_magic(name) else "no such file or folder:"
+            raise UserError(f"{lacking} {name}")
     if not found:
         raise UserError(f"no images in {', '.join(names)}")
     return list(found)

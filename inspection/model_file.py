@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError, tell
+from common.origin import CASTINGS
 from common.text import printable
 from inspection.options import checked_band
 from inspection.predictor import Predictor, load_predictor
 from inspection.recording import doubts
-from model import find_checkpoint
+from model import Checkpoint, find_checkpoint
 
+RESEARCH_ONLY = "Research only: do not sort real parts with this model."  # as CASTINGS' licence
 LOOK_S = 1.0  # a file is looked at no more often
 Signature = tuple[int, int, int] | None  # inode, size, time of the last change; None: no file
 
@@ -162,10 +164,17 @@ def has_terminal() -> bool:
 # --- what a person hears -------------------------------------------------------------------------
 
 
+def restriction(checkpoint: Checkpoint) -> str:
+    """What the model card says of a model's use; empty for a model of somebody's own product."""
+    return RESEARCH_ONLY if checkpoint.data in CASTINGS else ""
+
+
 def announce(path: Path, predictor: Predictor) -> None:
-    """Print which model inspects."""
+    """Print which model inspects, and what it must not be used for."""
     data = printable(predictor.checkpoint.data)
     print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
+    if limit := restriction(predictor.checkpoint):
+        tell(f"note: {limit}")
     if warning := predictor.without_gate:
         tell(f"warning: {warning}")
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.arguments import checkpoint, probability
+from common.arguments import checkpoint_file, probability
 from common.errors import UserError
 from common.threads import add_threads_argument
 from inspection.name_pattern import name_pattern
@@ -33,7 +33,7 @@ NO_GATE_HELP = (
 
 
 def add_inspection_arguments(
-    parser: argparse.ArgumentParser, model: Callable[[str], Path] = checkpoint
+    parser: argparse.ArgumentParser, model: Callable[[str], Path] = checkpoint_file
 ) -> None:
     """The options of everything that inspects: which model, its rule, what the log says.
 

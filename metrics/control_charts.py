@@ -70,7 +70,11 @@ class PChart:
 
 
 def p_chart(
-    counts: Sequence[int], sizes: Sequence[int], baseline: np.ndarray, unit: str = "subgroup"
+    counts: Sequence[int],
+    sizes: Sequence[int],
+    baseline: np.ndarray,
+    unit: str = "subgroup",
+    note: str = "",
 ) -> PChart:
     """The p chart and Laney's p' chart of `counts` out of `sizes` (G,), in time order.
 
@@ -80,7 +84,7 @@ def p_chart(
     range of z_i = (p_i - p) / sigma_i over 1.128, because shares of large subgroups vary more than
     coin tosses do. A baseline of N parts without a single reject says only that p is at most
     1 - 0.05^(1/N), some 3 / N, with 95 % confidence (Clopper and Pearson): this is then the p of
-    the limits. `unit` is what people call a subgroup.
+    the limits. `unit` is what people call a subgroup; `note` ends the message of too few.
 
     Raises:
         UserError: fewer than two subgroups with parts in the baseline.
@@ -90,7 +94,7 @@ def p_chart(
     if used.sum() < 2:
         where = "" if baseline.all() else " in the baseline"
         raise UserError(
-            f"limits need at least 2 {unit}s with inspected parts{where}, not {used.sum()}"
+            f"limits need at least 2 {unit}s with inspected parts{where}, not {used.sum()}{note}"
         )
     centre = counts[used].sum() / sizes[used].sum()
     reference = _reference(centre, int(sizes[used].sum()))

@@ -13,8 +13,8 @@ from streamlit.delta_generator import DeltaGenerator
 from common.errors import UserError
 from common.files import ROOT
 from common.text import count_of, printable
-from evaluation.released_model import restriction, unseen_figures
-from inspection.model_file import ModelFile, cautions
+from evaluation.released_model import unseen_figures
+from inspection.model_file import ModelFile, cautions, restriction
 from inspection.options import checked_band
 from inspection.predictor import Predictor
 from inspection.recording import plain

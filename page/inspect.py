@@ -170,5 +170,5 @@ def tell_of_sample(desk: Desk) -> None:
     if "synthetic" not in desk.predictor.checkpoint.data:
         st.caption(
             "This model was trained on photographs; rendered parts are strange to it. `make demo` "
-            "makes one that knows them."
+            "makes one that knows them: app.py --checkpoint checkpoints/demo/best.pth"
         )

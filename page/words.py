@@ -27,7 +27,7 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
         return f"{name} cannot be read: {p.error}. It counts as not inspected."
     if p.status == NOT_JUDGED:
         return f"{name} is not judged: {p.error}. Take another photograph, or look at the part."
-    found = chance(p.prob_defect)
+    found = chance(p.prob_defect, *(review or ()))
     if p.error:
         return f"{found}, but the part is {p.error}: look at it."
     if p.decision == "review":

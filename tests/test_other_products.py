@@ -211,7 +211,14 @@ def test_a_table_beside_the_photographs_is_said_to_be_unused(plates, tmp_path, c
     data = shutil.copytree(plates, tmp_path / "data")
     (data / "parts.csv").write_text("path,casting\n")
     assert data_split.main(["--data", str(data), "--out", str(tmp_path / "out")]) == 0
-    assert "parts.csv tells nothing unless --castings names it" in capsys.readouterr().err
+    assert f"parts.csv is not read unless it is named: --castings {data}/parts.csv" in (
+        capsys.readouterr().err
+    )
+    rows = "".join(f"{path.relative_to(data)},{path}\n" for path in data.glob("*/*.png"))
+    (data / "parts.csv").write_text(f"path,casting\n{rows}")
+    command = ["--data", str(data), "--castings", str(data / "parts.csv")]
+    assert data_split.main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "parts.csv" not in capsys.readouterr().err
 
 
 def test_castings_are_not_audited_where_there_are_none(plates, tmp_path):

@@ -66,7 +66,7 @@ def reasons_of(process: Process) -> list[Reason]:
         Reason(REJECT_RATE, f"below its centre {RUN_LENGTH} times or more in a row",
                process.rejects.runs_below, rejects),
         *_shares_for_persons(process),
-        Reason(JUDGING, FROZEN, frozen > 0, _count(frozen, "equal picture", " in a row")),
+        Reason(JUDGING, FROZEN, frozen > 0, _count(frozen, "picture", " like those just before")),
         Reason(JUDGING, "only repeated photographs", repeats > 0,
                _count(repeats, "repeated photograph", "")),
         Reason(DRIFT, "of the mean probability", process.probability.beyond,

@@ -152,10 +152,12 @@ def analyse_process(
     judged = [group.judged for group in groups]
     in_review = [group.review for group in groups]
     not_judged = [group.not_judged for group in groups]
+    repeats = sum(group.repeats for group in groups)
+    note = f"; {count_of(repeats, 'repeated photograph')} left out" if repeats else ""
     readable = [size + count for size, count in zip(judged, not_judged, strict=True)]
     return Process(
         division, bounds, groups, without_lot, baseline,
-        rejects=p_chart([group.rejected for group in groups], sizes, baseline, division.by),
+        rejects=p_chart([group.rejected for group in groups], sizes, baseline, division.by, note),
         reviews=beside(in_review, judged, baseline),
         not_judged=beside(not_judged, readable, baseline),
         probability=trend_chart([group.sum_probability for group in groups], judged, baseline),

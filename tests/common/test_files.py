@@ -146,6 +146,21 @@ def test_usable_folder_is_created_and_left_empty(tmp_path):
     assert os.listdir(folder) == []
 
 
+@pytest.mark.parametrize("wrote", [True, False])
+def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path, wrote):
+    def fail(folder):
+        with output_folder(folder):
+            if wrote:
+                (folder / "half.csv").touch()
+            raise UserError("nothing to do")
+
+    (tmp_path / "own").mkdir()
+    for name, stays in (("new", wrote), ("own", True)):
+        with pytest.raises(UserError, match="nothing to do"):
+            fail(tmp_path / name)
+        assert (tmp_path / name).exists() == stays
+
+
 def test_file_in_place_of_the_output_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("in the way")
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
+from dataset import casting_table
 from dataset import recognition as castings
 from dataset.casting_table import castings_beside, read_table, recognise, with_castings
-from dataset.listing import hashed, list_images
+from dataset.listing import ImageRow, hashed, list_images
 from rendering.data_set import render_dataset
 from rendering.options import RenderOptions
 
@@ -280,3 +281,14 @@ def test_a_table_may_be_written_on_any_system(tmp_path, photographs, written, se
     table = tmp_path / "castings.csv"
     table.write_text("\n".join(lines))
     assert read_table(table, root, rows) == [f"no. {n}" for n in range(len(rows))]
+
+
+@pytest.mark.parametrize(("hubs", "other"), [(10, False), (9, False), (7, True), (0, True)])
+def test_a_product_is_another_one_where_more_than_a_few_images_show_no_hub(
+    tmp_path, monkeypatch, hubs, other
+):
+    """On the texture of tiles a hub is found by chance on half of the photographs."""
+    rows = [ImageRow(f"{number}.png", "ok", "") for number in range(10)]
+    monkeypatch.setattr(casting_table, "read_framed", lambda path, _: int(path.stem))
+    monkeypatch.setattr("dataset.hubs.find_hub", lambda number: number < hubs or None)
+    assert casting_table.is_other_product(tmp_path, rows) == other

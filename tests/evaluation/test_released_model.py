@@ -8,7 +8,8 @@ import pytest
 from common.errors import UserError
 from common.files import ROOT
 from evaluation import released_model
-from evaluation.released_model import RESEARCH_ONLY, restriction, unseen_figures
+from evaluation.released_model import unseen_figures
+from inspection.model_file import RESEARCH_ONLY, restriction
 from model import load_checkpoint
 
 FOLDER = ROOT / "checkpoints"

@@ -31,4 +31,6 @@ def test_the_sentence_names_what_decided():
     assert sentence("a", waits, (0.2, 0.8)) == "0.53 lies between 0.2 and 0.8: look at it."
     above = replace(PLAIN, prob_defect=1.0)
     assert sentence("a", above, (0.2, 0.8)) == ">0.99 lies above 0.8, where no person is asked."
+    just = replace(PLAIN, decision="ok", prob_defect=0.199379)
+    assert sentence("a", just, (0.2, 0.8)) == "0.199 lies below 0.2, where no person is asked."
     assert sentence("a", above, (0.1, 0.2)) == ">0.99 lies at or above the threshold 0.50."

@@ -333,6 +333,13 @@ def test_one_subgroup_is_too_few_and_no_baseline_is_blamed_that_nobody_named(tmp
     assert str(failure.value) == f"limits need at least 2 {by}s with inspected parts, not 1"
 
 
+def test_where_photographs_were_inspected_before_too_few_lots_are_explained(tmp_path):
+    with InspectionLog(tmp_path / "a.db", "create") as log:
+        log.append([record(1, lot="A17", sha256="ab"), record(2, lot="A18", sha256="ab")])
+    with pytest.raises(UserError, match="not 1; 1 repeated photograph left out"):
+        records.main(["spc", "--log", str(tmp_path / "a.db"), "--by", "lot"])
+
+
 def test_a_baseline_of_one_lot_is_blamed(production):
     with pytest.raises(UserError, match="2 lots with inspected parts in the baseline, not 1"):
         records.main(["spc", "--log", str(production), "--by", "lot", "--baseline", "L00", "L00"])
