@@ -40,7 +40,7 @@ from common.origin import for_product
 from common.text import count_of
 from dataset.arguments import add_data_arguments, settle_by_layout, split_options
 from dataset.casting_table import is_other_product, with_castings
-from dataset.cautions import kinds_line, print_cautions
+from dataset.cautions import about_images, print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
 from dataset.folds import (
     NO_TEST_PART,
@@ -54,10 +54,8 @@ from dataset.listing import ImageRow, check_images, hashed, list_layout, list_se
 from dataset.manifest import SPLITS, UNUSED, write_split
 from dataset.releases import (
     DataFolder,
-    releases_line,
     wants_second,
 )
-from dataset.sessions import sessions_line
 from dataset.sources import data_name, find_data
 
 # --- the protocols -------------------------------------------------------------------------------
@@ -190,7 +188,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
         f"protocol {options.protocol}{fold if options.protocol == 'casting' else ''}"
     )
     print(split_table(rows, data_name(root)))
-    for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
+    for line in about_images(rows):
         print(line)
     print(
         f"byte-identical across splits: {len(identical_across_splits(rows))} "

@@ -14,6 +14,7 @@ import PIL
 from common.errors import UserError
 from common.files import cache_folder, read_csv, write_atomic
 from common.text import count_of, table_path
+from dataset.cautions import ALIKE
 from dataset.listing import ImageRow
 from dataset.sessions import with_sessions
 from imaging.reading import UnreadableImageError, in_threads, read_framed, refuse_unreadable
@@ -44,7 +45,7 @@ def with_castings(
     if known:
         names = read_table(known, root, rows)
     elif is_other_product(root, rows):
-        names = [f"part_{group + 1:04d}" for group in alike(root, rows)]
+        names = [f"{ALIKE}{group + 1:04d}" for group in alike(root, rows)]
     else:
         recognised = recognise(root, rows)
         names = [f"casting_{group + 1:03d}" for group in recognised.groups().tolist()]

@@ -1,14 +1,18 @@
 """What a person should hear about the images and their split before a model learns from them."""
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from common.errors import tell
 from common.labels import is_defect
 from common.text import count_of
 from dataset.listing import ImageRow
+from dataset.releases import releases_line
+from dataset.sessions import sessions_line
 
+ALIKE = "part_"  # how the names of parts begin that were joined by their looks
+LARGEST = 3  # of them are named
 PARTS = {
     "val": "validation part holds no {kind}: the best epoch, and a threshold that is fitted, are "
     "chosen without one",
@@ -44,6 +48,27 @@ def kinds_line(rows: Sequence[ImageRow]) -> str:
     good = ", ".join(label for label in labels if not is_defect(label))
     defects = ", ".join(label for label in labels if is_defect(label))
     return f"good: {good}; defects: {defects or 'none'} (--good NAME says otherwise)"
+
+
+def alike_line(rows: Sequence[ImageRow]) -> str:
+    """'parts: 363 by their looks, the largest part_0012 (24 images) ...'; '' where none was joined.
+
+    What looks alike may be two parts, and one part may look twice: people should check.
+    """
+    images = Counter(row.casting for row in rows if row.casting.startswith(ALIKE))
+    joined = [
+        f"{name} ({count} images)" for name, count in images.most_common(LARGEST) if count > 1
+    ]
+    if not joined:
+        return ""
+    largest = ", ".join(joined)
+    return f"parts: {len(images)} by their looks, the largest {largest}; all are in split.csv"
+
+
+def about_images(rows: Sequence[ImageRow]) -> list[str]:
+    """Which classes are good, which images show one part, which releases and sessions there are."""
+    lines = (kinds_line(rows), alike_line(rows), releases_line(rows), sessions_line(rows))
+    return [line for line in lines if line]
 
 
 def known_parts(rows: Sequence[ImageRow]) -> int:

@@ -18,11 +18,9 @@ from common.html_page import (
 )
 from common.origin import PROTOCOL_WORDS, for_product
 from common.text import count_of, format_duration, printable
-from dataset.cautions import kinds_line, known_parts
+from dataset.cautions import about_images, known_parts
 from dataset.listing import ImageRow
 from dataset.manifest import SPLITS, UNUSED
-from dataset.releases import releases_line
-from dataset.sessions import sessions_line
 from dataset.sources import data_name
 from training.run_files import REPORT
 from training.settings import readable
@@ -82,11 +80,6 @@ def facts(run: Run, progress: Progress, described: dict) -> dict[str, object]:
         "SHA-256 of the file": described["sha256"],
         "SHA-256 of the split": run.split_sha256,
     }
-
-
-def about_images(rows: Sequence[ImageRow]) -> list[str]:
-    """Which classes are good, which releases and sessions there are."""
-    return [line for line in (kinds_line(rows), releases_line(rows), sessions_line(rows)) if line]
 
 
 def split_html(rows: Sequence[ImageRow], data: str) -> str:

@@ -15,11 +15,10 @@ from common.errors import UserError
 from common.labels import ANY_DEFECT
 from data_split import load_split, split_sha256, split_table
 from dataset.batches import Batches, make_batches, with_drawn_copies
-from dataset.cautions import kinds_line, print_cautions
+from dataset.cautions import about_images, print_cautions
 from dataset.listing import ImageRow, report_notes
 from dataset.manifest import warn_of_changed_contents, write_split
-from dataset.releases import DataFolder, is_of_second, releases_line
-from dataset.sessions import sessions_line
+from dataset.releases import DataFolder, is_of_second
 from dataset.sources import data_name, find_data
 from dataset.store import describe_store, open_store
 from metrics.castings import casting_weights, class_weights
@@ -260,7 +259,7 @@ def print_plan(
     print(f"device   {device} ({name}{threads}{processes})")
     print(f"data     {data_name(root)} in {root}, {describe_store(store)}")
     print(split_table(rows, data_name(root)))
-    for line in filter(None, (kinds_line(rows), releases_line(rows), sessions_line(rows))):
+    for line in about_images(rows):
         print(line)
     values = readable(settings.as_dict())
     chosen = (f"{key} {value}" for key, value in values.items() if value is not None)

@@ -4,7 +4,7 @@ import pytest
 from builders import make_set
 
 import data_split
-from dataset.cautions import both_labels, one_sided, print_cautions
+from dataset.cautions import alike_line, both_labels, one_sided, print_cautions
 from dataset.listing import ImageRow
 
 
@@ -64,3 +64,13 @@ def test_the_command_warns_of_copies_and_of_a_validation_folder(tmp_path, capsys
     errors = capsys.readouterr().err
     assert "test/def_front/test_3.jpeg and train/ok_front/train_0.jpeg first" in errors
     assert "note: ignored: val/; protocol kaggle validates on half of test/" in errors
+
+
+def test_parts_by_their_looks_are_counted_and_the_largest_named():
+    parts = [("part_0001", 3), ("part_0002", 1), ("part_0003", 5)]
+    rows = [ImageRow("a.png", "ok", "train", name) for name, count in parts for _ in range(count)]
+    largest = "part_0003 (5 images), part_0001 (3 images)"
+    told = f"parts: 3 by their looks, the largest {largest}; all are in split.csv"
+    assert alike_line(rows) == told
+    assert alike_line(rows[3:4]) == ""
+    assert alike_line([ImageRow("a.png", "ok", "train", "casting_001")] * 2) == ""
