@@ -26,7 +26,7 @@ from pathlib import Path
 from common.arguments import script_parser
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
-from common.progress import load_pytorch
+from common.progress import announced, load_pytorch
 from common.text import count_of
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
@@ -109,7 +109,8 @@ def measure(args: argparse.Namespace, command: str) -> None:
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
     facts = [facts_of(tier, data_name(tier.root), tier.name) for tier in tiers]
-    draw_figures(shown, args.out, origin_of(models, facts[tiers.index(shown)]))
+    with announced("drawing figures"):
+        draw_figures(shown, args.out, origin_of(models, facts[tiers.index(shown)]))
     of_all = [fact for some in facts for fact in some]
     draw_errors(tiers, models, args.out / "errors.png", origin_of(models, of_all))
     write_page(args.out, result, models, command)

@@ -34,7 +34,7 @@ from adaptation.task import DRAWN_SEED, Parent, Task
 from adaptation.tuning import FULL
 from common.errors import UserError
 from common.files import write_atomic, write_json
-from common.progress import ProgressBar
+from common.progress import ProgressBar, announced
 from common.text import printable
 from imaging.finding import find_images
 from model import (
@@ -86,8 +86,9 @@ def fitted(task: Task, started: float) -> Adapted:
         held_out = scores_without_each(task, network, bar.update)
     point = point_without(task, held_out, [])
     decisions = decisions_without(task, held_out)
-    adapted = adapted_checkpoint(task, network, point, decisions.points)
-    figures = checked(task, network, point, decisions, time.perf_counter() - started)
+    with announced("checking what the adaptation is worth"):
+        adapted = adapted_checkpoint(task, network, point, decisions.points)
+        figures = checked(task, network, point, decisions, time.perf_counter() - started)
     adapted.adaptation = description_of(task, figures)
     adapted.validation = figures.validation()
     return Adapted(task, network, held_out, decisions, point, adapted, figures)
@@ -101,8 +102,8 @@ def write(out: Path, adapted: Adapted, verdicts: Section | None = None) -> str:
     """
     adapted.checkpoint.check()
     task, scores = adapted.task, (adapted.held_out, adapted.point)
-    # Takes some seconds
-    page = page_text(out, task, adapted.network, adapted.figures, scores, verdicts)
+    with announced("writing the page"):
+        page = page_text(out, task, adapted.network, adapted.figures, scores, verdicts)
     save_checkpoint(out, adapted.checkpoint)
     _, sha256 = load_identified(out)
     # A candidate that is promoted gets another name

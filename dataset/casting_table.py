@@ -152,9 +152,11 @@ def alike(root: Path, rows: Sequence[ImageRow]) -> list[int]:
     Raises:
         UserError: unreadable images.
     """
+    from common.progress import announced
     from dataset.likeness import SIDE_PX, groups_alike
 
-    return groups_alike(np.concatenate(list(_decoded(root, rows, SIDE_PX)))).tolist()
+    with announced("comparing photographs, to see which show the same part"):
+        return groups_alike(np.concatenate(list(_decoded(root, rows, SIDE_PX)))).tolist()
 
 
 def known_castings(root: Path) -> Path | None:

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from common.origin import for_product
+from common.progress import announced
 from dataset.sources import data_name
 from dataset.validation_scores import write_validation
 from metrics.decisions import count_decisions
@@ -110,7 +111,8 @@ def save(run: Run, checkpoint: Checkpoint, logits: Tensor) -> None:
     checkpoint.validation |= {"missed": counts.missed, "false_alarms": counts.false_alarms}
     checkpoint.validation["accuracy"] = float(found.right.mean())
     if is_main_process():
-        checkpoint.gate, checkpoint.format = fit_gate(run, checkpoint), CHECKPOINT_FORMAT
+        with announced("fitting the gate"):
+            checkpoint.gate, checkpoint.format = fit_gate(run, checkpoint), CHECKPOINT_FORMAT
         path, count = run.out / "best.pth", len(found.labels)
         save_checkpoint(path, checkpoint)
         castings = run.val_batches.castings or [""] * count
