@@ -174,7 +174,7 @@ def announce(path: Path, predictor: Predictor) -> None:
     data = printable(predictor.checkpoint.data)
     print(f"checkpoint {printable(path)} ({predictor.model_id}), trained on {data}")
     if limit := restriction(predictor.checkpoint):
-        tell(f"note: {limit}")
+        print(limit)  # not on standard error, which is the service's log
     if warning := predictor.without_gate:
         tell(f"warning: {warning}")
 
