@@ -27,12 +27,17 @@ AT_ONCE = 16  # photographs
 def features_in_all_positions(network: nn.Module, pixels: np.ndarray, device) -> np.ndarray:
     """Features float32 (N, 8, D) of images uint8 (N, S, S), turned and mirrored as parts lie."""
     found = []
-    with tf32(allowed=False):
-        for image in torch.from_numpy(pixels):
-            turned = [image.rot90(quarter) for quarter in range(4)]
-            views = torch.stack(turned + [view.flip(1) for view in turned])
-            found.append(logits_and_features(network, unit_range(views.to(device)))[1].cpu())
+    for image in torch.from_numpy(pixels):
+        turned = [image.rot90(quarter) for quarter in range(4)]
+        views = torch.stack(turned + [view.flip(1) for view in turned])
+        found.append(features_of_views(network, views, device))
     return torch.stack(found).numpy()
+
+
+def features_of_views(network: nn.Module, views: Tensor, device) -> Tensor:
+    """Features (B, D) of images uint8 (B, S, S), in full float32 precision, on the CPU."""
+    with tf32(allowed=False):
+        return logits_and_features(network, unit_range(views.to(device)))[1].cpu()
 
 
 def fit_gate(
@@ -71,11 +76,7 @@ def handed_over(
     if checkpoint.gate is None:
         return 0
     pixels = torch.from_numpy(np.stack([one.pixels for one in photographs]))
-    with tf32(allowed=False):
-        found = [
-            logits_and_features(network, unit_range(some.to(device)))[1].cpu()
-            for some in pixels.split(AT_ONCE)
-        ]
+    found = [features_of_views(network, some, device) for some in pixels.split(AT_ONCE)]
     distance = Distance(checkpoint.gate["mean"], checkpoint.gate["whitening"])
     distances = distance(torch.cat(found)).tolist()
     opinions = (
