@@ -162,8 +162,8 @@ def show_batch(desk: Desk, batch: Batch) -> None:
 
 
 def outcome(one: Inspected, said: dict[int, Disposition]) -> str:
-    """What a person says of a part, else the model's decision."""
-    return said[one.id].verdict if one.id in said else one.prediction.decision
+    """What a person says of a part, else what the model's inspection came to."""
+    return said[one.id].verdict if one.id in said else one.prediction.outcome
 
 
 def show_table(
@@ -208,7 +208,7 @@ def rows(batch: Batch, places: list[int], said: dict[int, Disposition]) -> dict[
     predictions = [one.prediction for one in found]
     table = {
         "photograph": [batch.thumbnails[place] for place in places],
-        "decision": [f"{SIGNS[p.decision]} {WORDS[p.decision]}" for p in predictions],
+        "decision": [f"{SIGNS[p.outcome]} {WORDS[p.outcome]}" for p in predictions],
         PROBABILITY: [p.prob_defect for p in predictions],
         "class": [p.predicted_class for p in predictions],
         "file": [one.name for one in found],

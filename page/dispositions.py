@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -19,6 +20,17 @@ from traceability.search import dispositions_on
 KEYS = {"ok": "G", "defect": "D"}  # of the keyboard
 # In the session
 CONFLICT, NAME, PERSON, SPOKEN = "conflict", "person", "person kept", "spoken on"
+UNNAMED = "word without a name"  # the inspection and the verdict
+# A dialog's first element takes the cursor once it is drawn; its field does, so that what is typed
+# is a name
+CURSOR_SCRIPT = """
+const place = (tries) => {
+  const field = document.querySelector('[role="dialog"] input');
+  if (document.activeElement !== field) field?.focus();
+  if (tries) setTimeout(place, 50, tries - 1);
+};
+place(12);
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,11 @@ class Conflict:
     person: str
     note: str
     last: Disposition
+
+
+def forget(key: str) -> None:
+    """Take something out of the session."""
+    st.session_state.pop(key, None)
 
 
 def record_disposition(
@@ -46,13 +63,11 @@ def record_disposition(
     Called by a click, before the page is made anew: it is told then.
 
     Args:
+        person: who decides; not empty.
         seen: number of the last disposition of this part that the person has seen, 0 for none.
         photograph: of the part, where it is at hand.
     """
     person, note = plain(person), plain(note)
-    if not person:
-        st.session_state[REFUSED] = "Whose decision is it? Please give a name."
-        return False
     st.session_state[PERSON] = person
     try:
         with desk.log.open("append") as log:
@@ -111,15 +126,18 @@ def ask_person(
         again: shows a part, by its inspection, that is undecided again.
     """
     args = (desk, inspection_id, said.id if said else 0, photograph)
+    unnamed = unnamed_word_on(inspection_id)
     with st.container(horizontal=True, vertical_alignment="center", key="person_row"):
         for disposition, key in KEYS.items():
             # Its own button for each part: a click that comes late is not one on the next part
             st.button(
-                WORDS[disposition], key=f"{disposition} {inspection_id}", shortcut=key,
+                WORDS[disposition], key=f"{disposition} {inspection_id}",
+                shortcut=None if unnamed else key,  # what is typed is a name
                 on_click=speak, args=(disposition, *args),
             )  # fmt: skip
         st.button(
-            "Undo", key="undo", shortcut="U", disabled=last_word_of(speaker()) is None,
+            "Undo", key="undo", shortcut=None if unnamed else "U",
+            disabled=last_word_of(speaker()) is None,
             on_click=take_back, args=(desk, again), help="Takes back what you said last: that part "
             "is undecided again, for everybody. The log keeps your word and that it was withdrawn.",
         )  # fmt: skip
@@ -129,14 +147,45 @@ def ask_person(
             st.text_input(
                 "Note", key=f"note {inspection_id}", max_chars=1000, placeholder="for the log"
             )
+    if unnamed:
+        ask_for_name(unnamed, *args)
 
 
 def speak(
     disposition: str, desk: Desk, inspection_id: int, seen: int, photograph: bytes | None
 ) -> None:
-    """Store the word that was clicked, with the name and the note beside it."""
-    person, note = st.session_state[NAME], st.session_state[f"note {inspection_id}"]
-    record_disposition(desk, inspection_id, disposition, person, note, seen, photograph)
+    """Store the word that was clicked, with name and note; or have the name asked for."""
+    person, note = speaker(), st.session_state[f"note {inspection_id}"]
+    if person:
+        record_disposition(desk, inspection_id, disposition, person, note, seen, photograph)
+    else:
+        st.session_state[UNNAMED] = (inspection_id, disposition)
+
+
+def unnamed_word_on(inspection_id: int) -> str | None:
+    """The verdict that somebody has given on this part without a name; one on others is dropped."""
+    number, disposition = st.session_state.get(UNNAMED, (None, None))
+    if number == inspection_id:
+        return disposition
+    st.session_state.pop(UNNAMED, None)
+    return None
+
+
+@st.dialog("Whose decision is it?", on_dismiss=partial(forget, UNNAMED))
+def ask_for_name(
+    disposition: str, desk: Desk, inspection_id: int, seen: int, photograph: bytes | None
+) -> None:
+    """Ask for the name that a word lacks, and store both."""
+    with st.form("name", border=False):
+        person = st.text_input("Your name", max_chars=100, placeholder="for the log")
+        given = st.form_submit_button(f"Store: {WORDS[disposition]}", type="primary")
+    st.html(f"<script>{CURSOR_SCRIPT}</script>", unsafe_allow_javascript=True)
+    if given and plain(person):
+        note = st.session_state[f"note {inspection_id}"]
+        forget(UNNAMED)
+        st.session_state.pop(NAME, None)  # the field shows the name from now on
+        record_disposition(desk, inspection_id, disposition, person, note, seen, photograph)
+        st.rerun()
 
 
 def speaker() -> str:
@@ -191,7 +240,7 @@ def tell_conflict(desk: Desk) -> None:
     )
     left, right, _ = place.columns([1, 1, 3])
     left.button("Store mine too", on_click=store_too, args=(desk,), width="stretch")
-    right.button("Leave it", on_click=st.session_state.pop, args=(CONFLICT, None), width="stretch")
+    right.button("Leave it", on_click=forget, args=(CONFLICT,), width="stretch")
 
 
 def store_too(desk: Desk) -> None:

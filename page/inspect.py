@@ -11,7 +11,7 @@ from page import strip
 from page.desk import Desk
 from page.dispositions import ask_person, persons_say, tell_conflict
 from page.frame import framed
-from page.intake import Given, ask_for_parts, rendered
+from page.intake import SAMPLE_KIND, Given, ask_for_parts, rendered
 from page.parts import inspect, show_decision, show_scale, thumbnail
 from page.picture import show_picture
 from page.words import escape_markdown
@@ -46,7 +46,7 @@ def show(desk: Desk) -> None:
     found, asked = st.container(), st.container()
     with asked:
         given = ask_for_parts(desk)
-        if st.session_state.get(PARTS):
+        if st.session_state.get(PARTS) or given.sample:
             st.button("Clear the parts", icon=":material/close:", on_click=clear)
     all_inspected = inspect_new(desk, given)
     parts = [*inspected_sample(desk, given), *st.session_state.setdefault(PARTS, [])]
@@ -63,8 +63,9 @@ def show(desk: Desk) -> None:
 
 
 def clear() -> None:
-    """Take all inspected parts off the page; the log keeps them."""
+    """Take all parts off the page; the log keeps those that were inspected."""
     st.session_state[PARTS] = []
+    st.session_state[SAMPLE_KIND] = st.session_state[SAMPLE_SHOWN] = None
 
 
 # --- what is to be inspected ---------------------------------------------------------------------
@@ -135,8 +136,8 @@ def show_parts(desk: Desk, parts: Sequence[Shown]) -> None:
 def frame_of(one: Shown, said: Disposition | None) -> strip.Frame:
     """A part as the film strip has it."""
     p = one.prediction
-    outcome = said.verdict if said else p.decision
-    return strip.Frame(one.id, one.part.name, one.thumbnail, p.decision, outcome, p.prob_defect)
+    outcome = said.verdict if said else p.outcome
+    return strip.Frame(one.id, one.part.name, one.thumbnail, p.outcome, outcome, p.prob_defect)
 
 
 def show_part(desk: Desk, one: Shown, said: Disposition | None) -> None:

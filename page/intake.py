@@ -16,6 +16,7 @@ from page.samples import KINDS, sample_part
 
 FILES, CAMERA = "Files", "Camera"
 LARGEST_MB = MAX_IMAGE_BYTES >> 20
+SAMPLE_KIND = "sample"  # in the session
 TYPES = [*IMAGE_TYPES, *HEIC_TYPES, "pdf"]  # the last to say what to do with it
 
 
@@ -73,7 +74,7 @@ def from_camera() -> list:
 
 def choose_sample() -> tuple[str, int] | None:
     """A kind and a number of a rendered part."""
-    kind = st.pills("It is not recorded", KINDS, key="sample")
+    kind = st.pills("It is not recorded", KINDS, key=SAMPLE_KIND)
     number = st.session_state.setdefault("sample number", 1)
     if kind and st.button("Another", icon=":material/refresh:"):
         number = st.session_state["sample number"] = number + 1

@@ -101,15 +101,15 @@ def show_decision(
     The colour alone says nothing.
     """
     p = prediction
-    decision = said.verdict if said else p.decision
+    outcome = said.verdict if said else p.outcome
     text = sentence(name, p, review)
     if said:
         note = f" ({said.note})" if said.note else ""
         text = f"{said.person} says: {WORDS[said.verdict]}{note}. The model: {text}"
     st.html(
-        f'<div class="verdict {decision or "error"}" role="status">'
-        f'<span class="mark">{SIGNS[decision]}</span>'
-        f'<div><div class="word">{WORDS[decision]}</div><div>{html.escape(text)}</div></div></div>'
+        f'<div class="verdict {outcome}" role="status">'
+        f'<span class="mark">{SIGNS[outcome]}</span>'
+        f'<div><div class="word">{WORDS[outcome]}</div><div>{html.escape(text)}</div></div></div>'
     )
 
 

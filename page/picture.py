@@ -60,7 +60,7 @@ def alt_text(name: str, prediction: Prediction, heat: bool) -> str:
     if prediction.prob_defect is not None:
         found = f", defect probability {chance(prediction.prob_defect)}"
     what = "Heatmap over photograph" if heat else "Photograph"
-    return f"{what} {name}: {WORDS[prediction.decision]}{found}"
+    return f"{what} {name}: {WORDS[prediction.outcome]}{found}"
 
 
 def heatmap(desk: Desk, data: bytes, prediction: Prediction) -> Explained | None:

@@ -102,7 +102,7 @@ def show_counts(log: InspectionLog) -> None:
         columns = st.columns(6)
     columns[0].metric("Parts", f"{parts:,}")
     columns[1].metric("Rejected", f"{100 * rejected / max(parts, 1):.1f} %")
-    columns[2].metric("Waiting for a person", f"{waiting:,}")
+    columns[2].metric("For review", f"{waiting:,}")
     columns[3].metric("Not judged", f"{not_judged:,}")
     columns[4].metric("Unreadable", f"{errors:,}")
     columns[5].metric("Persons disagree", f"{otherwise:.0f} of {spoken}")

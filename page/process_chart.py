@@ -5,7 +5,7 @@ import numpy as np
 import pandas
 import streamlit as st
 
-from common.colours import DEFECT_COLOUR, LINE_COLOUR, REVIEW_COLOUR, UNDECIDED_COLOUR
+from common.colours import DEFECT_COLOUR, GOOD_COLOUR, REVIEW_COLOUR, UNDECIDED_COLOUR
 from common.text import printable
 from traceability.alarms import DRIFT, REJECT_RATE, signals
 from traceability.process import Process
@@ -14,7 +14,6 @@ RATE, PROBABILITY, BRIGHTNESS = "Reject rate", "Drift: probability", "Drift: bri
 VIEWS = (RATE, PROBABILITY, BRIGHTNESS)
 MOST_POINTS = 500  # a browser draws them at once, and a person can still choose one
 QUIET, ALARM = "no alarm", "alarm"
-LINE_ON_DARK = "#c3ccd6"
 POINT, CHOSEN = "point", "chosen"  # a column; the name of the selection
 
 
@@ -25,9 +24,8 @@ def show_chart(process: Process, view: str, key: str) -> list[str]:
         st.caption(
             f"The last {len(table):,} of {len(process.groups):,} points; choose days for earlier."
         )
-    line = LINE_ON_DARK if st.context.theme.type == "dark" else LINE_COLOUR
     event = st.altair_chart(
-        chart(table, view, process.by, line), on_select="rerun", key=f"chart {key} {view}",
+        chart(table, view, process.by), on_select="rerun", key=f"chart {key} {view}",
         alt=f"{view} by {process.by}: {len(table)} points, {(table.state == ALARM).sum()} in alarm",
     )  # fmt: skip
     return [one[POINT] for one in event.selection.get(CHOSEN, [])]
@@ -63,8 +61,11 @@ def chart_table(process: Process, view: str) -> pandas.DataFrame:
     return table[-MOST_POINTS:]
 
 
-def chart(table: pandas.DataFrame, view: str, by: str, line: str) -> altair.LayerChart:
-    """Points in time order, between limits; alarms are told by shape, size and colour."""
+def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
+    """Points in time order, between limits; alarms are told by shape, size and colour.
+
+    The colours stand out on a light ground and on a dark one: an open page may change.
+    """
     title = "rejected, %" if view == RATE else view.removeprefix("Drift: mean ")
     x = altair.X(f"{POINT}:N", sort=None, title=by, axis=altair.Axis(labelOverlap=True))
     base = altair.Chart(table).encode(x=x)
@@ -82,7 +83,7 @@ def chart(table: pandas.DataFrame, view: str, by: str, line: str) -> altair.Laye
         .encode(
             y="value:Q",
             shape=altair.Shape("state:N", scale=scale("circle", "triangle-up"), legend=None),
-            color=altair.Color("state:N", scale=scale(line, alarm), legend=None),
+            color=altair.Color("state:N", scale=scale(GOOD_COLOUR, alarm), legend=None),
             size=altair.Size("state:N", scale=scale(40, 220), legend=None),
             tooltip=[
                 altair.Tooltip("shown", title=by), "begin", "parts", "rejected",
@@ -95,6 +96,6 @@ def chart(table: pandas.DataFrame, view: str, by: str, line: str) -> altair.Laye
         limits.encode(y=altair.Y("upper:Q", title=title, scale=axis)),
         limits.encode(y="lower:Q"),
         base.mark_line(color=UNDECIDED_COLOUR, strokeWidth=1).encode(y="centre:Q"),
-        base.mark_line(color=line, strokeWidth=1).encode(y="value:Q"),
+        base.mark_line(color=GOOD_COLOUR, strokeWidth=1).encode(y="value:Q"),
         points,
     ).properties(height=300)

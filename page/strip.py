@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from page.words import SIGNS, chance, escape_markdown
+from page.words import SIGNS, WORDS, chance, escape_markdown
 
 ALL = "all"
-OUTCOMES = {"review": "Uncertain", "defect": "Defect", "ok": "Good", "": "Not judged"}
 CHOSEN, PLACE, SHOWN = "strip", "place in strip", "outcome"  # keys in the session
 LONGEST_NAME = 40
 
@@ -21,7 +20,7 @@ class Frame:
     id: str
     name: str
     thumbnail: str | None  # a data URL
-    model_says: str  # a decision, or empty
+    model_says: str  # an outcome
     outcome: str  # the same, or what a person says
     prob_defect: float | None
 
@@ -32,13 +31,13 @@ class Frame:
         text = escape_markdown(f"{SIGNS[self.outcome]}{found}")
         if self.thumbnail is None:
             return f"{text} {escape_markdown(self.name[:LONGEST_NAME])}"
-        said = f"{OUTCOMES[self.outcome]}{found}, {self.name[:LONGEST_NAME]}"
+        said = f"{WORDS[self.outcome]}{found}, {self.name[:LONGEST_NAME]}"
         return f"![{escape_markdown(said)}]({self.thumbnail})\n\n{text}"
 
 
 def in_order(frames: Sequence[Frame]) -> list[Frame]:
-    """By what the model says: uncertain ones first, then the likeliest defects first."""
-    ranks = list(OUTCOMES)
+    """By what the model says: those for review first, then the likeliest defects first."""
+    ranks = list(WORDS)
     return sorted(frames, key=lambda one: (ranks.index(one.model_says), -(one.prob_defect or 0)))
 
 
@@ -56,7 +55,7 @@ def choose(frames: Sequence[Frame]) -> str | None:
                 disabled=len(ids) < 2,
             )  # fmt: skip
     if not ids:
-        st.caption(f"{OUTCOMES[outcome]}: none is left.")
+        st.caption(f"{WORDS[outcome]}: none is left.")
         return None
     labels = {one.id: one.label for one in shown}
     return st.pills(
@@ -68,8 +67,10 @@ def choose(frames: Sequence[Frame]) -> str | None:
 def choose_outcome(counts: Counter[str]) -> str:
     """Which parts are shown, each choice with how many there are."""
     labels = {ALL: f"All {counts.total()}"}
-    labels |= {key: f"{name} {counts[key]}" for key, name in OUTCOMES.items()}
-    st.session_state.setdefault(SHOWN, ALL)  # no default: Streamlit warns where both are given
+    usual = [key for key in WORDS if counts[key] or key != "error"]
+    labels |= {key: f"{WORDS[key]} {counts[key]}" for key in usual}
+    if st.session_state.get(SHOWN) not in labels:  # no default: Streamlit warns of both
+        st.session_state[SHOWN] = ALL
     return st.segmented_control(
         "Outcome", list(labels), format_func=labels.get, key=SHOWN, required=True,
         label_visibility="collapsed",

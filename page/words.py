@@ -6,8 +6,15 @@ from common.text import chance, printable
 from gate.limits import NOT_JUDGED
 from inspection.predictor import Prediction
 
-WORDS = {"ok": "Good", "defect": "Defect", "review": "A person decides", "": "Not inspected"}
-SIGNS = {"ok": "✓", "defect": "✕", "review": "?", "": "!"}
+# What became of a part (inspection.options.OUTCOMES has the terminal's words); as they are sorted
+WORDS = {
+    "review": "Review",
+    "defect": "Defect",
+    "ok": "Good",
+    "not_judged": "Not judged",
+    "error": "Unreadable",
+}
+SIGNS = {"review": "?", "defect": "✕", "ok": "✓", "not_judged": "!", "error": "!"}
 
 
 def escape_markdown(text: str) -> str:
@@ -24,7 +31,7 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
     """The decision in words."""
     p = prediction
     if p.status == "error":
-        return f"{name} cannot be read: {p.error}. It counts as not inspected."
+        return f"{name} cannot be read: {p.error}. It is not inspected."
     if p.status == NOT_JUDGED:
         return f"{name} is not judged: {p.error}. Take another photograph, or look at the part."
     found = chance(p.prob_defect, *(review or ()))
@@ -33,7 +40,7 @@ def sentence(name: str, prediction: Prediction, review: tuple[float, float] | No
     if p.decision == "review":
         if review is None or not review[0] <= p.prob_defect < review[1]:  # of another band
             return f"{found}: look at it."
-        return f"{found} lies between {review[0]:g} and {review[1]:g}: look at it."
+        return f"{found} lies between {review[0]:g} and {review[1]:g}: a person decides."
     above = p.decision == "defect"
     if decides(review, p.threshold):
         edge = f"{'above' if above else 'below'} {review[above]:g}"

@@ -63,10 +63,10 @@ def test_an_unreadable_part_comes_first_and_is_never_good(options, paths):
     at = upload(page("batch"), "folder", [("a.jpeg", paths[0].read_bytes()), ("b.png", b"")])
     found = table(start_batch(at))
     assert list(found["file"]) == ["b.png", "a.jpeg"]
-    assert found["decision"][0].endswith("Not inspected")
+    assert found["decision"][0].endswith("Unreadable")
     assert found["why"][0] == "empty file"
-    assert at.button_group(key="outcome").options[-1] == "Not judged 1"
-    at.button_group(key="outcome").set_value("").run()
+    assert at.button_group(key="outcome").options[-1] == "Unreadable 1"
+    at.button_group(key="outcome").set_value("error").run()
     assert list(table(at)["file"]) == ["b.png"]
 
 

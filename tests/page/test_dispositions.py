@@ -112,3 +112,22 @@ def test_a_word_is_not_forgotten_while_the_log_takes_no_withdrawal(options, path
     assert not at.exception
     assert verdicts(log_path)[1:] == [(1, "withdrawn", "Huber")]
     assert "Huber says" not in text_of(at)
+
+
+def test_a_word_without_a_name_waits_for_it(options, paths, log_path):
+    at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
+    at.text_input(key="note 1").set_value("a stain").run()
+    at.button(key="ok 1").click().run()
+    assert not at.exception
+    assert verdicts(log_path) == []
+    (store,) = [one for one in at.button if one.label == "Store: Good"]
+    store.click().run()
+    assert verdicts(log_path) == []  # still no name
+    field = [one for one in at.text_input if one.label == "Your name"][-1]
+    field.set_value("Huber")
+    next(one for one in at.button if one.label == "Store: Good").click().run()
+    assert not at.exception
+    assert verdicts(log_path) == [(1, "ok", "Huber")]
+    assert "Huber says: Good (a stain)" in text_of(at)
+    assert at.text_input(key="person").value == "Huber"
+    assert not [one for one in at.button if one.label == "Store: Good"]

@@ -56,7 +56,7 @@ def test_station_and_lot_go_into_the_log_and_stay(options, paths, log_path):
 def test_a_broken_image_gives_a_sentence_and_is_recorded(options, paths, log_path):
     at = upload(page("inspect"), "photographs", [("broken.jpeg", paths[0].read_bytes()[:300])])
     assert "broken.jpeg cannot be read" in text_of(at)
-    assert "Not inspected" in text_of(at)
+    assert ">Unreadable<" in text_of(at)
     assert recorded(log_path)[0][:3] == ("broken.jpeg", "", None)
     name = "<script>alert(1)</script>.jpeg"
     assert "<script>" not in text_of(upload(page("inspect"), "photographs", [(name, b"x")]))
@@ -67,7 +67,7 @@ def test_a_picture_of_nothing_gets_a_sentence_and_no_decision(options, log_path,
     files = [("white.png", (tmp_path / "white.png").read_bytes())]
     said = text_of(upload(page("inspect"), "photographs", files))
     assert "white.png is not judged: overexposed" in said
-    assert "Not inspected" in said
+    assert ">Not judged<" in said
     assert recorded(log_path)[0][:3] == ("white.png", "", None)
 
 
@@ -90,7 +90,7 @@ def test_the_strip_is_filtered_by_outcome_and_walked_through(options, predictor,
     good = decisions.count("ok")
     outcomes = at.button_group(key="outcome")
     assert outcomes.options == [
-        "All 6", "Uncertain 0", f"Defect {6 - good}", f"Good {good}", "Not judged 0",
+        "All 6", "Review 0", f"Defect {6 - good}", f"Good {good}", "Not judged 0",
     ]  # fmt: skip
     outcomes.set_value("defect").run()
     first = at.button_group(key="strip").value
@@ -107,7 +107,7 @@ def test_the_strip_is_filtered_by_outcome_and_walked_through(options, predictor,
     assert at.button_group(key="strip").value == second
     assert "Huber says" not in text_of(at)  # his word is taken back
     assert at.button_group(key="outcome").options[2] == f"Defect {6 - good}"
-    at.button_group(key="outcome").set_value("").run()
+    at.button_group(key="outcome").set_value("not_judged").run()
     assert "Not judged: none is left" in text_of(at)
 
 
@@ -129,6 +129,9 @@ def test_rendered_parts_are_predicted_and_not_recorded(options, predictor, log_p
     assert said_of(direct) in text_of(at)
     assert not log_path.exists() or recorded(log_path) == []
     assert sample_part(kind, 1) == sample_part(kind, 1) != sample_part(kind, 2)
+    next(one for one in at.button if one.label == "Clear the parts").click().run()
+    assert not at.exception
+    assert 'class="verdict' not in text_of(at)
 
 
 def test_the_limits_are_the_services(options, paths, monkeypatch):

@@ -28,7 +28,7 @@ def test_the_sentence_names_what_decided():
     equal = replace(PLAIN, prob_defect=0.5)
     assert sentence("a", equal, None) == "0.50 lies at or above the threshold 0.50."
     waits = replace(PLAIN, decision="review")
-    assert sentence("a", waits, (0.2, 0.8)) == "0.53 lies between 0.2 and 0.8: look at it."
+    assert sentence("a", waits, (0.2, 0.8)) == "0.53 lies between 0.2 and 0.8: a person decides."
     above = replace(PLAIN, prob_defect=1.0)
     assert sentence("a", above, (0.2, 0.8)) == ">0.99 lies above 0.8, where no person is asked."
     just = replace(PLAIN, decision="ok", prob_defect=0.199379)
