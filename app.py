@@ -13,14 +13,16 @@ network. It asks nobody who they are: to open it to other machines put it behind
 """
 
 import argparse
+import importlib
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from common.arguments import checkpoint, script_parser
-from common.errors import UserError, run_script, tell
+from common.errors import EXIT_OK, UserError, run_script, tell
 from common.files import ROOT
 from common.packages import require_packages
 from common.sockets import listening_socket, port
@@ -128,15 +130,25 @@ def main(argv: list[str] | None = None) -> int:
         tell("note: whoever reaches this machine can use the page; see docs/deploy.md")
     os.environ[OPTIONS_VARIABLE] = shlex.join(argv)
     limit_threads(args.threads)
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")]
+    command = ["run", str(ROOT / "app.py")]
     command += [word for name in hosts(args) for word in ("--server.allowedHosts", name)]
     command += ["--server.address", args.host, "--server.port", str(args.port)]
     # Streamlit prints the address once its port answers
     print(f"starting the page, recording in {args.log}; end with Ctrl-C", flush=True)
-    try:
-        os.execv(sys.executable, command)  # the page takes this process's place
-    except OSError as error:
-        raise UserError(f"cannot start Streamlit: {error.strerror}") from error
+    threading.Thread(target=load_what_takes_long, daemon=True).start()
+    from streamlit.web.cli import main as streamlit
+
+    streamlit(command, prog_name="streamlit")  # ends this process
+    return EXIT_OK
+
+
+def load_what_takes_long() -> None:
+    """Import what the page needs while the server starts, so that the first visitor waits less.
+
+    Nothing of Streamlit, which another thread imports.
+    """
+    for name in ("model", "rendering.casting", "traceability.process_figures"):
+        importlib.import_module(name)
 
 
 def runs_in_streamlit() -> bool:

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import resnet18
-from torchvision.models.resnet import BasicBlock
 
 from common.errors import UserError
 from common.files import CHECKPOINTS, ROOT, read_json, write_atomic, write_json
@@ -28,6 +26,7 @@ from networks.grey_stem import GreyStem
 from networks.initial_weights import imagenet_weights, load_backbone
 from networks.local import LocalNetwork
 from networks.multiscale import UNUSUAL, MultiscaleNetwork, Unusual
+from networks.resnet import BasicBlock, ResNet18
 from networks.tensor_files import check_weights, load_tensors, to_bytes
 from networks.winograd import WinogradConv2d
 
@@ -73,7 +72,7 @@ def build_model(
     if head == "sigmoid" and num_classes != 2:
         raise UserError(f"--head sigmoid tells two classes apart, the data has {num_classes}")
     outputs = 1 if head == "sigmoid" else num_classes
-    model = resnet18(weights=None) if network == "resnet18" else LOCAL[network](outputs, defects)
+    model = ResNet18() if network == "resnet18" else LOCAL[network](outputs, defects)
     if weights == "imagenet":
         if network in LOCAL:
             raise UserError(NO_IMAGENET)

@@ -6,7 +6,8 @@ take in. On a CPU that saves a pass over each map: a third of a local network's 
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock
+
+from networks.resnet import BasicBlock
 
 
 def with_folded_batch_norm(model: nn.Module) -> nn.Module:

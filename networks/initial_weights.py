@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights
 
 from common.errors import UserError
 from networks.tensor_files import TORCHVISION_NAME, check_weights, load_tensors
@@ -30,6 +29,8 @@ def imagenet_weights() -> dict[str, Tensor]:
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
+            from torchvision.models import ResNet18_Weights
+
             digits = TORCHVISION_NAME.fullmatch(WEIGHTS_FILE)[1]
             torch.hub.download_url_to_file(ResNet18_Weights.DEFAULT.url, str(path), digits)
     except (urllib.error.URLError, OSError, RuntimeError) as error:  # the last: other bytes

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
-from torchvision.models.resnet import BasicBlock
 
 from networks.classes import logit_margin
+from networks.resnet import BasicBlock, draw_weights, wider_stage
 
 CHANNELS = 32  # of the first stage; the second has twice as many
 TOP_SHARE = 0.01  # k as a share of the cells: 14 of 38 x 38
@@ -51,7 +51,7 @@ class LocalNetwork(nn.Module):
         self.fc = nn.Conv2d(many, outputs, kernel_size=1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and layer is not self.fc:
-                begin_as_resnet(layer)
+                draw_weights(layer)
         self.register_buffer("defects", torch.tensor(defects), persistent=False)
 
     def forward(self, images: Tensor, pool: bool = True) -> Tensor | tuple[Tensor, ...]:
@@ -86,18 +86,6 @@ class LocalNetwork(nn.Module):
         count = max(1, round(self.top_share * cells.shape[2]))
         strongest = logit_margin(cells, self.defects).topk(count, dim=1).indices
         return cells.gather(2, strongest.unsqueeze(1).expand(-1, cells.shape[1], -1)).mean(2)
-
-
-def wider_stage(channels: int) -> nn.Sequential:
-    """A stage of ResNet that halves the sides and doubles the channels."""
-    many = 2 * channels
-    shortcut = nn.Sequential(nn.Conv2d(channels, many, 1, 2, bias=False), nn.BatchNorm2d(many))
-    return nn.Sequential(BasicBlock(channels, many, 2, shortcut), BasicBlock(many, many))
-
-
-def begin_as_resnet(layer: nn.Conv2d) -> None:
-    """Draw a convolution's weights as ResNet does."""
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def normalise_local_contrast(images: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from networks.features import Distance, features_of
-from networks.local import CHANNELS, LocalNetwork, begin_as_resnet, wider_stage
+from networks.local import CHANNELS, LocalNetwork
+from networks.resnet import draw_weights, wider_stage
 
 UNUSUAL = "unusual."  # how the names of these weights begin
 UNUSUAL_FEATURES = 2 * 8 * CHANNELS  # mean and deviation of each channel of the last stage
@@ -37,7 +38,7 @@ class MultiscaleNetwork(LocalNetwork):
         self.layer3, self.layer4 = wider_stage(second), wider_stage(third)
         for layer in (*self.layer3.modules(), *self.layer4.modules()):
             if isinstance(layer, nn.Conv2d):
-                begin_as_resnet(layer)
+                draw_weights(layer)
         self.fc3 = nn.Conv2d(third, outputs, kernel_size=1)
         self.fc4 = nn.Conv2d(fourth, outputs, kernel_size=1)
         self.unusual: Unusual | None = None

@@ -5,6 +5,7 @@ import sys
 import tomllib
 
 import pytest
+from streamlit.web import cli
 
 import app
 from common.errors import UserError
@@ -32,11 +33,11 @@ def test_streamlit_run_answers_to_the_same_names():
 
 def test_the_command_starts_streamlit_with_its_options(trained, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(app.os, "execv", lambda program, command: started.append(command))
+    monkeypatch.setattr(cli, "main", lambda command, prog_name: started.append(command))
     monkeypatch.setenv(app.OPTIONS_VARIABLE, "")
     own = ["--checkpoint", str(trained / "best.pth"), "--log", str(tmp_path / "a b.db")]
     app.main([*own, "--port", "8600"])
-    assert started[0][1:5] == ["-m", "streamlit", "run", str(ROOT / "app.py")]
+    assert started[0][:2] == ["run", str(ROOT / "app.py")]
     assert started[0][-2:] == ["--server.port", "8600"]
     assert shlex.split(app.os.environ[app.OPTIONS_VARIABLE])[:4] == own
     assert started[0].count("--server.allowedHosts") == len(app.LOCAL)
