@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from common.errors import UserError
 from traceability.schema import WITHDRAWN
 
+PHOTOGRAPH_ASKED = "CASE asked.sha256 WHEN '' THEN asked.id ELSE asked.sha256 END"
 # The last word on the photograph of a record, at whichever of its inspections it was spoken
-LATEST = """SELECT verdict, person, note, standing.time, standing.id
-    FROM standing JOIN inspections asked
-        ON photograph = CASE asked.sha256 WHEN '' THEN asked.id ELSE asked.sha256 END
+LATEST = f"""SELECT verdict, person, note, standing.time, standing.id
+    FROM standing JOIN inspections asked ON photograph = {PHOTOGRAPH_ASKED}
     WHERE asked.id = ? ORDER BY standing.id DESC LIMIT 1"""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from traceability.dispositions import Disposition
+from traceability.dispositions import PHOTOGRAPH_ASKED, Disposition
 from traceability.log import InspectionLog, storable
 from traceability.schema import TABLES
 
@@ -36,7 +36,7 @@ class Found:
     latency_ms: float
     error: str
     serial: str
-    person_says: Disposition | None = None  # the latest disposition
+    person_says: Disposition | None = None  # the last word on the photograph
 
 
 def search(
@@ -94,10 +94,14 @@ def search(
 
 
 def dispositions_on(log: InspectionLog, ids: Sequence[int]) -> dict[int, Disposition]:
-    """The latest disposition by a person on each of these inspections that has one."""
+    """The last word on the photograph of each of these inspections, where there is one.
+
+    At whichever inspection it was spoken: the same photograph shows the same part.
+    """
     rows = log.query(
-        "SELECT inspection_id, verdict, person, note, time, id FROM standing "
-        f"WHERE inspection_id IN ({places(ids)}) ORDER BY id",
+        "SELECT asked.id, verdict, person, note, standing.time, standing.id "
+        f"FROM inspections asked JOIN standing ON photograph = {PHOTOGRAPH_ASKED} "
+        f"WHERE asked.id IN ({places(ids)}) ORDER BY standing.id",
         ids,
     )
     return {inspection: Disposition(*rest) for inspection, *rest in rows}

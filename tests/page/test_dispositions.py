@@ -131,3 +131,16 @@ def test_a_word_without_a_name_waits_for_it(options, paths, log_path):
     assert "Huber says: Good (a stain)" in text_of(at)
     assert at.text_input(key="person").value == "Huber"
     assert not [one for one in at.button if one.label == "Store: Good"]
+
+
+def test_a_word_on_a_photograph_is_shown_when_it_is_inspected_again(options, paths, log_path):
+    part = (paths[0].name, paths[0].read_bytes())
+    at = upload(page("inspect"), "photographs", [part])
+    at.text_input(key="person").set_value("Huber").run()
+    at.button(key="ok 1").click().run()
+    again = upload(page("inspect"), "photographs", [part])
+    assert "Huber says: Good" in text_of(again)
+    again.text_input(key="person").set_value("Maier").run()
+    again.button(key="defect 2").click().run()
+    assert not again.exception
+    assert verdicts(log_path) == [(1, "ok", "Huber"), (2, "defect", "Maier")]

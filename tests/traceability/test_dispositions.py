@@ -94,7 +94,7 @@ def test_a_new_word_counts_after_a_withdrawn_one_which_nobody_needs_to_have_seen
     waiting.add_disposition(1, "defect", "Huber")
     waiting.add_disposition(1, "withdrawn", "Huber")
     assert waiting.add_disposition(1, "ok", "Maier", seen=0) == 3
-    assert readings(waiting)["person says"] == [None, None, "ok"]
+    assert readings(waiting)["person says"] == ["ok", None, "ok"]
     with pytest.raises(AlreadyDecidedError, match="Maier"):
         waiting.add_disposition(1, "ok", "Schmid", seen=2)
     (found,) = judged_photographs(waiting)
