@@ -22,7 +22,7 @@ REASONS = {
         "",
         "underexposed: {value:.0%} of the pixels are black; the model knows up to {high:.0%}",
     ),
-    "side_px": ("only {value:.0f} pixels on its shorter side; the model knows from {low:.0f}", ""),
+    "side_px": ("only {value:.0f} px on its shorter side; the model knows from {low:.0f}", ""),
     "aspect": (
         "too narrow: {value:.2f} times as wide as high; the model knows {low:.2f} to {high:.2f}",
         "too wide: {value:.2f} times as wide as high; the model knows {low:.2f} to {high:.2f}",

@@ -186,8 +186,7 @@ def show_chosen(desk: Desk, one: Inspected, data: bytes, said: Disposition | Non
     decision, picture = st.columns(2, gap="medium")
     with decision:
         show_decision(one.name, one.prediction, desk.predictor.review, said)
-        if one.prediction.status == "ok":
-            ask_person(desk, one.id, said, show_again, data)
+        ask_person(desk, one.id, said, show_again, data)
         st.caption(f"{escape_markdown(one.name)} · inspection {one.id}")
     with picture:
         show_picture(desk, one.name, data, one.prediction, one.model_id)

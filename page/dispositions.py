@@ -21,6 +21,7 @@ KEYS = {"ok": "G", "defect": "D"}  # of the keyboard
 # In the session
 CONFLICT, NAME, PERSON, SPOKEN = "conflict", "person", "person kept", "spoken on"
 UNNAMED = "word without a name"  # the inspection and the verdict
+JUST_SPOKEN = "just spoken on"  # the inspection
 # A dialog's first element takes the cursor once it is drawn; its field does, so that what is typed
 # is a name
 CURSOR_SCRIPT = """
@@ -84,12 +85,18 @@ def record_disposition(
     st.session_state[STORED] = f"Stored: {WORDS[disposition]}, says {person}."
     forget_word(inspection_id)
     st.session_state[SPOKEN].append((inspection_id, person))
+    st.session_state[JUST_SPOKEN] = inspection_id
     return True
 
 
 def spoken_on() -> list[int]:
     """The inspections on which somebody has spoken in this session, and not taken it back."""
     return [inspection_id for inspection_id, _ in st.session_state.get(SPOKEN, [])]
+
+
+def just_spoken_on() -> int | None:
+    """The inspection on which somebody has spoken since this was asked last."""
+    return st.session_state.pop(JUST_SPOKEN, None)
 
 
 def forget_word(inspection_id: int) -> None:

@@ -37,8 +37,12 @@ if (!window.closesMenu) {
   });
 }
 """
+SCROLL_SCRIPT = """
+document.querySelector('[data-testid="stMain"]')?.scrollTo({ top: 0 }); // %d
+"""
 # In the session: the place for messages in this run of the page, and those of what was clicked
 MESSAGES, STORED, REFUSED = "messages", "stored", "refused"
+SCROLLED = "scrolled up"  # how often
 
 
 def set_up(options: argparse.Namespace) -> None:
@@ -73,6 +77,10 @@ def framed(show: Callable[[Desk], None]) -> Callable[[], None]:
         except OSError as error:  # a disk, or a folder that has changed meanwhile
             where = f"{error.filename}: " if error.filename else ""
             tell_error(f"{where}{error.strerror or error}")
+        finally:  # a script runs once, when it is another one than before
+            times = st.session_state.get(SCROLLED, 0)
+            with st.container(key="scroll_script"):
+                st.html(f"<script>{SCROLL_SCRIPT % times}</script>", unsafe_allow_javascript=True)
 
     return told
 
@@ -93,6 +101,11 @@ def tell_error(text: str) -> None:
 def tell_warning(text: str) -> None:
     """What a person has to know, as it is written."""
     messages().warning(escape_markdown(text), icon=":material/warning:")
+
+
+def scroll_up() -> None:
+    """Bring what is told and found above the fold, once this run of the page ends."""
+    st.session_state[SCROLLED] = st.session_state.get(SCROLLED, 0) + 1
 
 
 # --- the desk ------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from inspection.predictor import Prediction
 from inspection.recording import Inspected, Part
 from page import strip
 from page.desk import Desk
-from page.dispositions import ask_person, persons_say, tell_conflict
-from page.frame import framed
+from page.dispositions import ask_person, just_spoken_on, persons_say, tell_conflict
+from page.frame import framed, scroll_up, tell_warning
 from page.intake import SAMPLE_KIND, Given, ask_for_parts, rendered
 from page.parts import inspect, show_decision, show_scale, thumbnail
 from page.picture import show_picture
@@ -20,6 +20,7 @@ from traceability.dispositions import Disposition
 THUMBNAIL_PX = 72
 KEPT, KEPT_BYTES = 200, 256 << 20  # photographs of this visitor that stay on the page
 PARTS, DONE = "inspected", "inspected uploads"  # in the session
+REFUSED = "refused uploads"  # why, of those that came last
 SAMPLE, SAMPLE_SHOWN = "sample", "sample shown"
 
 
@@ -46,9 +47,11 @@ def show(desk: Desk) -> None:
     found, asked = st.container(), st.container()
     with asked:
         given = ask_for_parts(desk)
-        if st.session_state.get(PARTS) or given.sample:
+        if st.session_state.get(PARTS) or given.sample or st.session_state.get(REFUSED):
             st.button("Clear the parts", icon=":material/close:", on_click=clear)
     all_inspected = inspect_new(desk, given)
+    for why in st.session_state.get(REFUSED, []):
+        tell_warning(why)
     parts = [*inspected_sample(desk, given), *st.session_state.setdefault(PARTS, [])]
     with found:
         if parts:
@@ -64,7 +67,7 @@ def show(desk: Desk) -> None:
 
 def clear() -> None:
     """Take all parts off the page; the log keeps those that were inspected."""
-    st.session_state[PARTS] = []
+    st.session_state[PARTS], st.session_state[REFUSED] = [], []
     st.session_state[SAMPLE_KIND] = st.session_state[SAMPLE_SHOWN] = None
 
 
@@ -79,9 +82,12 @@ def inspect_new(desk: Desk, given: Given) -> bool:
     inspected: list[Shown] = st.session_state.setdefault(PARTS, [])
     done: set[str] = st.session_state.setdefault(DONE, set())
     on_page = {one.part for one in inspected}
-    new = dict(given.new_parts(done))
-    done |= {key for key, part in new.items() if part in on_page}
-    new = {key: part for key, part in new.items() if part not in on_page}
+    came = dict(given.new_parts(done))
+    if came:
+        st.session_state[REFUSED] = [why for why in came.values() if isinstance(why, str)]
+        scroll_up()
+    new = {k: part for k, part in came.items() if isinstance(part, Part) and part not in on_page}
+    done |= came.keys() - new.keys()
     if not new:
         return False
     keys, parts, found = list(new), list(new.values()), []
@@ -106,6 +112,7 @@ def inspected_sample(desk: Desk, given: Given) -> list[Shown]:
     if st.session_state.get(SAMPLE_SHOWN) != given.sample:
         st.session_state[SAMPLE_SHOWN] = given.sample
         strip.show_part(SAMPLE)
+        scroll_up()
     kind, number = given.sample
     data = rendered(kind, number)
     (prediction,) = desk.predictor.predict([data])
@@ -125,7 +132,10 @@ def show_parts(desk: Desk, parts: Sequence[Shown]) -> None:
     """The film strip, where there are several parts, and the part that is chosen."""
     said = persons_say(desk, [one.inspection_id for one in parts if one.inspection_id])
     chosen = parts[0].id
+    just = just_spoken_on()
     if len(parts) > 1:
+        if just:
+            strip.pass_part(str(just))
         frames = [frame_of(one, said.get(one.inspection_id)) for one in parts]
         chosen = strip.choose(strip.in_order(frames))
     for one in parts:
@@ -137,7 +147,9 @@ def frame_of(one: Shown, said: Disposition | None) -> strip.Frame:
     """A part as the film strip has it."""
     p = one.prediction
     outcome = said.verdict if said else p.outcome
-    return strip.Frame(one.id, one.part.name, one.thumbnail, p.outcome, outcome, p.prob_defect)
+    return strip.Frame(
+        one.id, one.part.name, one.thumbnail, p.outcome, outcome, p.prob_defect, said is not None
+    )
 
 
 def show_part(desk: Desk, one: Shown, said: Disposition | None) -> None:
@@ -148,9 +160,9 @@ def show_part(desk: Desk, one: Shown, said: Disposition | None) -> None:
         show_decision(one.part.name, p, desk.predictor.review, said)
         if p.status == "ok":
             show_scale(p, desk.predictor.review)
-        if p.status == "ok" and recorded:
+        if recorded:
             ask_person(desk, one.inspection_id, said, show_again, one.part.data)
-        elif not recorded:
+        else:
             tell_of_sample(desk)
     with picture:
         show_picture(desk, one.part.name, one.part.data, p, one.model_id)

@@ -9,7 +9,6 @@ import streamlit as st
 from imaging.unreadable import UnreadableImageError
 from inspection.recording import MAX_IMAGE_BYTES, Part, file_name
 from page.desk import Desk
-from page.frame import tell_warning
 from page.heic import HEIC_TYPES, readable
 from page.parts import IMAGE_TYPES, ask_for_lot
 from page.samples import KINDS, sample_part
@@ -18,6 +17,7 @@ FILES, CAMERA = "Files", "Camera"
 LARGEST_MB = MAX_IMAGE_BYTES >> 20
 SAMPLE_KIND = "sample"  # in the session
 TYPES = [*IMAGE_TYPES, *HEIC_TYPES, "pdf"]  # the last to say what to do with it
+KINDS_TEXT = "JPEG, PNG, HEIC, TIFF, BMP, WebP or GIF"
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,21 @@ class Given:
     lot: str
     sample: tuple[str, int] | None  # kind and number of a rendered part
 
-    def new_parts(self, done: set[str]) -> Iterator[tuple[str, Part]]:
-        """Those that are not in `done`, each under Streamlit's name for it; tells of the others."""
+    def new_parts(self, done: set[str]) -> Iterator[tuple[str, Part | str]]:
+        """Those that are not in `done`, each under Streamlit's name for it; or why it is none."""
         for file in self.photographs:
-            name = file_name(file.name)
-            if file.file_id in done or (data := content_of(name, file)) is None:
-                continue
-            if self.from_camera:
-                name = f"camera {datetime.now():%Y-%m-%d %H.%M.%S}.jpg"
-            yield file.file_id, Part(name, data, self.station, self.lot)
+            if file.file_id not in done:
+                yield file.file_id, self._part(file)
+
+    def _part(self, file) -> Part | str:
+        name = file_name(file.name)
+        try:
+            data = content_of(name, file)
+        except UnreadableImageError as error:
+            return str(error)
+        if self.from_camera:
+            name = f"camera {datetime.now():%Y-%m-%d %H.%M.%S}.jpg"
+        return Part(name, data, self.station, self.lot)
 
 
 def ask_for_parts(desk: Desk) -> Given:
@@ -50,15 +56,15 @@ def ask_for_parts(desk: Desk) -> Given:
     photographs = from_camera() if source == CAMERA else from_files()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         station, lot = ask_for_lot(desk)
-        with st.popover("Try a rendered part", icon=":material/experiment:"):
-            sample = choose_sample()
+    with st.expander("Try a rendered part", icon=":material/experiment:"):
+        sample = choose_sample()
     return Given(photographs, source == CAMERA, station, lot, sample)
 
 
 def from_files() -> list:
     return st.file_uploader(
-        "Photographs of parts", TYPES, accept_multiple_files=True, key="photographs",
-        max_upload_size=LARGEST_MB,
+        f"Photographs of parts: {KINDS_TEXT}, up to {LARGEST_MB} MB each", TYPES,
+        accept_multiple_files=True, key="photographs",
     )  # fmt: skip
 
 
@@ -87,18 +93,22 @@ def rendered(kind: str, number: int) -> bytes:
     return sample_part(kind, number)
 
 
-def content_of(name: str, file) -> bytes | None:
-    """The photograph in an uploaded file; None where there can be none, after saying why."""
+def content_of(name: str, file) -> bytes:
+    """The photograph in an uploaded file.
+
+    Raises:
+        UnreadableImageError: there can be none; the message is a sentence.
+    """
     if file.size > MAX_IMAGE_BYTES:
-        size = f"{file.size / 1e6:.0f} MB"
-        tell_warning(f"{name} has {size}; a photograph may have {LARGEST_MB} MB.")
-        return None
+        size = f"{file.size / (1 << 20):.0f} MB"
+        raise UnreadableImageError(f"{name} has {size}; a photograph may have {LARGEST_MB} MB.")
     data = file.getvalue()
     if data.startswith(b"%PDF"):
-        tell_warning(f"{name} is a PDF, no photograph: save its picture as JPEG or PNG.")
-        return None
+        what = f"{name} is a PDF, no photograph: save its picture as JPEG or PNG."
+        raise UnreadableImageError(what)
     try:
         return readable(data)
     except UnreadableImageError as error:
-        tell_warning(f"{name} cannot be read: {error}. It is not inspected.")
-        return None
+        raise UnreadableImageError(
+            f"{name} cannot be read: {error}. It is not inspected."
+        ) from error

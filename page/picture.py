@@ -1,5 +1,7 @@
 """A part's photograph: as it is, or under its heatmap, and larger; always with an alt text."""
 
+import html
+
 import streamlit as st
 
 from imaging.reading import UnreadableImageError
@@ -11,6 +13,18 @@ from page.words import WORDS, chance
 from traceability.search import Found
 
 ZOOMS = (1, 2, 4)
+# The picture may not have its size yet
+LOOK_SCRIPT = """
+const look = (x, y, tries) => {
+  const box = document.querySelector(".st-key-picture_2, .st-key-picture_4");
+  const image = box?.querySelector("img");
+  if (image?.complete && image.clientWidth > box.clientWidth)
+    box.scrollTo(x * image.clientWidth - box.clientWidth / 2,
+                 y * image.clientHeight - box.clientHeight / 2);
+  else if (tries) setTimeout(look, 100, x, y, tries - 1);
+};
+look(%.4f, %.4f, 30); // %s
+"""
 HEAT, ZOOM = "heatmap", "zoom"  # keys in the session
 
 
@@ -26,7 +40,7 @@ def show_picture(desk: Desk, name: str, data: bytes, prediction: Prediction, mod
         return
     place = st.empty()
     with st.container(horizontal=True, vertical_alignment="center", key="picture_tools"):
-        zoom = choose_zoom()
+        zoom = choose_zoom(prediction.sha256)
         heat = explained is not None and st.toggle("Heatmap", True, key=HEAT)
     if heat:
         image = explained.overlay()
@@ -36,6 +50,8 @@ def show_picture(desk: Desk, name: str, data: bytes, prediction: Prediction, mod
         st.caption("An ONNX model has no heatmaps; start the page with its checkpoint.")
     with place.container(key=f"picture_{zoom}"):
         st.image(image, width="stretch", alt=alt_text(name, prediction, heat))
+        if zoom > 1:
+            look_at(hottest_place(explained), f"{zoom} {prediction.sha256}")
 
 
 def show_recorded(desk: Desk, one: Found, data: bytes | None) -> None:
@@ -46,10 +62,26 @@ def show_recorded(desk: Desk, one: Found, data: bytes | None) -> None:
         show_picture(desk, one.file, data, prediction_of(one), one.model[:12])
 
 
-def choose_zoom() -> int:
-    """How many times as large as it fits; then the picture scrolls."""
+def hottest_place(explained: Explained | None) -> tuple[float, float]:
+    """Where the map is hottest, from the left and from the top, as shares; else the middle."""
+    if explained is None or not explained.heat.any():
+        return 0.5, 0.5
+    height, width = explained.heat.shape
+    y, x = divmod(int(explained.heat.argmax()), width)
+    return (x + 0.5) / width, (y + 0.5) / height
+
+
+def look_at(place: tuple[float, float], what: str) -> None:
+    """Move the enlarged picture so that a place of it is in the middle; once for each `what`."""
+    script = LOOK_SCRIPT % (*place, html.escape(what))
+    st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
+
+
+def choose_zoom(sha256: str) -> int:
+    """How many times as large as it fits; each photograph begins whole, then it scrolls."""
     return st.segmented_control(
-        "Zoom", ZOOMS, format_func=lambda times: f"{times} x", default=1, key=ZOOM, required=True,
+        "Zoom", ZOOMS, format_func=lambda times: f"{times} x", default=1, key=f"{ZOOM} {sha256}",
+        required=True,
         label_visibility="collapsed",
     )  # fmt: skip
 

@@ -9,7 +9,9 @@ import streamlit as st
 from page.words import SIGNS, WORDS, chance, escape_markdown
 
 ALL = "all"
-CHOSEN, PLACE, SHOWN = "strip", "place in strip", "outcome"  # keys in the session
+# In the session; the last two: to be shown whatever the filter is, and to be passed
+CHOSEN, PLACE, SHOWN = "strip", "place in strip", "outcome"
+WANTED, DECIDED = "wanted in strip", "decided in strip"
 LONGEST_NAME = 40
 
 
@@ -23,15 +25,17 @@ class Frame:
     model_says: str  # an outcome
     outcome: str  # the same, or what a person says
     prob_defect: float | None
+    by_person: bool = False
 
     @property
     def label(self) -> str:
-        """Its image above its outcome, in Markdown."""
-        found = "" if self.prob_defect is None else f" {chance(self.prob_defect)}"
-        text = escape_markdown(f"{SIGNS[self.outcome]}{found}")
+        """Its image above its outcome, in Markdown: a person's in a word, else the figure."""
+        word, name = WORDS[self.outcome], self.name[:LONGEST_NAME]
+        found = word if self.by_person or self.prob_defect is None else chance(self.prob_defect)
+        text = escape_markdown(f"{SIGNS[self.outcome]} {found}")
         if self.thumbnail is None:
-            return f"{text} {escape_markdown(self.name[:LONGEST_NAME])}"
-        said = f"{WORDS[self.outcome]}{found}, {self.name[:LONGEST_NAME]}"
+            return f"{text} {escape_markdown(name)}"
+        said = f"{word}, {name}" if found == word else f"{word} {found}, {name}"
         return f"![{escape_markdown(said)}]({self.thumbnail})\n\n{text}"
 
 
@@ -43,12 +47,15 @@ def in_order(frames: Sequence[Frame]) -> list[Frame]:
 
 def choose(frames: Sequence[Frame]) -> str | None:
     """The id of the part that is chosen; None when none has the outcome that is to be shown."""
+    make_way(frames)
     with st.container(horizontal=True, vertical_alignment="center", key="strip_head"):
         outcome = choose_outcome(Counter(one.outcome for one in frames))
         shown = [one for one in frames if outcome in (ALL, one.outcome)]
         ids = [one.id for one in shown]
         if ids:
             keep_place(ids)
+        if st.session_state.pop(DECIDED, None) == st.session_state.get(CHOSEN) and ids[1:]:
+            go(ids, 1)
         for name, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
             st.button(
                 name, key=name.lower(), shortcut=key, on_click=go, args=(ids, step),
@@ -93,5 +100,20 @@ def go(ids: list[str], step: int) -> None:
 
 
 def show_part(id: str) -> None:
-    """Choose a part, whatever is shown now; before the strip is drawn."""
-    st.session_state[CHOSEN], st.session_state[SHOWN] = id, ALL
+    """Choose a part, whatever the filter is; before the strip is drawn."""
+    st.session_state[WANTED] = id
+
+
+def pass_part(id: str) -> None:
+    """Go on from a part on which a person has spoken; before the strip is drawn."""
+    st.session_state[DECIDED] = id
+
+
+def make_way(frames: Sequence[Frame]) -> None:
+    """Choose the part that is wanted; all are shown if the filter would hide it."""
+    for one in frames:
+        if one.id == st.session_state.get(WANTED):
+            st.session_state[CHOSEN] = st.session_state.pop(WANTED)
+            if st.session_state.get(SHOWN) not in (ALL, one.outcome):
+                st.session_state[SHOWN] = ALL
+            return

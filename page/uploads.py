@@ -66,6 +66,8 @@ class Collected:
 
 def _why_not(path: PurePosixPath, size: int) -> str:
     """Why a file is not read; empty: it is."""
+    if path.suffix.lower() == ".pdf":
+        return "a PDF: save its picture as JPEG or PNG"
     reason = why_not_by_path(path)
     if reason == NO_IMAGE and path.suffix.lower().removeprefix(".") in HEIC_TYPES:
         reason = ""

@@ -9,8 +9,9 @@ from pathlib import Path
 from common.errors import EXIT_FAILURE, UserError
 
 # Another program's lock, a full disk, a disk that is read-only or fails for a while
-PASSING = {
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+PASSING = BUSY | {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
 
@@ -38,6 +39,8 @@ def reported(path: Path) -> Iterator[None]:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of extended codes
         words = str(error).encode("unicode_escape").decode()  # in one line
+        if code in BUSY:
+            words = f"another program holds it ({words}); try again"
         text = f"inspection log {path}: {words}"
         if code in PASSING:
             raise LogUnavailableError(text) from error

@@ -51,11 +51,12 @@ def test_a_folder_is_sorted_and_written_as_csv(options, predictor, paths, log_pa
 
 def test_a_zip_file_is_predicted_like_a_folder(options, predictor, paths, log_path):
     files = [(f"line 3/{path.name}", path.read_bytes()) for path in paths]
-    files += [("line 3/notes.txt", b"x"), ("__MACOSX/._a.jpeg", b"x")]
+    files += [("line 3/notes.txt", b"x"), ("__MACOSX/._a.jpeg", b"x"), ("order.PDF", b"%PDF-1.7")]
     at = page("batch")
     at.button_group(key="from").set_value("Zip file").run()
     at.file_uploader(key="zip").set_value(("parts.zip", zipped(files), "application/zip")).run()
     assert "no image by its name (line 3/notes.txt)" in text_of(at)
+    assert "a PDF: save its picture as JPEG or PNG (order.PDF)" in text_of(at)
     check_batch(start_batch(at), predictor, paths, log_path)
 
 

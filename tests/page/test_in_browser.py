@@ -109,6 +109,15 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
     page.screenshot(path=tmp_path / "inspect.png", full_page=True)
     assert page.evaluate(STILL)
 
+    # What is told of the next upload is seen, however far down its sender is
+    page.locator(".stMain").evaluate("main => main.scrollTo(0, main.scrollHeight)")
+    pdf = {"name": "order.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7"}
+    page.locator("input[type=file]").first.set_input_files(pdf)
+    told = page.get_by_text("order.pdf is a PDF, no photograph")
+    told.wait_for()
+    page.wait_for_function("document.querySelector('.stMain').scrollTop === 0")
+    assert told.bounding_box()["y"] < size[1]
+
     # By keyboard alone; a letter in a field is no decision
     page.keyboard.press("d")
     name = page.get_by_role("dialog").get_by_role("textbox", name="Your name")
