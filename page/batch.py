@@ -26,7 +26,7 @@ from page.heic import HEIC_TYPES
 from page.parts import IMAGE_TYPES, ask_for_lot, inspect, show_decision, thumbnail
 from page.picture import show_picture
 from page.strip import ALL, choose_outcome
-from page.uploads import MAX_PARTS, Collected, collect_files, collect_zip
+from page.uploads import MAX_PARTS, MAX_TOTAL_BYTES, Collected, collect_files, collect_zip
 from page.words import SIGNS, WORDS, chance, escape_markdown
 from traceability.dispositions import Disposition
 
@@ -98,12 +98,12 @@ def ask_for_parts() -> None:
     """Make a batch of what was uploaded, once; the last one stays until another comes."""
     kind = st.segmented_control("From", [FOLDER, ZIP], default=FOLDER, key="from")
     if kind == ZIP:
-        one = st.file_uploader("Zip file", "zip", key="zip")
+        one = st.file_uploader(f"Zip file, up to {MAX_TOTAL_BYTES >> 20} MB", "zip", key="zip")
         files = [one] if one else []
     else:
         files = st.file_uploader(
-            "Folder", [*IMAGE_TYPES, *HEIC_TYPES], accept_multiple_files="directory", key="folder",
-            max_upload_size=MAX_IMAGE_BYTES >> 20,
+            f"Folder of photographs, up to {MAX_IMAGE_BYTES >> 20} MB each",
+            [*IMAGE_TYPES, *HEIC_TYPES, "pdf"], accept_multiple_files="directory", key="folder",
         )  # fmt: skip
     upload = tuple(file.file_id for file in files)
     batch = st.session_state.get("batch")
