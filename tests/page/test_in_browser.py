@@ -137,9 +137,13 @@ def test_open_upload_read_speak_and_look(browser, address, trained, castings, tm
         words = [(verdict, "Gerd Ud") for verdict in ("defect", "withdrawn", "defect")]
         assert list(log.query("SELECT verdict, person FROM verdicts")) == words
 
-    signs = (("Review", "No part waits for a person."), ("Batch", "Folder of photographs, up to 32 MB each"), ("Process", "Parts"),
-             ("Model", "Trained on"))  # fmt: skip
-    for name, sign in signs:
+    signs = {
+        "Review": "No part waits for a person.",
+        "Batch": "Folder of photographs, up to 32 MB each",
+        "Process": "Parts",
+        "Model": "Trained on",
+    }
+    for name, sign in signs.items():
         menu = page.get_by_test_id("stExpandSidebarButton")
         if menu.is_visible():  # on a phone the pages are behind it
             menu.click()
