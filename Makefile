@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo serve app test test-all check pictures gpu clean
 help:
-	@echo "make demo      render synthetic castings, train, test (about 3 minutes after installing)"
+	@echo "make demo      render synthetic castings, train, test (3 to 5 minutes after installing)"
 	@echo "make serve     the REST service on PORT=8000, for this machine"
 	@echo "make app       the page on PORT=8501"
 	@echo "               both: between REVIEW='0.2 0.8' a person decides; REVIEW= for nobody"
@@ -26,7 +26,7 @@ help:
 	@echo "               all install the versions in constraints.txt; CONSTRAINTS= for the newest"
 	@echo "make clean     remove .venv, caches and the demo"
 
-# 1,200 images for training and testing in about 10 s, then 6 epochs in about 2 minutes.
+# 1,200 images for training and testing in about 10 s, then 6 epochs in 2 to 3 minutes.
 demo: .venv/run.installed
 	$(BIN)/python synthetic.py --out $(DEMO_DATA) --sizes medium large --castings 300 --copies 4 \
 	  --photos 1 --unseen-castings 60 --image-size-px 160

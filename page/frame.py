@@ -123,7 +123,7 @@ def open_desk() -> Desk:
         keeper = _keeper(options, str(vars(options)))
     except UserError as error:
         tell_error(f"There is no model to inspect with yet: {error}")
-        st.markdown("`make demo` makes a small one in about three minutes; then reload this page.")
+        st.markdown("`make demo` makes a small one in 3 to 5 minutes; then reload this page.")
         st.stop()
     desk = keeper.desk()
     if stored := st.session_state.pop(STORED, None):
