@@ -121,10 +121,16 @@ def alarms_of(process: Process) -> list[Alarm]:
             begin, end = process.groups[places[0]], process.groups[places[-1]]
             alarm = Alarm(
                 reason.kind, reason.text, int(places[0]), int(places[-1]), places, begin.name,
-                end.name, begin.start, effect,
+                end.name, begin.start, effect + _gaps(places, process.by),
             )  # fmt: skip
             found.append((rank, -size, alarm))
     return [alarm for *_, alarm in sorted(found, key=lambda one: one[:2])]
+
+
+def _gaps(places: np.ndarray, by: str) -> str:
+    """', in 2 of 4 hours': that the numbers are not of all between begin and end."""
+    between = places[-1] - places[0] + 1
+    return f", in {len(places)} of {between} {by}s" if len(places) < between else ""
 
 
 def episodes(marked: np.ndarray) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import pytest
 from log_records import record
 from page_runs import metrics, page, text_of, upload
 
+from page.process_chart import BEYOND, BRIGHTNESS, FEW_PARTS, RATE, chart_table
 from page.process_state import ALARM, STEADY, WATCH, last_alarm_lines, state_of
 from traceability.alarms import alarms_of
 from traceability.log import InspectionLog
@@ -91,6 +92,23 @@ def test_a_word_that_is_withdrawn_is_in_no_figure(options, scrap):
     with InspectionLog(scrap, "append") as log:
         log.add_disposition(1, "withdrawn", "Huber")
     assert metrics(page("process"))["Persons disagree"] == "0 of 0"
+
+
+def test_a_point_is_marked_if_and_only_if_it_is_beyond_the_line_that_is_drawn(tmp_path):
+    with InspectionLog(tmp_path / "a.db", "create") as log:
+        for number in range(12):  # the days after have few parts, dark ones
+            log.append(lot_of(number, 12 if number == 8 else number % 2, 100 + number % 3))
+        for number, rejected in ((12, 1), (13, 2), (14, 3)):
+            log.append(lot_of(number, rejected, 40)[:4])
+        bounds = ("2026-11-01", "2026-11-07")
+        process = analyse_process(log.query, Division("day"), bounds, "a.db")
+    table = chart_table(process, RATE)
+    outside = (table.value > table.upper) | (table.value < table.lower)
+    assert outside.equals(table.state == BEYOND)
+    assert outside.tolist() == [False] * 8 + [True] + [False] * 5 + [True]
+    light = chart_table(process, BRIGHTNESS)
+    outside = (light.value > light.upper) | (light.value < light.lower)
+    assert light.state[outside].tolist() == [FEW_PARTS] * 3
 
 
 def test_filters_choose_what_is_charted(options, scrap):

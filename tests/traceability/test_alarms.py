@@ -129,6 +129,15 @@ def test_hours_with_one_part_are_no_alarm_of_the_reject_rate(log):
     assert not [one for one in alarms_of(process) if one.kind == REJECT_RATE]
 
 
+def test_the_numbers_of_an_episode_say_that_they_are_of_some_of_its_subgroups(log):
+    for lot in range(20):
+        log.append(parts(lot, {10: 20, 13: 16}.get(lot, 1 + lot % 2)))
+    first, *_ = alarms_of(analysed(log))
+    assert first.span == "L10 to L13"
+    assert first.effect.startswith("36 of 80 rejected, 45.0 % against")
+    assert first.effect.endswith(", in 2 of 4 lots")
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_records_are_charted_within_seconds(log):
     def row(n: int):
