@@ -16,7 +16,7 @@ from page.parts import prediction_of
 from page.picture import heatmap
 from page.process_chart import RATE, VIEWS, show_chart
 from page.process_parts import show_parts
-from page.process_state import show_state, today_text
+from page.process_state import show_no_charts, show_state, today_text
 from page.words import WORDS, chance, escape_markdown
 from traceability.alarms import Alarm, alarms_of
 from traceability.clock import Clock, clock_of, time_zone
@@ -124,9 +124,7 @@ def show_process(desk: Desk, log: InspectionLog, division: Division, head: Delta
         process = analysed(desk, newest, division, repr(division), None)
     except UserError as error:
         with head:
-            show_state(today, None, [])
-        text = f"No charts by {division.by} yet: {escape_markdown(str(error))}."
-        st.info(text, icon=":material/timeline:")
+            show_no_charts(today, division.by, str(error))
         return
     place = st.container()
     if bounds := asked_baseline(process.names):

@@ -14,7 +14,7 @@ from traceability.process import Process
 from traceability.search import AWAITING
 from traceability.subgroups import Division, read_subgroups
 
-ALARM, WATCH, STEADY = "defect", "review", "ok"  # colours and signs of decisions
+ALARM, WATCH, STEADY, UNKNOWN = "defect", "review", "ok", "not_judged"  # colours and signs
 STATES = {
     ALARM: "Alarm: reject rate",
     WATCH: "Drift goes on, or nobody judges",
@@ -38,21 +38,31 @@ def today_text(log: InspectionLog, clock: Clock) -> str:
     return f"Today: no part{before}. {person}"
 
 
-def show_state(today: str, process: Process | None, alarms: Sequence[Alarm]) -> None:
-    """A sign and words, in colour; the colour alone says nothing."""
+def show_state(today: str, process: Process, alarms: Sequence[Alarm]) -> None:
+    """How it stands: whether an alarm goes on, and the last one."""
     state = state_of(process, alarms)
-    last, *more = last_alarm_lines(process, alarms) if process else [""]
-    text = "".join(f"<div>{html.escape(line)}</div>" for line in (today, *more))
-    text = f"<div><strong>{html.escape(last)}</strong></div>{text}"
+    last, *more = last_alarm_lines(process, alarms)
+    show_box(state, STATES[state], [last, today, *more])
+
+
+def show_no_charts(today: str, by: str, reason: str) -> None:
+    """That nobody can say how it stands, and why."""
+    show_box(UNKNOWN, f"No chart by {by}", [f"{reason[0].upper()}{reason[1:]}.", today])
+
+
+def show_box(state: str, word: str, lines: Sequence[str]) -> None:
+    """A sign and words, in colour; the colour alone says nothing."""
+    first, *more = (html.escape(line, quote=False) for line in lines)
+    text = f"<div><strong>{first}</strong></div>" + "".join(f"<div>{line}</div>" for line in more)
     st.html(
         f'<div class="verdict {state}" role="status"><span class="mark">{SIGNS[state]}</span>'
-        f'<div><div class="word">{STATES[state]}</div>{text}</div></div>'
+        f'<div><div class="word">{html.escape(word, quote=False)}</div>{text}</div></div>'
     )
 
 
-def state_of(process: Process | None, alarms: Sequence[Alarm]) -> str:
+def state_of(process: Process, alarms: Sequence[Alarm]) -> str:
     """Whether an alarm goes on at the last point, and of which kind."""
-    going_on = [one for one in alarms if process and one.last == len(process.groups) - 1]
+    going_on = [one for one in alarms if one.last == len(process.groups) - 1]
     if any(one.kind == REJECT_RATE for one in going_on):
         return ALARM
     return WATCH if going_on else STEADY

@@ -142,7 +142,9 @@ def analyse_process(
     """
     groups = read_subgroups(query, division)
     if not groups:
-        raise UserError(f"{source} holds no inspections")
+        if chosen := division.selection.describe():
+            raise UserError(f"no inspection matches: {chosen}")
+        raise UserError(f"there are no inspections in {source}")
     without_lot = sum(group.inspected for group in groups if group.name == NO_LOT)
     groups = [group for group in groups if group.name != NO_LOT]
     if not groups:

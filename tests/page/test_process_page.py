@@ -39,12 +39,13 @@ def test_an_empty_log_is_explained(options, paths, log_path):
     with InspectionLog(log_path, "create"):
         pass
     for _ in range(2):
-        assert "line.db holds no inspections" in text_of(page("process"))
+        assert "There are no inspections in line.db" in text_of(page("process"))
     at = upload(page("inspect"), "photographs", [(paths[0].name, paths[0].read_bytes())])
     at = page("process")
-    assert "No charts by lot yet: no part in line.db has a lot" in text_of(at)
+    assert "No part in line.db has a lot" in text_of(at)
     at.segmented_control(key="by").set_value("day").run()
-    assert "No charts by day yet: limits need at least 2" in text_of(at)
+    assert "No chart by day" in text_of(at)
+    assert "Limits need at least 2" in text_of(at)
     assert "Today: 1 part, " in text_of(at)
     assert metrics(at)["Parts"] == "1"
 
@@ -118,7 +119,9 @@ def test_filters_choose_what_is_charted(options, scrap):
     assert at.selectbox(key="parts by lot").options[-1] == "L00"
     assert "reject rate above its limits, 6 of 10 rejected" in text_of(at)
     at.selectbox(key="of shift").set_value("06:00").run()
-    assert "holds no inspections" in text_of(at)
+    assert "No inspection matches: station 'line2', lot 'l0', shift from 06:00." in text_of(at)
+    assert "No alarm now" not in text_of(at)
+    assert 'class="verdict not_judged"' in text_of(at)
     at.selectbox(key="of shift").set_value("22:00").run()
     at.segmented_control(key="by").set_value("shift").run()
     assert at.selectbox(key="parts by shift").options[-1] == "2026-11-01 22:00"
@@ -143,4 +146,3 @@ def test_the_state_is_an_alarm_as_long_as_the_last_point_is_in_one(tmp_path):
         assert state() == WATCH
         process = analyse_process(log.query, Division("lot"), None, "a.db")
         assert "20 parts since." in last_alarm_lines(process, alarms_of(process))[0]
-    assert state_of(None, []) == STEADY

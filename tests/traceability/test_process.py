@@ -251,5 +251,5 @@ def test_a_baseline_is_read_on_the_clock_that_is_named(production, capsys):
 def test_an_empty_log_has_no_chart(tmp_path):
     with InspectionLog(tmp_path / "a.db", "create"):
         pass
-    with pytest.raises(UserError, match="holds no inspections"):
+    with pytest.raises(UserError, match="there are no inspections in"):
         records.main(["spc", "--log", str(tmp_path / "a.db"), "--by", "lot"])
