@@ -193,10 +193,19 @@ class TrendChart:
     few: np.ndarray  # bool: too few parts for these limits
 
     @property
+    def above(self) -> np.ndarray:
+        """Bool (G,): above the upper limit, and not for want of parts."""
+        return _above(self.values, self.upper) & ~self.few
+
+    @property
+    def below(self) -> np.ndarray:
+        """Bool (G,): below the lower limit, and not for want of parts."""
+        return _above(self.lower, self.values) & ~self.few
+
+    @property
     def beyond(self) -> np.ndarray:
-        """Bool (G,): outside the limits, and not for want of parts."""
-        outside = _above(self.values, self.upper) | _above(self.lower, self.values)
-        return outside & ~self.few
+        """Bool (G,): either."""
+        return self.above | self.below
 
 
 def trend_chart(sums: Sequence[float], counts: Sequence[int], baseline: np.ndarray) -> TrendChart:

@@ -136,7 +136,7 @@ def test_the_bad_lot_stands_out_against_a_frozen_baseline(production, bounds, ca
     assert [row["baseline"] for row in rows] == ["1"] * 9 + ["0"] * 4
     assert "L11" in result["brightness_beyond"]
     assert "L10" in result["probability_beyond"]
-    assert rows[11]["drift_signals"] == "of the brightness"
+    assert rows[11]["drift_signals"] == "brightness below its limits"
     assert (rows[12]["review"], rows[12]["judging_signals"]) == ("1", "")  # of one part
     assert float(rows[10]["z"]) > 3
     assert (result["parts"], result["rejected"], result["review"]) == (481, 31, 1)
