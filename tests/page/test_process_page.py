@@ -5,7 +5,7 @@ from log_records import record
 from page_runs import metrics, page, text_of, upload
 
 from page.process_chart import BEYOND, BRIGHTNESS, FEW_PARTS, RATE, chart_table
-from page.process_state import ALARM, STEADY, WATCH, last_alarm_lines, state_of
+from page.process_state import ALARM, STEADY, WATCH, alarm_lines, going_on, state_of, word_of
 from traceability.alarms import alarms_of
 from traceability.log import InspectionLog
 from traceability.process import analyse_process
@@ -74,7 +74,7 @@ def test_the_scrap_event_comes_first_and_leads_to_its_parts(options, scrap):
         log.add_disposition(8 * 20 + 20, "defect", "Huber")  # the last part of the lot
     at = page("process")
     said = text_of(at)
-    assert "Last alarm: L08, begun 2026-11-09 23:00: reject rate above its limits, 13 of 20" in said
+    assert "reject rate: L08, begun 2026-11-09 23:00: above its limits, 13 of 20" in said
     assert "60 parts since." in said
     assert "2 parts without a lot are in no point." in said
     assert at.dataframe[0].value["lot"].tolist()[0] == "L08"
@@ -117,7 +117,7 @@ def test_filters_choose_what_is_charted(options, scrap):
     at.text_input(key="of lot").set_value("l0").run()
     at.selectbox(key="of station").set_value("line2").run()
     assert at.selectbox(key="parts by lot").options[-1] == "L00"
-    assert "reject rate above its limits, 6 of 10 rejected" in text_of(at)
+    assert "above its limits, 6 of 10 rejected" in text_of(at)
     at.selectbox(key="of shift").set_value("06:00").run()
     assert "No inspection matches: station 'line2', lot 'l0', shift from 06:00." in text_of(at)
     assert "No alarm now" not in text_of(at)
@@ -135,14 +135,22 @@ def test_the_state_is_an_alarm_as_long_as_the_last_point_is_in_one(tmp_path):
         for number in range(10):
             log.append(lot_of(number, number % 2, 100 + number % 3))
 
-        def state() -> str:
-            process = analyse_process(log.query, Division("lot"), None, "a.db")
-            return state_of(process, alarms_of(process))
+        def state() -> tuple[str, str, list[str]]:
+            process = analyse_process(log.query, Division("lot"), ("L00", "L09"), "a.db")
+            alarms = alarms_of(process)
+            worst = next(iter(going_on(process, alarms)), None)
+            return state_of(worst), word_of(worst), alarm_lines(process, alarms)
 
-        assert state() == STEADY
+        assert state() == (STEADY, "No alarm now", ["No alarm of the reject rate."])
         log.append(lot_of(10, 14, 101))
-        assert state() == ALARM
+        state_then, word, lines = state()
+        assert (state_then, word) == (ALARM, "Reject rate above its limits: L10")
+        assert lines[0].startswith("Goes on since 2026-11-11 23:00: 14 of 20 rejected")
+        assert "mean probability above its limits, L10" in lines[1]  # no word of L10 again
         log.append(lot_of(11, 0, 200))
-        assert state() == WATCH
-        process = analyse_process(log.query, Division("lot"), None, "a.db")
-        assert "20 parts since." in last_alarm_lines(process, alarms_of(process))[0]
+        log.append(lot_of(12, 0, 210))
+        state_then, word, lines = state()
+        assert (state_then, word) == (WATCH, "Brightness above its limits: L11 to L12")
+        assert lines[0].startswith("Goes on since 2026-11-12 23:00: as far as 210.0 against")
+        assert lines[1].startswith("Last alarm of the reject rate: L10")
+        assert lines[1].endswith("40 parts since.")
