@@ -2,13 +2,13 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from common.text import count_of
 from page.words import SIGNS
 from traceability.alarms import REJECT_RATE, Alarm
-from traceability.clock import Clock
 from traceability.log import InspectionLog, now
 from traceability.process import Process
 from traceability.search import AWAITING
@@ -17,13 +17,14 @@ from traceability.subgroups import Division, read_subgroups
 ALARM, WATCH, STEADY, UNKNOWN = "defect", "review", "ok", "not_judged"  # colours and signs
 
 
-def today_text(log: InspectionLog, clock: Clock) -> str:
+def today_text(log: InspectionLog, division: Division) -> str:
     """'Today: 320 parts, 9 rejected (2.8 %). 3 parts wait for a person.'"""
-    today = clock.day(now())
-    groups = read_subgroups(log.query, Division("day", clock))
+    division = replace(division, by="day")
+    today = division.clock.day(now())
+    groups = read_subgroups(log.query, division)
     own = [group for group in groups if group.name == today]
     parts, rejected = (sum(getattr(g, name) for g in own) for name in ("inspected", "rejected"))
-    (waiting,) = next(log.query(f"SELECT count(*) FROM inspections WHERE {AWAITING}"))
+    waiting = count_waiting(log, division)
     verb = "waits" if waiting == 1 else "wait"
     person = f"{count_of(waiting, 'part')} {verb} for a person."
     if parts:
@@ -33,11 +34,18 @@ def today_text(log: InspectionLog, clock: Clock) -> str:
     return f"Today: no part{before}. {person}"
 
 
+def count_waiting(log: InspectionLog, division: Division) -> int:
+    """How many parts wait for a person, as the page Review counts them, of those looked at."""
+    rows = log.query(f"SELECT {division.place} FROM inspections WHERE {AWAITING}")
+    return sum(division.name(*row) is not None for row in rows)
+
+
 def show_state(today: str, process: Process, alarms: Sequence[Alarm]) -> None:
     """How it stands: what goes on or that nothing does, the last alarm, today."""
     worst = next(iter(going_on(process, alarms)), None)
     first, *more = alarm_lines(process, alarms)
-    show_box(state_of(worst), word_of(worst), [first, today, *more])
+    only = f"{capitalised(chosen)}." if (chosen := process.only("")) else ""
+    show_box(state_of(worst), word_of(worst), [first, *filter(None, [only]), today, *more])
 
 
 def show_no_charts(today: str, by: str, reason: str) -> None:

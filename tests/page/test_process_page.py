@@ -4,10 +4,12 @@ import pytest
 from log_records import record
 from page_runs import metrics, page, text_of, upload
 
+from page.log import PageLog
 from page.process_chart import BEYOND, BRIGHTNESS, FEW_PARTS, RATE, chart_table
 from page.process_state import ALARM, STEADY, WATCH, alarm_lines, going_on, state_of, word_of
+from page.review import waiting_parts
 from traceability.alarms import alarms_of
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, now
 from traceability.process import analyse_process
 from traceability.subgroups import Division
 
@@ -62,10 +64,10 @@ def test_the_process_is_charted_with_its_last_rejects(options, predictor, paths,
     assert metrics(at)["Rejected"] == f"{100 * rejected / 12:.1f} %"
     assert len(at.get("image")) == min(rejected, 12)
     assert len(at.get("vega_lite_chart")) == 1
-    at.selectbox(key="baseline from").set_value("A1").run()
-    at.selectbox(key="baseline to").set_value("A2").run()
+    at.selectbox(key="baseline from lot").set_value("A1").run()
+    at.selectbox(key="baseline to lot").set_value("A2").run()
     assert not at.exception
-    at.selectbox(key="baseline from").set_value("A3").run()  # ends before it begins
+    at.selectbox(key="baseline from lot").set_value("A3").run()  # ends before it begins
     assert "No such baseline" in text_of(at)
 
 
@@ -112,6 +114,36 @@ def test_a_point_is_marked_if_and_only_if_it_is_beyond_the_line_that_is_drawn(tm
     assert light.state[outside].tolist() == [FEW_PARTS] * 3
 
 
+def test_a_filter_holds_for_all_of_the_state_and_for_nothing_of_the_whole_log(options, scrap):
+    with InspectionLog(scrap, "append") as log:
+        waiting = {"decision": "review", "prob_defect": 0.5, "time": now()}
+        log.append([record(70_000 + n, lot="W1", **waiting) for n in range(3)])
+        log.append([record(0, lot="W2", **waiting)])  # a good part of L00, in doubt now
+    at = page("process")
+    assert "Today: 3 parts, 0 rejected (0.0 %). 4 parts wait for a person." in text_of(at)
+    at.text_input(key="of lot").set_value("L0").run()
+    assert "Only lot 'L0'." in text_of(at)
+    assert "Today: no part; the last on 2026-11-10. 0 parts wait for a person." in text_of(at)
+    assert metrics(at)["For review"] == "4"
+    log_path = at.session_state["options"].log
+    assert len(waiting_parts(PageLog(log_path))) == 4
+
+
+def test_each_unit_keeps_its_baseline(options, scrap):
+    at = page("process")
+    at.selectbox(key="baseline to lot").set_value("L06").run()
+    assert "Limits: from 140 parts in 7 lots, L00 to L06." in text_of(at)
+    at.segmented_control(key="by").set_value("day").run()
+    assert "By day no baseline is chosen; that by lot is kept." in text_of(at)
+    assert "Limits: from 242 parts in all 13 days." in text_of(at)
+    at.segmented_control(key="by").set_value("lot").run()
+    assert "Limits: from 140 parts in 7 lots, L00 to L06." in text_of(at)
+    at.text_input(key="of lot").set_value("L1").run()
+    assert "The baseline from the first to L06 is not among what is chosen above" in text_of(at)
+    at.text_input(key="of lot").set_value("").run()
+    assert "Limits: from 140 parts in 7 lots, L00 to L06." in text_of(at)
+
+
 def test_filters_choose_what_is_charted(options, scrap):
     at = page("process")
     at.text_input(key="of lot").set_value("l0").run()
@@ -125,6 +157,8 @@ def test_filters_choose_what_is_charted(options, scrap):
     at.selectbox(key="of shift").set_value("22:00").run()
     at.segmented_control(key="by").set_value("shift").run()
     assert at.selectbox(key="parts by shift").options[-1] == "2026-11-01 22:00"
+    assert "Only station 'line2', lot 'l0', shift from 22:00." in text_of(at)
+    assert "Limits: from 100 parts in all 10 shifts; only station 'line2'" in text_of(at)
     for view in ("Drift: probability", "Drift: brightness"):
         at.segmented_control(key="view").set_value(view).run()
         assert not at.exception
