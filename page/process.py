@@ -206,8 +206,8 @@ def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
             "Chart", VIEWS, default=RATE, key="view", required=True, label_visibility="collapsed"
         )
     points = show_chart(process, view, f"{by} {key}")
-    for note in (process.limits_text(), *process.notes()):
-        st.caption(escape_markdown(note))
+    if points:
+        show_parts(desk, process.division, points, ", ".join(points))
     alarm = show_alarms(process, alarms, f"{by} {key}")
     with st.container(horizontal=True, vertical_alignment="bottom", key="below_chart"):
         point = st.selectbox(f"Parts of {by}", [NONE, *process.names[::-1]], key=f"parts by {by}")
@@ -217,9 +217,9 @@ def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
                 f"spc.{kind}", key=f"download {kind}", icon=":material/download:",
                 on_click="ignore",
             )  # fmt: skip
-    if points:
-        show_parts(desk, process.division, points, ", ".join(points))
-    elif alarm:
+    if points:  # two lists could show one part, with its buttons, twice
+        return
+    if alarm:
         names = process.names[alarm.first : alarm.last + 1]
         show_parts(desk, process.division, names, alarm.span)
     elif point != NONE:

@@ -10,6 +10,7 @@ import streamlit as st
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR, REVIEW_COLOUR, UNDECIDED_COLOUR
 from common.text import printable
 from metrics.control_charts import FEW, RUN_LENGTH
+from page.words import escape_markdown
 from traceability.process import Process
 
 RATE, PROBABILITY, BRIGHTNESS = "Reject rate", "Drift: probability", "Drift: brightness"
@@ -40,8 +41,8 @@ def show_chart(process: Process, view: str, key: str) -> list[str]:
         alt=f"{view} by {process.by}: {len(table)} points, {(table.state == BEYOND).sum()} "
         "beyond limits",
     )  # fmt: skip
-    if told := [text for state, text in LEGEND.items() if (table.state == state).any()]:
-        st.caption(" ".join(told))
+    told = [text for state, text in LEGEND.items() if (table.state == state).any()]
+    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes()])))
     return [one[POINT] for one in event.selection.get(CHOSEN, [])]
 
 
@@ -110,10 +111,12 @@ def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
         )
         .add_params(chosen)
     )  # fmt: skip
+    band = base.mark_rule(strokeWidth=16, opacity=0.3, color=GOOD_COLOUR)
     return altair.layer(
         limits.encode(y=altair.Y("upper:Q", title=title, scale=axis)),
         limits.encode(y="lower:Q"),
         base.mark_line(color=UNDECIDED_COLOUR, strokeWidth=1).encode(y="centre:Q"),
         base.mark_line(color=GOOD_COLOUR, strokeWidth=1).encode(y="value:Q"),
+        band.transform_filter(chosen, empty=False),
         points,
     ).properties(height=300)

@@ -5,7 +5,7 @@ from log_records import record
 from page_runs import metrics, page, text_of, upload
 
 from page.log import PageLog
-from page.process_chart import BEYOND, BRIGHTNESS, FEW_PARTS, RATE, chart_table
+from page.process_chart import BEYOND, BRIGHTNESS, CHOSEN, FEW_PARTS, RATE, chart, chart_table
 from page.process_state import ALARM, STEADY, WATCH, alarm_lines, going_on, state_of, word_of
 from page.review import waiting_parts
 from traceability.alarms import alarms_of
@@ -85,6 +85,21 @@ def test_the_scrap_event_comes_first_and_leads_to_its_parts(options, scrap):
     assert parts["outcome"].tolist() == ["✕ Defect"] * 13 + ["✓ Good"] * 7
     assert parts["inspection"].tolist()[12] == 180  # which the model had passed
     assert not at.exception
+
+
+def test_a_point_that_is_chosen_is_highlighted_and_its_parts_come_before_the_alarms(
+    options, scrap, monkeypatch
+):
+    monkeypatch.setattr("page.process.show_chart", lambda *given: ["L08"])
+    at = page("process")
+    assert at.subheader[0].value == "Parts of L08"
+    assert len(at.dataframe[0].value) == 20
+    assert at.dataframe[1].value["lot"].tolist()[0] == "L08"  # the alarms
+    with InspectionLog(scrap) as log:
+        process = analyse_process(log.query, Division("lot"), None, "a.db")
+    layers = chart(chart_table(process, RATE), RATE, "lot").to_dict()["layer"]
+    (band,) = [layer for layer in layers if layer["mark"]["type"] == "rule"]
+    assert band["transform"] == [{"filter": {"param": CHOSEN, "empty": False}}]
 
 
 def test_a_word_that_is_withdrawn_is_in_no_figure(options, scrap):
