@@ -147,7 +147,7 @@ def load_what_takes_long() -> None:
 
     Nothing of Streamlit, which another thread imports.
     """
-    for name in ("model", "rendering.casting", "traceability.process_figures"):
+    for name in ("model", "rendering.casting", "scipy.stats", "traceability.process_figures"):
         importlib.import_module(name)
 
 

@@ -19,11 +19,10 @@ FEW = 0.25  # of the usual size: the mean of fewer parts spreads more than twice
 class PChart:
     """Shares (G,) with limits (G,) for each subgroup's own size; NaN where it has no parts.
 
-    Normal limits need enough parts. With few, a single reject can lie beyond them (Montgomery,
-    Introduction to Statistical Quality Control, 7.2, on the sample size of a p chart: n p must be
-    large enough to find one). So a subgroup is a spike only if, besides lying beyond Laney's
-    limits, so many rejects or more are as improbable by the binomial distribution itself, and
-    never for a single reject. Subgroups with too few parts for that are drawn and are no spikes.
+    `alarm_lower` and `alarm_upper` decide, and are drawn: Laney's limits, nowhere narrower than the
+    binomial distribution itself allows. Normal limits need enough parts. With few, a single reject
+    can lie beyond them (Montgomery, Introduction to Statistical Quality Control, 7.2, on the sample
+    size of a p chart: n p must be large enough to find one).
     """
 
     counts: np.ndarray
@@ -38,6 +37,8 @@ class PChart:
     laney_z: np.ndarray  # z / sigma_z
     laney_lower: np.ndarray
     laney_upper: np.ndarray
+    alarm_lower: np.ndarray
+    alarm_upper: np.ndarray
     runs_above: np.ndarray  # bool: in a run above the centre
     runs_below: np.ndarray
 
@@ -48,18 +49,16 @@ class PChart:
 
     @property
     def spikes(self) -> np.ndarray:
-        """Bool (G,): above Laney's limits, and not for want of parts."""
-        improbable = _at_least(self.counts, self.sizes, self.reference) <= TAIL
-        return _above(self.rates, self.laney_upper) & improbable & (self.counts > 1)
+        """Bool (G,): above the upper limit."""
+        return _above(self.rates, self.alarm_upper)
 
     @property
     def dips(self) -> np.ndarray:
-        """Bool (G,): below Laney's limits, and not for want of parts."""
-        improbable = _at_most(self.counts, self.sizes, self.reference) <= TAIL
-        return _above(self.laney_lower, self.rates) & improbable
+        """Bool (G,): below the lower limit."""
+        return _above(self.alarm_lower, self.rates)
 
     @property
-    def laney_beyond(self) -> np.ndarray:
+    def beyond_limits(self) -> np.ndarray:
         """Bool (G,): a spike or a dip."""
         return self.spikes | self.dips
 
@@ -107,11 +106,13 @@ def p_chart(
     sigma_z = float(np.abs(np.diff(z[used])).mean() / MOVING_RANGE_D2) if varies else 1.0
     lower, upper = _limits(reference, SIGMAS * sigma)
     laney_lower, laney_upper = _limits(reference, SIGMAS * sigma * sigma_z)
+    least, most = _binomial_limits(sizes, reference)
+    alarm_lower, alarm_upper = np.minimum(laney_lower, least), np.maximum(laney_upper, most)
     sides = _sides(counts, sizes, reference)
     above, below = (runs_on_one_side(np.where(sides == -side, 0, sides)) for side in (1, -1))
     return PChart(
         counts, sizes, rates, centre, reference, sigma_z, z, lower, upper, z / sigma_z,
-        laney_lower, laney_upper, above, below,
+        laney_lower, laney_upper, alarm_lower, alarm_upper, above, below,
     )  # fmt: skip
 
 
@@ -124,6 +125,14 @@ def _reference(centre: float, parts: int) -> float:
 
 def _limits(centre: float, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
+
+
+def _binomial_limits(sizes: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares (G,) beyond which chance alone leads no more often than TAIL; never one reject."""
+    from scipy.stats import binom
+
+    sizes = np.where(sizes > 0, sizes, np.nan)
+    return binom.ppf(TAIL, sizes, rate) / sizes, np.maximum(binom.isf(TAIL, sizes, rate), 1) / sizes
 
 
 def _above(values: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
@@ -184,10 +193,19 @@ class TrendChart:
     few: np.ndarray  # bool: too few parts for these limits
 
     @property
+    def above(self) -> np.ndarray:
+        """Bool (G,): above the upper limit, and not for want of parts."""
+        return _above(self.values, self.upper) & ~self.few
+
+    @property
+    def below(self) -> np.ndarray:
+        """Bool (G,): below the lower limit, and not for want of parts."""
+        return _above(self.lower, self.values) & ~self.few
+
+    @property
     def beyond(self) -> np.ndarray:
-        """Bool (G,): outside the limits, and not for want of parts."""
-        outside = _above(self.values, self.upper) | _above(self.lower, self.values)
-        return outside & ~self.few
+        """Bool (G,): either."""
+        return self.above | self.below
 
 
 def trend_chart(sums: Sequence[float], counts: Sequence[int], baseline: np.ndarray) -> TrendChart:
@@ -200,7 +218,8 @@ def trend_chart(sums: Sequence[float], counts: Sequence[int], baseline: np.ndarr
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.asarray(sums, float) / counts
     known = baseline & ~np.isnan(values)
-    few = counts < FEW * np.median(counts[known]) if known.any() else np.zeros(len(counts), bool)
+    usual = np.median(counts[known]) if known.any() else 0
+    few = (counts > 0) & (counts < FEW * usual)
     used = values[known & ~few]
     if len(used) < 2:
         return TrendChart(values, np.nan, np.nan, np.nan, few)

@@ -16,7 +16,7 @@ from page.parts import prediction_of
 from page.picture import heatmap
 from page.process_chart import RATE, VIEWS, show_chart
 from page.process_parts import show_parts
-from page.process_state import show_state, today_text
+from page.process_state import count_waiting, show_no_charts, show_state, today_text
 from page.words import WORDS, chance, escape_markdown
 from traceability.alarms import Alarm, alarms_of
 from traceability.clock import Clock, clock_of, time_zone
@@ -29,6 +29,7 @@ from traceability.subgroups import STATION, UNITS, Division, Selection, read_sub
 REJECTS, IN_A_ROW = 12, 4
 FIRST, LAST = "the first", "the last"
 ALL, NONE = "all", "none"
+BASELINES = "baselines"  # in the session: bounds by unit
 
 
 @framed
@@ -85,11 +86,13 @@ def ask_division(log: InspectionLog, clock: Clock) -> Division:
 
 def show_counts(log: InspectionLog) -> None:
     """The log in six numbers; a part inspected twice counts once, as in the charts."""
-    groups = read_subgroups(log.query, Division("day"))
-    parts, errors, rejected, waiting, not_judged = (
+    division = Division("day")
+    groups = read_subgroups(log.query, division)
+    parts, errors, rejected, not_judged = (
         sum(getattr(group, name) for group in groups)
-        for name in ("inspected", "errors", "rejected", "waiting", "not_judged")
+        for name in ("inspected", "errors", "rejected", "not_judged")
     )
+    waiting = count_waiting(log, division)
     (spoken, otherwise) = next(
         log.query(
             "SELECT count(*), total(i.decision <> v.verdict) "
@@ -98,6 +101,7 @@ def show_counts(log: InspectionLog) -> None:
             "AND v.id IN (SELECT max(id) FROM standing GROUP BY inspection_id)"
         )
     )
+    st.subheader("The whole log", divider="gray")
     with st.container(key="counts"):
         columns = st.columns(6)
     columns[0].metric("Parts", f"{parts:,}")
@@ -113,7 +117,7 @@ def show_counts(log: InspectionLog) -> None:
 
 def show_process(desk: Desk, log: InspectionLog, division: Division, head: DeltaGenerator) -> None:
     """The state in the head of the page; below it chart, alarms, parts; or why there are none."""
-    today = today_text(log, division.clock)
+    today = today_text(log, division)
     newest = next(
         log.query(
             "SELECT (SELECT ifnull(max(id), 0) FROM inspections), "
@@ -124,12 +128,10 @@ def show_process(desk: Desk, log: InspectionLog, division: Division, head: Delta
         process = analysed(desk, newest, division, repr(division), None)
     except UserError as error:
         with head:
-            show_state(today, None, [])
-        text = f"No charts by {division.by} yet: {escape_markdown(str(error))}."
-        st.info(text, icon=":material/timeline:")
+            show_no_charts(today, division.by, str(error))
         return
     place = st.container()
-    if bounds := asked_baseline(process.names):
+    if bounds := asked_baseline(process):
         try:
             process = analysed(desk, newest, division, repr(division), bounds)
         except UserError as error:
@@ -158,15 +160,42 @@ def analysed(
         return analyse_process(log.query, _division, bounds, _desk.log.path.name)
 
 
-def asked_baseline(names: list[str]) -> tuple[str, str] | None:
-    """The subgroups between which the limits are to be taken; None: from all."""
+def asked_baseline(process: Process) -> tuple[str, str] | None:
+    """The subgroups between which the limits are to be taken; None: from all.
+
+    Each unit, lot or hour, has its own, which is there again when one comes back to it.
+    """
+    names, by = process.names, process.by
+    kept = st.session_state.setdefault(BASELINES, {})
+    before = kept.get(by, (FIRST, LAST))
     with st.expander("Limits from a baseline (a time when all was well)"):
         left, right = st.columns(2)
-        first = left.selectbox("From", [FIRST, *names], key="baseline from")
-        last = right.selectbox("To", [LAST, *names], key="baseline to")
-    if first == FIRST and last == LAST:
+        bounds = (
+            choose_bound(left, "From", FIRST, names, before[0], by),
+            choose_bound(right, "To", LAST, names, before[1], by),
+        )
+    kept[by] = bounds
+    if bounds == (FIRST, LAST):
+        if others := [unit for unit in kept if kept[unit] != bounds]:
+            st.caption(f"By {by} no baseline is chosen; that by {' and '.join(others)} is kept.")
         return None
-    return names[0] if first == FIRST else first, names[-1] if last == LAST else last
+    first, last = (names[0] if bounds[0] == FIRST else bounds[0],
+                   names[-1] if bounds[1] == LAST else bounds[1])  # fmt: skip
+    if not {first, last} <= set(names):
+        text = f"The baseline from {' to '.join(bounds)} is not among what is chosen above"
+        st.caption(f"{escape_markdown(text)}: the limits are from all {by}s here.")
+        return None
+    return first, last
+
+
+def choose_bound(
+    place: DeltaGenerator, label: str, none: str, names: list[str], before: str, by: str
+) -> str:
+    """One end of the baseline; what was chosen before stays, also where a filter leaves it out."""
+    key = f"baseline {label.lower()} {by}"
+    st.session_state.setdefault(key, before)
+    options = [none, *names]
+    return place.selectbox(label, options + [before] * (before not in options), key=key)
 
 
 def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
@@ -177,8 +206,8 @@ def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
             "Chart", VIEWS, default=RATE, key="view", required=True, label_visibility="collapsed"
         )
     points = show_chart(process, view, f"{by} {key}")
-    for note in process.notes():
-        st.caption(escape_markdown(note))
+    if points:
+        show_parts(desk, process.division, points, ", ".join(points))
     alarm = show_alarms(process, alarms, f"{by} {key}")
     with st.container(horizontal=True, vertical_alignment="bottom", key="below_chart"):
         point = st.selectbox(f"Parts of {by}", [NONE, *process.names[::-1]], key=f"parts by {by}")
@@ -188,9 +217,9 @@ def show_charts(desk: Desk, process: Process, alarms: Sequence[Alarm]) -> None:
                 f"spc.{kind}", key=f"download {kind}", icon=":material/download:",
                 on_click="ignore",
             )  # fmt: skip
-    if points:
-        show_parts(desk, process.division, points, ", ".join(points))
-    elif alarm:
+    if points:  # two lists could show one part, with its buttons, twice
+        return
+    if alarm:
         names = process.names[alarm.first : alarm.last + 1]
         show_parts(desk, process.division, names, alarm.span)
     elif point != NONE:

@@ -1,5 +1,7 @@
 """The interactive chart of the page Process: one point a lot, hour, shift or day."""
 
+from collections.abc import Iterable
+
 import altair
 import numpy as np
 import pandas
@@ -7,13 +9,23 @@ import streamlit as st
 
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR, REVIEW_COLOUR, UNDECIDED_COLOUR
 from common.text import printable
-from traceability.alarms import DRIFT, REJECT_RATE, signals
+from metrics.control_charts import FEW, RUN_LENGTH
+from page.words import escape_markdown
 from traceability.process import Process
 
 RATE, PROBABILITY, BRIGHTNESS = "Reject rate", "Drift: probability", "Drift: brightness"
 VIEWS = (RATE, PROBABILITY, BRIGHTNESS)
 MOST_POINTS = 500  # a browser draws them at once, and a person can still choose one
-QUIET, ALARM = "no alarm", "alarm"
+QUIET, RUN, FEW_PARTS, BEYOND = "within", "in a run", "too few parts", "beyond its limits"
+MARKS = {  # shape, size
+    QUIET: ("circle", 40), RUN: ("diamond", 110), FEW_PARTS: ("cross", 60),
+    BEYOND: ("triangle-up", 220),
+}  # fmt: skip
+LEGEND = {
+    BEYOND: "Triangle: beyond its limits.",
+    RUN: f"Diamond: one of {RUN_LENGTH} or more in a row on one side of the centre.",
+    FEW_PARTS: f"Cross: fewer than {FEW:.0%} of the usual number of parts, too few to be judged.",
+}
 POINT, CHOSEN = "point", "chosen"  # a column; the name of the selection
 
 
@@ -26,25 +38,31 @@ def show_chart(process: Process, view: str, key: str) -> list[str]:
         )
     event = st.altair_chart(
         chart(table, view, process.by), on_select="rerun", key=f"chart {key} {view}",
-        alt=f"{view} by {process.by}: {len(table)} points, {(table.state == ALARM).sum()} in alarm",
+        alt=f"{view} by {process.by}: {len(table)} points, {(table.state == BEYOND).sum()} "
+        "beyond limits",
     )  # fmt: skip
+    told = [text for state, text in LEGEND.items() if (table.state == state).any()]
+    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes()])))
     return [one[POINT] for one in event.selection.get(CHOSEN, [])]
 
 
 def chart_table(process: Process, view: str) -> pandas.DataFrame:
     """A line a point, the last ones: shares in %, or means, with their limits."""
-    rejects = process.rejects
+    rejects, count = process.rejects, len(process.groups)
     if view == RATE:
         values, lower, upper = (
-            100 * column for column in (rejects.rates, rejects.laney_lower, rejects.laney_upper)
+            100 * column for column in (rejects.rates, rejects.alarm_lower, rejects.alarm_upper)
         )
-        centre, why = 100 * rejects.centre, signals(process, REJECT_RATE)
+        centre = 100 * rejects.centre
+        marked = ((RUN, rejects.runs), (BEYOND, rejects.beyond_limits))
     else:
         trend = process.probability if view == PROBABILITY else process.brightness
         values, centre = trend.values, trend.centre
-        lower, upper = (np.full(len(values), limit) for limit in (trend.lower, trend.upper))
-        why = [text if out else "" for text, out in
-               zip(signals(process, DRIFT), trend.beyond, strict=True)]  # fmt: skip
+        lower, upper = np.full(count, trend.lower), np.full(count, trend.upper)
+        marked = ((FEW_PARTS, trend.few), (BEYOND, trend.beyond))
+    state = np.full(count, QUIET, dtype=object)
+    for name, places in marked:
+        state[places] = name
     groups = process.groups
     table = pandas.DataFrame(
         {
@@ -55,7 +73,7 @@ def chart_table(process: Process, view: str) -> pandas.DataFrame:
             "value": values, "lower": lower, "upper": upper, "centre": centre,
             "parts": [group.inspected for group in groups],
             "rejected": [group.rejected for group in groups],
-            "why": why, "state": [ALARM if text else QUIET for text in why],
+            "state": state,
         }
     )  # fmt: skip
     return table[-MOST_POINTS:]
@@ -73,29 +91,32 @@ def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
     limits = base.mark_line(interpolate="step", strokeDash=[5, 3], color=UNDECIDED_COLOUR)
     chosen = altair.selection_point(name=CHOSEN, fields=[POINT])
     alarm = DEFECT_COLOUR if view == RATE else REVIEW_COLOUR
-    states = [QUIET, ALARM]
+    shapes, sizes = zip(*MARKS.values(), strict=True)
+    colours = {QUIET: GOOD_COLOUR, RUN: alarm, FEW_PARTS: UNDECIDED_COLOUR, BEYOND: alarm}
 
-    def scale(*values: object) -> altair.Scale:
-        return altair.Scale(domain=states, range=list(values))
+    def scale(values: Iterable) -> altair.Scale:
+        return altair.Scale(domain=list(MARKS), range=list(values))
 
     points = (
         base.mark_point(filled=True, opacity=1)
         .encode(
             y="value:Q",
-            shape=altair.Shape("state:N", scale=scale("circle", "triangle-up"), legend=None),
-            color=altair.Color("state:N", scale=scale(GOOD_COLOUR, alarm), legend=None),
-            size=altair.Size("state:N", scale=scale(40, 220), legend=None),
+            shape=altair.Shape("state:N", scale=scale(shapes), legend=None),
+            color=altair.Color("state:N", scale=scale(colours[one] for one in MARKS), legend=None),
+            size=altair.Size("state:N", scale=scale(sizes), legend=None),
             tooltip=[
                 altair.Tooltip("shown", title=by), "begin", "parts", "rejected",
-                altair.Tooltip("value", title=title, format=".3~f"), "why",
+                altair.Tooltip("value", title=title, format=".3~f"), "state",
             ],
         )
         .add_params(chosen)
     )  # fmt: skip
+    band = base.mark_rule(strokeWidth=16, opacity=0.3, color=GOOD_COLOUR)
     return altair.layer(
         limits.encode(y=altair.Y("upper:Q", title=title, scale=axis)),
         limits.encode(y="lower:Q"),
         base.mark_line(color=UNDECIDED_COLOUR, strokeWidth=1).encode(y="centre:Q"),
         base.mark_line(color=GOOD_COLOUR, strokeWidth=1).encode(y="value:Q"),
+        band.transform_filter(chosen, empty=False),
         points,
     ).properties(height=300)

@@ -2,33 +2,29 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from common.text import count_of
 from page.words import SIGNS
 from traceability.alarms import REJECT_RATE, Alarm
-from traceability.clock import Clock
 from traceability.log import InspectionLog, now
 from traceability.process import Process
 from traceability.search import AWAITING
 from traceability.subgroups import Division, read_subgroups
 
-ALARM, WATCH, STEADY = "defect", "review", "ok"  # colours and signs of decisions
-STATES = {
-    ALARM: "Alarm: reject rate",
-    WATCH: "Drift goes on, or nobody judges",
-    STEADY: "No alarm now",
-}
+ALARM, WATCH, STEADY, UNKNOWN = "defect", "review", "ok", "not_judged"  # colours and signs
 
 
-def today_text(log: InspectionLog, clock: Clock) -> str:
+def today_text(log: InspectionLog, division: Division) -> str:
     """'Today: 320 parts, 9 rejected (2.8 %). 3 parts wait for a person.'"""
-    today = clock.day(now())
-    groups = read_subgroups(log.query, Division("day", clock))
+    division = replace(division, by="day")
+    today = division.clock.day(now())
+    groups = read_subgroups(log.query, division)
     own = [group for group in groups if group.name == today]
     parts, rejected = (sum(getattr(g, name) for g in own) for name in ("inspected", "rejected"))
-    (waiting,) = next(log.query(f"SELECT count(*) FROM inspections WHERE {AWAITING}"))
+    waiting = count_waiting(log, division)
     verb = "waits" if waiting == 1 else "wait"
     person = f"{count_of(waiting, 'part')} {verb} for a person."
     if parts:
@@ -38,41 +34,81 @@ def today_text(log: InspectionLog, clock: Clock) -> str:
     return f"Today: no part{before}. {person}"
 
 
-def show_state(today: str, process: Process | None, alarms: Sequence[Alarm]) -> None:
+def count_waiting(log: InspectionLog, division: Division) -> int:
+    """How many parts wait for a person, as the page Review counts them, of those looked at."""
+    rows = log.query(f"SELECT {division.place} FROM inspections WHERE {AWAITING}")
+    return sum(division.name(*row) is not None for row in rows)
+
+
+def show_state(today: str, process: Process, alarms: Sequence[Alarm]) -> None:
+    """How it stands: what goes on or that nothing does, the last alarm, today."""
+    worst = next(iter(going_on(process, alarms)), None)
+    first, *more = alarm_lines(process, alarms)
+    only = f"{capitalised(chosen)}." if (chosen := process.only("")) else ""
+    show_box(state_of(worst), word_of(worst), [first, *filter(None, [only]), today, *more])
+
+
+def show_no_charts(today: str, by: str, reason: str) -> None:
+    """That nobody can say how it stands, and why."""
+    show_box(UNKNOWN, f"No chart by {by}", [f"{capitalised(reason)}.", today])
+
+
+def show_box(state: str, word: str, lines: Sequence[str]) -> None:
     """A sign and words, in colour; the colour alone says nothing."""
-    state = state_of(process, alarms)
-    last, *more = last_alarm_lines(process, alarms) if process else [""]
-    text = "".join(f"<div>{html.escape(line)}</div>" for line in (today, *more))
-    text = f"<div><strong>{html.escape(last)}</strong></div>{text}"
+    first, *more = (html.escape(line, quote=False) for line in lines)
+    text = f"<div><strong>{first}</strong></div>" + "".join(f"<div>{line}</div>" for line in more)
     st.html(
         f'<div class="verdict {state}" role="status"><span class="mark">{SIGNS[state]}</span>'
-        f'<div><div class="word">{STATES[state]}</div>{text}</div></div>'
+        f'<div><div class="word">{html.escape(word, quote=False)}</div>{text}</div></div>'
     )
 
 
-def state_of(process: Process | None, alarms: Sequence[Alarm]) -> str:
-    """Whether an alarm goes on at the last point, and of which kind."""
-    going_on = [one for one in alarms if process and one.last == len(process.groups) - 1]
-    if any(one.kind == REJECT_RATE for one in going_on):
-        return ALARM
-    return WATCH if going_on else STEADY
+def going_on(process: Process, alarms: Sequence[Alarm]) -> list[Alarm]:
+    """The alarms that reach to the last point, the worst first."""
+    return [one for one in alarms if one.last == len(process.groups) - 1]
 
 
-def last_alarm_lines(process: Process, alarms: Sequence[Alarm]) -> list[str]:
-    """The last alarm of the reject rate, and how many others there are."""
+def state_of(worst: Alarm | None) -> str:
+    """The state by the worst alarm that goes on."""
+    if worst is None:
+        return STEADY
+    return ALARM if worst.kind == REJECT_RATE else WATCH
+
+
+def word_of(worst: Alarm | None) -> str:
+    """'Brightness below its limits: A105 to A111'."""
+    return f"{capitalised(worst.headline)}: {worst.span}" if worst else "No alarm now"
+
+
+def alarm_lines(process: Process, alarms: Sequence[Alarm]) -> list[str]:
+    """The worst alarm that goes on, the last one of the reject rate, the worst of all others."""
+    lines, told = [], going_on(process, alarms)[:1]
+    if told:
+        begin = begin_of(process, told[0])
+        lines.append(f"Goes on since {begin}: {told[0].effect}.")
     of_rate = [one for one in alarms if one.kind == REJECT_RATE]
-    others = len(alarms) - len(of_rate)
-    lines = ["No alarm of the reject rate."]
-    if of_rate:
-        last = max(of_rate, key=lambda one: one.last)
-        begin = process.division.clock.text(last.begin_time)[:16].replace("T", " ")
+    last = max(of_rate, key=lambda one: one.last, default=None)
+    if last is None:
+        lines.append("No alarm of the reject rate.")
+    elif not any(one is last for one in told):
+        told.append(last)
         since = sum(group.inspected for group in process.groups[last.last + 1 :])
-        lines = [
-            f"Last alarm: {last.span}, begun {begin}: reject rate {last.reason}, {last.effect}. "
-            f"{count_of(since, 'part')} since."
-        ]
-        if len(of_rate) > 1:
-            lines.append(f"{count_of(len(of_rate) - 1, 'other alarm')} of the reject rate.")
+        lines.append(
+            f"Last alarm of the reject rate: {last.span}, begun {begin_of(process, last)}: "
+            f"{last.reason}, {last.effect}. {count_of(since, 'part')} since."
+        )
+    others = [one for one in alarms if not any(one is known for known in told)]
     if others:
-        lines.append(f"{count_of(others, 'alarm')} of drift or of parts that nobody judged.")
+        worst = f"{others[0].headline}, {others[0].span}"
+        number = count_of(len(others), "other alarm")
+        lines.append(f"{number}: {worst}." if len(others) == 1 else f"{number}, first: {worst}.")
     return lines
+
+
+def begin_of(process: Process, alarm: Alarm) -> str:
+    """'2026-11-20 06:00'."""
+    return process.division.clock.text(alarm.begin_time)[:16].replace("T", " ")
+
+
+def capitalised(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"

@@ -49,37 +49,56 @@ class Alarm:
 
     def describe(self) -> str:
         """'A17 to A19, reject rate above its limits: ...'."""
-        return f"{self.span}, {self.kind} {self.reason}: {self.effect}"
+        return f"{self.span}, {self.headline}: {self.effect}"
+
+    @property
+    def headline(self) -> str:
+        """'reject rate above its limits', 'brightness below its limits'."""
+        return f"{self.kind} {self.reason}" if self.kind == REJECT_RATE else self.reason
 
 
-def reasons_of(process: Process) -> list[Reason]:
-    """All there are, by harm: rejects, then what nobody judges, then what may become either."""
+def ranked_reasons(process: Process) -> list[list[Reason]]:
+    """All there are, by harm: rejects, then what nobody judges, then what may become either.
+
+    Those of one rank are above and below the same limits.
+    """
     groups = process.groups
     rejects = _share(process.rejects, "rejected")
     frozen = np.array([process.frozen.get(group.name, 0) for group in groups])
     repeats = np.array([group.repeats if group.only_repeats else 0 for group in groups])
     return [
-        Reason(REJECT_RATE, "above its limits", process.rejects.spikes, rejects),
-        Reason(REJECT_RATE, f"above its centre {RUN_LENGTH} times or more in a row",
-               process.rejects.runs_above, rejects),
-        Reason(REJECT_RATE, "below its limits", process.rejects.dips, rejects),
-        Reason(REJECT_RATE, f"below its centre {RUN_LENGTH} times or more in a row",
-               process.rejects.runs_below, rejects),
-        *_shares_for_persons(process),
-        Reason(JUDGING, FROZEN, frozen > 0, _count(frozen, "picture", " like those just before")),
-        Reason(JUDGING, "only repeated photographs", repeats > 0,
-               _count(repeats, "repeated photograph", "")),
-        Reason(DRIFT, "of the mean probability", process.probability.beyond,
-               _deviation(process.probability, "{:.3f}")),
-        Reason(DRIFT, "of the brightness", process.brightness.beyond,
-               _deviation(process.brightness, "{:.1f}")),
+        [Reason(REJECT_RATE, "above its limits", process.rejects.spikes, rejects)],
+        [Reason(REJECT_RATE, f"above its centre {RUN_LENGTH} times or more in a row",
+                process.rejects.runs_above, rejects)],
+        [Reason(REJECT_RATE, "below its limits", process.rejects.dips, rejects)],
+        [Reason(REJECT_RATE, f"below its centre {RUN_LENGTH} times or more in a row",
+                process.rejects.runs_below, rejects)],
+        *([one] for one in _shares_for_persons(process)),
+        [Reason(JUDGING, FROZEN, frozen > 0, _count(frozen, "picture", " like those just before"))],
+        [Reason(JUDGING, "only repeated photographs", repeats > 0,
+                _count(repeats, "repeated photograph", ""))],
+        _drifts(process.probability, "mean probability", "{:.3f}"),
+        _drifts(process.brightness, "brightness", "{:.1f}"),
     ]  # fmt: skip
+
+
+def reasons_of(process: Process) -> list[Reason]:
+    """The same in one row."""
+    return [reason for rank in ranked_reasons(process) for reason in rank]
+
+
+def _drifts(chart: TrendChart, quantity: str, form: str) -> list[Reason]:
+    effect = _deviation(chart, form)
+    return [
+        Reason(DRIFT, f"{quantity} above its limits", chart.above, effect),
+        Reason(DRIFT, f"{quantity} below its limits", chart.below, effect),
+    ]
 
 
 def _shares_for_persons(process: Process) -> Iterator[Reason]:
     for chart, text, what in (
-        (process.reviews, "parts for review", "for review"),
-        (process.not_judged, "parts not judged", "not judged"),
+        (process.reviews, "parts for review above their limit", "for review"),
+        (process.not_judged, "parts not judged above their limit", "not judged"),
     ):
         if chart:
             yield Reason(JUDGING, text, chart.spikes, _share(chart, what))
@@ -115,16 +134,23 @@ def _count(counts: np.ndarray, noun: str, more: str) -> Callable[[np.ndarray], E
 def alarms_of(process: Process) -> list[Alarm]:
     """One alarm an episode, the most harmful reason first, then the largest effect."""
     found = []
-    for rank, reason in enumerate(reasons_of(process)):
+    reasons = [(rank, one) for rank, own in enumerate(ranked_reasons(process)) for one in own]
+    for rank, reason in reasons:
         for places in episodes(reason.marked):
             size, effect = reason.effect(places)
             begin, end = process.groups[places[0]], process.groups[places[-1]]
             alarm = Alarm(
                 reason.kind, reason.text, int(places[0]), int(places[-1]), places, begin.name,
-                end.name, begin.start, effect,
+                end.name, begin.start, effect + _gaps(places, process.by),
             )  # fmt: skip
             found.append((rank, -size, alarm))
     return [alarm for *_, alarm in sorted(found, key=lambda one: one[:2])]
+
+
+def _gaps(places: np.ndarray, by: str) -> str:
+    """', in 2 of 4 hours': that the numbers are not of all between begin and end."""
+    between = places[-1] - places[0] + 1
+    return f", in {len(places)} of {between} {by}s" if len(places) < between else ""
 
 
 def episodes(marked: np.ndarray) -> list[np.ndarray]:
@@ -135,14 +161,13 @@ def episodes(marked: np.ndarray) -> list[np.ndarray]:
     return np.split(places, np.flatnonzero(np.diff(places) > NEAR + 1) + 1)
 
 
-def signals(process: Process, kind: str | None = None) -> list[str]:
-    """Why each subgroup stands out, for one kind of reason or any; empty where it does not."""
-    reasons = [one for one in reasons_of(process) if kind in (None, one.kind)]
+def signals(process: Process, kind: str) -> list[str]:
+    """Why each subgroup stands out, for one kind of reason; empty where it does not."""
+    reasons = [one for one in reasons_of(process) if one.kind == kind]
     return [
-        ", ".join(f"{one.kind} {one.text}" if kind is None else one.text
-                  for one in reasons if one.marked[place])
+        ", ".join(one.text for one in reasons if one.marked[place])
         for place in range(len(process.groups))
-    ]  # fmt: skip
+    ]
 
 
 def as_plain_values(alarms: Sequence[Alarm]) -> list[dict]:

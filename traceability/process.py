@@ -110,10 +110,23 @@ class Process:
         between = f"from {self.bounds[0]} to {self.bounds[1]}" if self.bounds else ""
         repeats = count_of(self.repeats, "repeated photograph") if self.repeats else ""
         return (
-            f"{source}: {count_of(self.parts, 'part')} by {self.by}"
+            f"{source}{self.only(', ')}: {count_of(self.parts, 'part')} by {self.by}"
             f"{f', {repeats} left out' if repeats else ''}, times in "
             f"{self.division.clock.zone_name}; limits {between or f'from all {self.by}s'}"
         )
+
+    def limits_text(self) -> str:
+        """Of which parts the limits are: 'Limits: from 800 parts in 20 lots, A01 to A20.'"""
+        used = [group for group, own in zip(self.groups, self.baseline, strict=True) if own]
+        parts = count_of(sum(group.inspected for group in used), "part")
+        between = f", {used[0].name} to {used[-1].name}" if self.bounds else ""
+        lots = f"{'' if self.bounds else 'all '}{count_of(len(used), self.by)}"
+        return f"Limits: from {parts} in {lots}{between}{self.only('; ')}."
+
+    def only(self, before: str) -> str:
+        """', only lot 'A07'', after what comes before; empty where nothing was chosen."""
+        chosen = self.division.selection.describe()
+        return f"{before}only {chosen}" if chosen else ""
 
     def notes(self) -> list[str]:
         """What one has to know to read the charts, in sentences."""
@@ -142,7 +155,9 @@ def analyse_process(
     """
     groups = read_subgroups(query, division)
     if not groups:
-        raise UserError(f"{source} holds no inspections")
+        if chosen := division.selection.describe():
+            raise UserError(f"no inspection matches: {chosen}")
+        raise UserError(f"there are no inspections in {source}")
     without_lot = sum(group.inspected for group in groups if group.name == NO_LOT)
     groups = [group for group in groups if group.name != NO_LOT]
     if not groups:

@@ -54,25 +54,23 @@ def draw_process(
 def charts_of(process: Process, alarms: Sequence[Alarm], both_limits: bool) -> list[Chart]:
     """The charts in their order."""
     rejects = process.rejects
-    laney = (rejects.laney_lower, rejects.laney_upper, rejects.laney_beyond)
+    limits = (rejects.alarm_lower, rejects.alarm_upper)
     title = f"reject rate, Laney p' chart, sigma_z {rejects.sigma_z:.2f}"
 
     def draw_rejects(axis: Axes) -> None:
-        draw_p(axis, rejects, *laney, title)
+        draw_p(axis, rejects, limits, rejects.beyond_limits, title)
         mark_episodes(axis, alarms)
 
     charts: list[Chart] = [(2, draw_rejects)]
     if both_limits:
-        plain = (rejects.lower, rejects.upper, rejects.beyond)
-        charts.append((2, lambda axis: draw_p(axis, rejects, *plain, "reject rate, p chart")))
-        charts.append((1.6, lambda axis: draw_z(axis, rejects)))
+        plain = ((rejects.lower, rejects.upper), rejects.beyond, "reject rate, p chart")
+        charts.append((2, lambda axis: draw_p(axis, rejects, *plain)))
     for chart, title_beside, what in (
-        (process.reviews, "parts for review, p' limits", "in review"),
-        (process.not_judged, "parts not judged, p' limits", "not judged"),
+        (process.reviews, "parts for review, p' limit", "in review"),
+        (process.not_judged, "parts not judged, p' limit", "not judged"),
     ):
         if chart:
-            limits = (chart.laney_lower, chart.laney_upper, chart.spikes)
-            given = (chart, *limits, title_beside, what)
+            given = (chart, (chart.alarm_upper,), chart.spikes, title_beside, what)
             charts.append((1.3, lambda axis, given=given: draw_p(axis, *given)))
     for chart, name in (
         (process.probability, "drift: mean\nprobability"),
@@ -94,36 +92,24 @@ def mark_episodes(axis: Axes, alarms: Sequence[Alarm]) -> None:
 
 
 def draw_p(
-    axis: Axes, chart: PChart, lower: np.ndarray, upper: np.ndarray, beyond: np.ndarray, title: str,
+    axis: Axes,
+    chart: PChart,
+    limits: Sequence[np.ndarray],
+    beyond: np.ndarray,
+    title: str,
     what: str = "rejected",
-) -> None:  # fmt: skip
+) -> None:
     """Shares in %, stepped limits, the centre line, and the marks of what stands out."""
     x = np.arange(len(chart.rates))
     axis.plot(x, 100 * chart.rates, color=LINE_COLOUR, linewidth=1, **dots(x))
     axis.axhline(100 * chart.centre, color=LIMIT_COLOUR, linewidth=1, label="centre")
-    for number, limit in enumerate((lower, upper)):
-        label = None if number else "3 sigma limits"
+    for number, limit in enumerate(limits):
+        label = None if number else "limits"
         axis.step(x, 100 * limit, where="mid", color=DEFECT_COLOUR, linewidth=1, label=label)
     mark(axis, x, 100 * chart.rates, chart.runs, beyond)
     axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
     axis.set(ylabel=f"{what}, %")
     axis.set_title(f"{title}: centre {100 * chart.centre:.3g} %", fontsize=10, loc="left")
-
-
-def draw_z(axis: Axes, chart: PChart) -> None:
-    """Standardised shares of both charts, between 3 sigma lines; far ones at the edge."""
-    x = np.arange(len(chart.z))
-    for z, colour, name in (
-        (chart.z, LIMIT_COLOUR, "z, binomial (p)"),
-        (chart.laney_z, LINE_COLOUR, "z, Laney (p')"),
-    ):
-        axis.plot(x, np.clip(z, -8, 8), color=colour, linewidth=1, label=name, **dots(x))
-    for sign in (-1, 1):
-        axis.axhline(3 * sign, color=DEFECT_COLOUR, linewidth=1)
-    axis.axhline(0, color=LIMIT_COLOUR, linewidth=1)
-    mark(axis, x, np.clip(chart.laney_z, -8, 8), np.zeros(len(x), bool), chart.laney_beyond)
-    axis.set(ylim=(-8.5, 8.5), ylabel="z, cut at 8")
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
 def draw_trend(axis: Axes, chart: TrendChart, name: str) -> None:
@@ -134,9 +120,13 @@ def draw_trend(axis: Axes, chart: TrendChart, name: str) -> None:
         axis.axhline(chart.centre, color=LIMIT_COLOUR, linewidth=1)
         for limit in (chart.lower, chart.upper):
             axis.axhline(limit, color=DEFECT_COLOUR, linewidth=1)
-    axis.scatter(
-        x[chart.beyond], chart.values[chart.beyond], color=REVIEW_COLOUR, marker="D", s=26, zorder=3
-    )
+    for chosen, label, style in (
+        (chart.few, "too few parts to be judged", {"color": "white", "edgecolors": LINE_COLOUR}),
+        (chart.beyond, "beyond its limits", {"color": REVIEW_COLOUR, "marker": "D"}),
+    ):
+        if chosen.any():
+            axis.scatter(x[chosen], chart.values[chosen], s=26, zorder=3, label=label, **style)
+            axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     axis.set_ylabel(name)
 
 
@@ -163,7 +153,7 @@ def mark(axis: Axes, x: np.ndarray, y: np.ndarray, runs: np.ndarray, beyond: np.
     """Rings around points in runs, vermillion dots on points beyond the limits."""
     for chosen, label, style in (
         (runs, "run of 8 or more", {"facecolors": "none", "edgecolors": RUN_COLOUR, "s": 46}),
-        (beyond, "beyond 3 sigma", {"color": DEFECT_COLOUR, "s": 26}),
+        (beyond, "beyond its limits", {"color": DEFECT_COLOUR, "s": 26}),
     ):
         if chosen.any():
             axis.scatter(x[chosen], y[chosen], label=label, zorder=3, linewidths=1.5, **style)

@@ -30,7 +30,7 @@ def figures_of(process: Process, alarms: Sequence[Alarm]) -> dict:
         "sigma_z": rejects.sigma_z,
         "alarms": as_plain_values(alarms),
         "beyond_p": chosen(names, rejects.beyond),
-        "beyond_laney": chosen(names, rejects.laney_beyond),
+        "beyond_limits": chosen(names, rejects.beyond_limits),
         "runs": chosen(names, rejects.runs),
         "review_beyond": chosen(names, reviews.spikes) if reviews else [],
         "not_judged_beyond": chosen(names, not_judged.spikes) if not_judged else [],
@@ -53,7 +53,8 @@ def write_table(path: Path, process: Process, dialect: CsvDialect = PLAIN) -> No
     numbers = {
         "rate": rejects.rates, "lower": rejects.lower, "upper": rejects.upper, "z": rejects.z,
         "laney_lower": rejects.laney_lower, "laney_upper": rejects.laney_upper,
-        "laney_z": rejects.laney_z, "mean_probability": process.probability.values,
+        "laney_z": rejects.laney_z, "alarm_lower": rejects.alarm_lower,
+        "alarm_upper": rejects.alarm_upper, "mean_probability": process.probability.values,
         "mean_brightness": process.brightness.values,
     }  # fmt: skip
     reasons = {f"{kind.replace(' ', '_')}_signals": signals(process, kind) for kind in KINDS}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from common.text import printable
 from traceability.clock import Clock
 
 RUN = 3  # so many equal pictures in a row at one station: its camera may have frozen
@@ -51,6 +52,17 @@ class Selection:
     @property
     def by_time(self) -> bool:
         return any((self.shift, self.first_day, self.last_day))
+
+    def describe(self) -> str:
+        """'station 'line2', lot 'A07', shift from 22:00, days from 2026-11-24'; empty: all."""
+        given = {
+            "station '{}'": self.station,
+            "lot '{}'": self.lot,
+            "shift from {}": self.shift,
+            "days from {}": self.first_day,
+            "to {}": self.last_day,
+        }
+        return ", ".join(text.format(printable(value)) for text, value in given.items() if value)
 
     def takes(self, station: str, lot: str, quarter: str, clock: Clock) -> bool:
         """Whether a record is one of them."""

@@ -51,9 +51,10 @@ def test_a_scrap_event_of_two_lots_is_the_first_alarm_however_long_the_light_dri
     assert (first.kind, first.begin, first.end) == (REJECT_RATE, "L20", "L21")
     assert first.effect.startswith("24 of 80 rejected, 30.0 % against")
     assert first.begin_time == "2026-11-21T06:00:00.000Z"
-    drifts = [one for one in others if one.reason == "of the brightness"]
-    assert {one.kind for one in drifts} == {DRIFT}
-    assert len(drifts) == 2  # brighter at first, darker at last
+    drifts = [one for one in others if one.kind == DRIFT]
+    assert {one.reason for one in drifts} == {"brightness above its limits",
+                                              "brightness below its limits"}  # fmt: skip
+    assert len(drifts) == 2
     assert drifts[0].effect == "as far as 150.0 against 146.6"
 
 
@@ -65,7 +66,8 @@ def test_alarms_are_printed_and_told_to_programs(log, capsys, monkeypatch, tmp_p
     assert records.main([*own, "--by", "lot"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("reject rate  L07: above its limits, 20 of 40 rejected, 50.0 %")
-    assert any(line.startswith("drift        L03: of the brightness") for line in lines)
+    drift = "drift        L03: brightness below its limits, as far as 100.0"
+    assert any(line.startswith(drift) for line in lines)
     alarm = json.loads(lines[-1])["alarms"][0]
     assert (alarm["kind"], alarm["begin"], alarm["end"]) == (REJECT_RATE, "L07", "L07")
 
@@ -127,6 +129,29 @@ def test_hours_with_one_part_are_no_alarm_of_the_reject_rate(log):
     process = analysed(log, "hour")
     assert process.rejects.rates[2] == 1
     assert not [one for one in alarms_of(process) if one.kind == REJECT_RATE]
+
+
+def test_light_that_is_first_too_bright_and_then_too_dark_is_two_alarms(log):
+    light = {8: 158.0, 9: 157.0, 10: 139.0, 11: 137.0, 12: 138.0}
+    for lot in range(14):
+        log.append(parts(lot, 1, light=light.get(lot, 150.0 + lot % 2)))
+    found = [
+        (one.span, one.reason, one.effect.split(" against")[0])
+        for one in alarms_of(analysed(log, bounds=("L00", "L07")))
+    ]
+    assert found == [  # the larger effect first
+        ("L10 to L12", "brightness below its limits", "as far as 137.0"),
+        ("L08 to L09", "brightness above its limits", "as far as 158.0"),
+    ]
+
+
+def test_the_numbers_of_an_episode_say_that_they_are_of_some_of_its_subgroups(log):
+    for lot in range(20):
+        log.append(parts(lot, {10: 20, 13: 16}.get(lot, 1 + lot % 2)))
+    first, *_ = alarms_of(analysed(log))
+    assert first.span == "L10 to L13"
+    assert first.effect.startswith("36 of 80 rejected, 45.0 % against")
+    assert first.effect.endswith(", in 2 of 4 lots")
 
 
 @pytest.mark.slow
