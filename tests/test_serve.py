@@ -874,8 +874,6 @@ def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):
     monkeypatch.delenv("CASTING_API_KEY", raising=False)
     with pytest.raises(UserError, match="needs a key"):
         main([*own, "--host", "0.0.0.0"])
-    with pytest.raises(UserError, match="--queue"):
-        main([*own, "--queue", "5"])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(UserError, match="--port"):
             main([*own, "--port", str(taken.getsockname()[1])])
