@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from common.arguments import script_parser
+from common.arguments import batch_size, script_parser
 from common.csv_dialects import DIALECTS, add_csv_dialect_argument
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script
 from common.files import CsvFile, check_suffix, output_file
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", metavar="PATH", help=PATHS_HELP)
     add_inspection_arguments(parser)
     add_origin_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
+    parser.add_argument("--batch-size", type=batch_size, default=BATCH_SIZE, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
     add_csv_dialect_argument(parser)
     parser.add_argument(
@@ -68,8 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
     check_suffix("--out", args.out, ".csv")
-    if args.batch_size < 1:
-        raise UserError("--batch-size must be at least 1")
     if args.log is None and args.station:
         raise UserError("--station goes into the log: name one, --log inspections.db")
 

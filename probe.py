@@ -32,7 +32,7 @@ import argparse
 import json
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import positive, script_parser
 from common.csv_dialects import DIALECTS, add_csv_dialect_argument
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
@@ -46,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add_model_arguments(parser)
     parser.add_argument(
-        "--images", type=int, metavar="N", help="N images a class, at random; default: all"
+        "--images", type=positive, metavar="N", help="N images a class, at random; default: all"
     )
     parser.add_argument(
         "--gate", action="store_true", help="what the gate refuses, instead of the shortcut tests"
@@ -60,8 +60,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_csv_dialect_argument(parser)
     args = parser.parse_args(argv)
-    if args.images is not None and args.images < 1:
-        raise UserError("--images must be at least 1")
     if args.protocol and args.split != "test":
         raise UserError("--protocol casting pools the test parts of all folds; leave out --split")
     if args.protocol and args.gate:

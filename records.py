@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import positive, script_parser
 from common.csv_dialects import DIALECTS, add_csv_dialect_argument, csv_on_stdout
 from common.errors import EXIT_FAILURE, EXIT_OK, run_script, tell
 from common.files import CsvFile, check_suffix, output_file
@@ -139,7 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name in CHOSEN_BY:
         export.add_argument(f"--{name}", metavar="TEXT", help=f"only records of this {name}")
     verdict = command("verdict", run_disposition, "add a person's disposition of a part")
-    verdict.add_argument("inspection", type=int, help="its id, as export shows it")
+    verdict.add_argument("inspection", type=positive, help="its id, as export shows it")
     verdict.add_argument(
         "verdict", choices=("ok", "defect", WITHDRAWN),
         help=f"{WITHDRAWN}: takes back the last word on the part, which must be this person's",

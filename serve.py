@@ -22,13 +22,13 @@ import os
 import re
 from contextlib import suppress
 
-from common.arguments import script_parser
+from common.arguments import script_parser, whole_number
 from common.errors import UserError, run_script
 from common.packages import require_packages
 from common.progress import load_pytorch
 from common.sockets import listening_socket, port
 from inspection.options import add_inspection_arguments, checked_band
-from service.limits import MAX_BATCH_PARTS
+from service.limits import MAX_BATCH_PARTS, MAX_QUEUE_PARTS
 from traceability.log import InspectionLog, add_log_argument, warn_of_losses
 from traceability.mqtt import add_mqtt_argument, mqtt_sink
 
@@ -55,6 +55,11 @@ def origin(text: str) -> str:
     if not found or port == DEFAULT_PORTS[scheme] or int(port or 1) > 65535:
         raise argparse.ArgumentTypeError(f"{text}: as a browser sends it: https://mes.example:8443")
     return text
+
+
+def queue(text: str) -> int:
+    """How many parts may wait, for argparse: those of one request at least."""
+    return whole_number(text, MAX_BATCH_PARTS, MAX_QUEUE_PARTS)
 
 
 def checked_key() -> str | None:
@@ -88,8 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="let the web pages of https://mes.example call from a browser; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--queue", type=int, default=128, metavar="N",
-        help="parts that may wait, at least 64; default: 128",
+        "--queue", type=queue, default=128, metavar="N",
+        help="parts that may wait, at least 64, the parts of one request; default: 128",
     )  # fmt: skip
     return parser
 
@@ -100,8 +105,6 @@ def main(argv: list[str] | None = None) -> int:
     host = args.host or (ALL_INTERFACES if key else LOCAL)
     if not key and host not in (LOCAL, "localhost"):
         raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
-    if args.queue < MAX_BATCH_PARTS:
-        raise UserError(f"--queue must be at least {MAX_BATCH_PARTS}, the parts of one request")
     checked_band(args.review)
     require_packages(*PACKAGES)
 

@@ -14,10 +14,17 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import number, script_parser, seed
+from common.arguments import whole_number_or_0 as whole
 from common.errors import run_script
 from common.text import count_of
-from rendering.options import DEFECT_SIZES, OVERVIEW, SIZE_RANGES_PX, RenderOptions
+from rendering.options import (
+    DEFECT_SIZES,
+    OVERVIEW,
+    SIZE_RANGES_PX,
+    RenderOptions,
+    check_options,
+)
 
 
 def describe(out: Path, options: RenderOptions) -> str:
@@ -41,15 +48,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("data/synthetic"), help="folder to render into: empty, "
         "new, or holding an earlier rendering, which is replaced")  # fmt: skip
     for name, kind, text in (
-        ("castings", int, "castings photographed for train and test, half of them defective"),
-        ("copies", int, "images per casting, train and test together"),
-        ("photos", int, "photographs per casting, each in its own light, that copies are made of"),
-        ("unseen_castings", int, "further castings, in unseen/ only; 0, or 2 and more, by type 12"),
-        ("unseen_copies", int, "images per casting in unseen/"),
-        ("test_fraction", float, "share of test/ in the images (of the castings with --no-leak)"),
-        ("brightness_gap", float, "grey levels added to defective images: a planted shortcut"),
-        ("image_size_px", int, "width and height of the images; the scene scales with it"),
-        ("seed", int, "another seed gives other castings"),
+        ("castings", whole, "castings photographed for train and test, half of them defective"),
+        ("copies", whole, "images per casting, train and test together"),
+        ("photos", whole, "photographs per casting, each in its own light, to make copies of"),
+        ("unseen_castings", whole, "castings, in unseen/ only; 0, or 2 and more, by type 12"),
+        ("unseen_copies", whole, "images per casting in unseen/"),
+        ("test_fraction", number, "share of test/ in the images (of the castings with --no-leak)"),
+        ("brightness_gap", number, "grey levels added to defective images: a planted shortcut"),
+        ("image_size_px", whole, "width and height of the images; the scene scales with it"),
+        ("seed", seed, "another seed gives other castings"),
     ):
         add(f"--{name.replace('_', '-')}", type=kind, default=getattr(default, name), help=text)
     add(
@@ -81,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     values = {field.name: getattr(args, field.name) for field in fields(RenderOptions)}
     options = RenderOptions(**{**values, "sizes": tuple(args.sizes)})
+    check_options(options)
     from rendering.data_set import render_dataset  # SciPy takes half a second to import
 
     render_dataset(args.out, options)

@@ -23,7 +23,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.arguments import script_parser
+from common.arguments import number, script_parser
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
 from common.progress import announced, load_pytorch
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--external", type=Path, metavar="FOLDER", help="class folders of other photographs")
     add(
-        "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        "--review", type=number, nargs=2, metavar=("LOW", "HIGH"),
         help="also report what it changes when a person decides all parts with a defect "
         "probability in between; default: nobody does",
     )  # fmt: skip

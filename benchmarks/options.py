@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from common.arguments import checkpoint_file, image_size, positive, script_parser, seed, share
+from common.arguments import (
+    batch_size,
+    checkpoint_file,
+    image_size,
+    positive,
+    script_parser,
+    seed,
+    share,
+)
 from common.threads import add_threads_argument
 from dataset.arguments import parts_to_learn
 from rendering.options import DEFECT_SIZES
@@ -159,7 +167,7 @@ def data_option(parser: argparse.ArgumentParser) -> None:
 def loop_options(parser: argparse.ArgumentParser) -> None:
     """Of a training loop."""
     parser.add_argument("--image-size", type=image_size, default=224, metavar="PX")
-    parser.add_argument("--batch-size", type=positive, default=16, metavar="N")
+    parser.add_argument("--batch-size", type=batch_size, default=16, metavar="N")
 
 
 def rounds_option(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,9 @@ from common.errors import EXIT_USAGE, UserError, tell
 # ResNet-18 reduces the least to one cell; more than the most fit no memory
 IMAGE_SIZES_PX = (32, 2048)
 ZIP_START = b"PK\x03\x04"  # of what torch.save writes
-MOST = 2**63 - 1  # what the programs that read it can hold
+MOST = 1_000_000_000  # a count or seed beyond is a slip of the finger
+MOST_TOGETHER = 65_536  # images of a batch
+LETTERS_SHOWN = 30  # of what somebody wrote
 FITS = ("stretch", "letterbox")  # how a photograph becomes a square: imaging/framing.py
 
 
@@ -33,10 +35,15 @@ def script_parser(
 
 
 def whole_number(text: str, low: int, high: int = MOST) -> int:
-    value = int(text)
+    """A whole number from `low` to `high`, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {shortened(text)}") from None
     if not low <= value <= high:
-        bounds = f"at least {low}" if high == MOST and value < low else f"from {low} to {high}"
-        raise argparse.ArgumentTypeError(f"must be {bounds}")
+        is_small = high == MOST and value < low
+        bounds = f"at least {low}" if is_small else f"from {low:,} to {high:,}"
+        raise argparse.ArgumentTypeError(f"must be {bounds}, not {shortened(text)}")
     return value
 
 
@@ -60,9 +67,24 @@ def image_size(text: str) -> int:
     return whole_number(text, *IMAGE_SIZES_PX)
 
 
+def batch_size(text: str) -> int:
+    """Images that are computed together, for argparse."""
+    return whole_number(text, 1, MOST_TOGETHER)
+
+
+def number(text: str) -> float:
+    """A number, for argparse."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number, such as 0.5, not {shortened(text)}"
+        ) from None
+
+
 def positive_number(text: str) -> float:
     """A finite number above 0, for argparse."""
-    value = float(text)
+    value = number(text)
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError("must be a finite number above 0")
     return value
@@ -70,7 +92,7 @@ def positive_number(text: str) -> float:
 
 def share(text: str) -> float:
     """A number above 0 and up to 1, for argparse."""
-    value = float(text)
+    value = number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError("must lie above 0 and be at most 1")
     return value
@@ -78,7 +100,7 @@ def share(text: str) -> float:
 
 def part_below_one(text: str) -> float:
     """A number from 0 to below 1, for argparse."""
-    value = float(text)
+    value = number(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError("must be at least 0 and below 1")
     return value
@@ -86,15 +108,20 @@ def part_below_one(text: str) -> float:
 
 def not_negative(text: str) -> float:
     """A finite number of at least 0, for argparse."""
-    return 0.0 if float(text) == 0 else positive_number(text)
+    return 0.0 if number(text) == 0 else positive_number(text)
 
 
 def probability(text: str) -> float:
     """A number from 0 to 1, for argparse."""
-    value = float(text)
+    value = number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must lie between 0 and 1")
     return value
+
+
+def shortened(text: str) -> str:
+    """What somebody wrote, for a message."""
+    return repr(text if len(text) <= LETTERS_SHOWN else f"{text[:LETTERS_SHOWN]}...")
 
 
 def checkpoint_file(text: str) -> Path:

@@ -1,18 +1,15 @@
 """Where a server listens: a port from the command line, and whether it is free."""
 
-import argparse
 import os
 import socket
 
+from common.arguments import whole_number
 from common.errors import UserError
 
 
 def port(text: str) -> int:
     """A number from 0 to 65535, for argparse; 0 stands for any free port."""
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError("must lie between 0 and 65535")
-    return value
+    return whole_number(text, 0, 65_535)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from common.arguments import whole_number
+from common.arguments import seed, whole_number
 from common.errors import UserError, tell
 from dataset.folds import FOLD_SEED, FOLDS, NO_TEST_PART, SplitOptions
 from dataset.layouts import layout_of, learns_from_good_only
 from dataset.releases import add_second_release
 from dataset.sources import find_data
 
+MOST_FOLDS = 1000
 PROTOCOLS = ("kaggle", "casting", "folders")
 
 
@@ -52,9 +53,9 @@ def add_data_arguments(parser: argparse.ArgumentParser, folds: Sequence[str] = (
     )
     parser.add_argument(
         "--fold-seed",
-        type=_seed,
+        type=seed,
         metavar="N",
-        help=f"another assignment of castings to folds, from 0 to 2^32 - 1; default {FOLD_SEED}",
+        help=f"another assignment of castings to folds; default {FOLD_SEED}",
     )
     parser.add_argument(
         "--hold-out-session",
@@ -140,26 +141,19 @@ def settle_by_layout(args: argparse.Namespace) -> bool:
 def _fold_number(text: str) -> int:
     if text == "none":
         return NO_TEST_PART
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("folds count from 1; 'none' holds out validation only")
-    return value
-
-
-def _seed(text: str) -> int:
-    return whole_number(text, 0, 2**32 - 1)  # what scikit-learn takes
+    try:
+        return whole_number(text, 1, MOST_FOLDS)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; 'none' holds out validation only") from None
 
 
 def _at_least_two(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("at least 2 folds")
-    return value
+    return whole_number(text, 2, MOST_FOLDS)
 
 
 def parts_to_learn(text: str) -> int:
     """How many parts of either class, for argparse: two validate, one is learned."""
-    return whole_number(text, 3, 2**31)
+    return whole_number(text, 3)
 
 
 def split_options(values: dict) -> SplitOptions:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.arguments import checkpoint_file, probability
+from common.arguments import checkpoint_file, number, probability
 from common.errors import UserError
 from common.threads import add_threads_argument
 from inspection.name_pattern import name_pattern
@@ -51,7 +51,7 @@ def add_inspection_arguments(
     add_threads_argument(parser)
     add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
     add(
-        "--review", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        "--review", type=number, nargs=2, metavar=("LOW", "HIGH"),
         help="a person decides parts with LOW <= defect probability < HIGH; default: nobody does",
     )  # fmt: skip
     add("--no-gate", action="store_true", help=NO_GATE_HELP)

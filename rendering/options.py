@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.arguments import IMAGE_SIZES_PX
+from common.arguments import IMAGE_SIZES_PX, MOST
 from common.errors import UserError
 
 DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinkage")
@@ -11,6 +11,8 @@ DEFECT_TYPES = ("blow_hole", "burr", "chipping", "pinholes", "scratch", "shrinka
 SIZE_RANGES_PX = {"small": (3.0, 12.0), "medium": (16.0, 26.0), "large": (28.0, 44.0)}
 DEFECT_SIZES = tuple(SIZE_RANGES_PX)
 OVERVIEW = "castings.png"
+MOST_CASTINGS, MOST_COPIES = 100_000, 1000  # of either kind; of each casting
+MOST_IMAGES = 1_000_000  # hours of rendering
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,18 @@ def check_options(options: RenderOptions) -> None:
     """Raise UserError for what cannot be rendered."""
     classes_defective = len(DEFECT_TYPES) if options.classes == "type" else 1
     least = 2 * classes_defective
+    each = (options.copies, options.photos, options.unseen_copies)
+    images = options.castings * options.copies + options.unseen_castings * options.unseen_copies
     problems = {
-        f"castings must be at least {least}": options.castings < least,
-        f"unseen-castings must be 0 or at least {least}": 0 < options.unseen_castings < least,
-        "copies, photos and unseen-copies must be at least 1": min(
-            options.copies, options.photos, options.unseen_copies
-        )
-        < 1,
+        f"castings must be from {least} to {MOST_CASTINGS:,}": not (
+            least <= options.castings <= MOST_CASTINGS
+        ),
+        f"unseen-castings must be 0, or from {least} to {MOST_CASTINGS:,}": options.unseen_castings
+        and not least <= options.unseen_castings <= MOST_CASTINGS,
+        f"copies, photos and unseen-copies must be from 1 to {MOST_COPIES:,}": not (
+            1 <= min(each) <= max(each) <= MOST_COPIES
+        ),
+        f"{images:,} images are too many; at most {MOST_IMAGES:,}": images > MOST_IMAGES,
         "test-fraction must lie between 0 and 1": not 0 < options.test_fraction < 1,
         f"sizes must be some of {', '.join(DEFECT_SIZES)}": not options.sizes
         or not set(options.sizes) <= set(DEFECT_SIZES),
@@ -51,7 +58,7 @@ def check_options(options: RenderOptions) -> None:
             IMAGE_SIZES_PX[0] <= options.image_size_px <= IMAGE_SIZES_PX[1]
         ),
         "brightness-gap must lie between -255 and 255": not abs(options.brightness_gap) <= 255,
-        "seed must not be negative": options.seed < 0,
+        f"seed must be from 0 to {MOST:,}": not 0 <= options.seed <= MOST,
         "copies must be at least 2 for a leak": options.leak and options.copies < 2,
     }
     for problem, present in problems.items():

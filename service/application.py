@@ -20,6 +20,7 @@ from service.routes import inspecting
 from service.runtime import Service, ServiceSettings
 from service.telemetry import logger
 from service.watching import watching
+from service.wording import in_words
 from traceability.access import LogUnavailableError
 
 LOG_RETRY_S = 5
@@ -102,12 +103,19 @@ async def http_error(request: Request, error: HTTPException) -> Response:
         headers["Allow"] = allowed(headers.get("Allow", ""))
         if request.method == "OPTIONS":  # it asks for nothing but this header
             return Response(status_code=204, headers=headers)
-    codes = {404: "not_found", 405: "wrong_method", 400: "malformed"}
-    refusal = RefusedError(
-        error.status_code, codes.get(error.status_code, "refused"), str(error.detail)
-    )
+    code, text = refused(error, headers, request.method)
+    refusal = RefusedError(error.status_code, code, text)
     refusal.headers.update(headers)
     return refusal.response()
+
+
+def refused(error: HTTPException, headers: dict[str, str], method: str) -> tuple[str, str]:
+    """Code and message of what the framework refuses."""
+    if error.status_code == 404:
+        return "not_found", "there is no such path; the page at / leads to all that there are"
+    if error.status_code == 405:
+        return "wrong_method", f"{method} is no method of this path, but {headers['Allow']}"
+    return "malformed" if error.status_code == 400 else "refused", str(error.detail)
 
 
 def allowed(methods: str) -> str:
@@ -118,8 +126,7 @@ def allowed(methods: str) -> str:
 
 async def invalid_request(request: Request, error: RequestValidationError) -> Response:
     """A parameter or JSON body against its schema."""
-    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-    return RefusedError(422, "invalid", "; ".join(problems)).response()
+    return RefusedError(422, "invalid", "; ".join(map(in_words, error.errors()))).response()
 
 
 async def unavailable(request: Request, error: UserError) -> Response:

@@ -1,13 +1,13 @@
 """What requests of the service hold: photographs, forms, times; and how OpenAPI says so."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, get_args, get_origin
 
 from fastapi import Query, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.datastructures import UploadFile
 
-from common.text import count_of
+from common.text import UNPRINTABLE, count_of
 from inspection.recording import MAX_IMAGE_BYTES
 from service.limits import MAX_BATCH_PARTS
 from service.middleware import RefusedError
@@ -17,11 +17,25 @@ FORM_BYTES = 1 << 16  # a form's own lines around its photographs
 TIME = r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d{3})?)?)?Z?)?"  # UTC
 MAX_LETTERS = 100  # of a name, station or lot
 Name = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["part.jpeg"])]
-Station = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["line3"])]
-Lot = Annotated[str | None, Query(max_length=MAX_LETTERS, examples=["A17"])]
 SERIAL = {"max_length": MAX_LETTERS, "examples": ["S0042"]}
-Serial = Annotated[str | None, Query(**SERIAL)]
-Serials = Annotated[list[Annotated[str, Field(**SERIAL)]] | None, Query()]
+
+
+def one_line(text: str) -> str:
+    """A text as it is; two that differ in what cannot be seen would become one in the log.
+
+    Raises:
+        ValueError: there are control characters in it.
+    """
+    if UNPRINTABLE.search(text.strip()):
+        raise ValueError("must be one line, without control characters")
+    return text
+
+
+Line = Annotated[str, AfterValidator(one_line)]
+Station = Annotated[Line | None, Query(max_length=MAX_LETTERS, examples=["line3"])]
+Lot = Annotated[Line | None, Query(max_length=MAX_LETTERS, examples=["A17"])]
+Serial = Annotated[Line | None, Query(**SERIAL)]
+Serials = Annotated[list[Annotated[Line, Field(**SERIAL)]] | None, Query()]
 Time = Annotated[str | None, Query(pattern=rf"^{TIME}$", examples=["2026-11-24T09:30"])]
 BINARY = {"type": "string", "format": "binary"}
 
@@ -102,11 +116,21 @@ async def form_files(request: Request, field: str, limit: int) -> list[tuple[str
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Raise RefusedError for a parameter that the route has not: a filter misspelt is no filter."""
-    known = {one.alias for one in request.scope["route"].dependant.query_params}
+    """Raise RefusedError for a parameter that the route has not, or has once: a filter misspelt is
+    no filter, and of two serial numbers neither is the part's.
+    """
+    known = {one.alias: one for one in request.scope["route"].dependant.query_params}
     for name in request.query_params:
         if name not in known:
             raise RefusedError(422, "invalid", f"query.{name[:100]}: there is no such parameter")
+        given = len(request.query_params.getlist(name))
+        if given > 1 and not takes_several(known[name].field_info.annotation):
+            raise RefusedError(422, "invalid", f"query.{name}: given {given} times, give it once")
+
+
+def takes_several(annotation: object) -> bool:
+    """Whether a parameter's type is a list."""
+    return any(get_origin(one) is list for one in get_args(annotation))
 
 
 def utc(text: str | None) -> str | None:

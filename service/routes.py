@@ -9,7 +9,7 @@ from inspection.pictures import keep_judged
 from inspection.recording import Part, file_name, plain
 from service import openapi, schemas
 from service.examples import DISPOSITION
-from service.limits import MAX_BATCH_PARTS
+from service.limits import MAX_BATCH_PARTS, MAX_NUMBER
 from service.middleware import RefusedError
 from service.requests import (
     ONE_PHOTOGRAPH,
@@ -167,7 +167,7 @@ def inspections(
     since: Time = None,
     until: Time = None,
     awaiting: bool = False,
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
 ) -> schemas.Inspections:
     """All that match; `next_before` leads to the next page.

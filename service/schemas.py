@@ -1,10 +1,11 @@
 """What the service answers: the shapes in its OpenAPI document."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from inspection.recording import Inspected, plain
+from service.limits import MAX_NUMBER
 from traceability.dispositions import Disposition
 from traceability.search import Found
 
@@ -76,9 +77,8 @@ class Decisions(Answer):
 class DispositionOnPart(Answer):
     """A person's disposition of an inspected part."""
 
-    inspection_id: int = Field(ge=1, le=2**63 - 1)
-    verdict: str = Field(
-        pattern="^(ok|defect|withdrawn)$",
+    inspection_id: int = Field(ge=1, le=MAX_NUMBER)
+    verdict: Literal["ok", "defect", "withdrawn"] = Field(
         description="withdrawn: the person takes back the last word on this photograph, his own",
     )
     person: Line = Field(min_length=1, max_length=100)
@@ -89,7 +89,7 @@ class NewDisposition(DispositionOnPart):
     """And what the person knows of others."""
 
     seen: int | None = Field(
-        None, ge=0, le=2**63 - 1,
+        None, ge=0, le=MAX_NUMBER,
         description="verdict_id of the last disposition on this photograph that the person has "
         "seen, 0 for none; if there is a later one, the answer is 409. Without it all are recorded",
     )  # fmt: skip

@@ -321,7 +321,6 @@ def test_the_review_band_goes_to_a_person(trained, castings, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--review", "0.6", "0.4"], "LOW < HIGH"),
-        (["--batch-size", "0"], "at least 1"),
         (["--station", "A1"], "goes into the log"),
         (["--lot", "A1", "--name-pattern", "{lot}_*"], "contradict"),
     ],

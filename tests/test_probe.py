@@ -485,7 +485,6 @@ def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--images", "0"],
         ["--protocol", "casting", "--split", "val"],
         ["--label-issues", "--gate"],
         ["--label-issues", "--images", "3"],

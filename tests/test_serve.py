@@ -393,6 +393,45 @@ def test_a_serial_number_goes_with_each_part(client, paths):
     assert len(client.get("/v1/inspections").json()["inspections"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("serial=S1&serial=S2", "query.serial: given 2 times, give it once"),
+        ("serial=S%0042", "query.serial: must be one line, without control characters"),
+        ("lot=A%0A17", "query.lot: must be one line, without control characters"),
+        ("since=today", "query.since: must be a UTC time such as 2026-11-24T09:30:00Z"),
+        ("sha256=F00", "query.sha256: must be 64 digits"),
+        ("before=0", "query.before: must be at least 1"),
+        ("before=99999999999999999999", "query.before: must be at most 1,000,000,000,000"),
+        ("limit=many", "query.limit: must be a whole number"),
+        ("awaiting=perhaps", "query.awaiting: must be true or false"),
+        ("decision=good", "query.decision: must be 'ok', 'defect'"),
+    ],
+)
+def test_a_wrong_parameter_is_told_in_words(client, query, text):
+    answer = client.get(f"/v1/inspections?{query}")
+    assert (answer.status_code, code(answer)) == (422, "invalid")
+    assert text in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"inspection_id": 1', "the body is no JSON: "),
+        ("[]", "body: must be a JSON object"),
+        ("{}", "body.inspection_id: is missing; body.verdict: is missing"),
+        ('{"inspection_id": 99999999999999999999}', "must be at most 1,000,000,000,000"),
+        ('{"verdict": "good"}', "body.verdict: must be 'ok', 'defect' or 'withdrawn'"),
+        ('{"by": "Huber"}', "body.by: there is no such field"),
+        ('{"person": ""}', "body.person: must not be empty"),
+    ],
+)
+def test_a_wrong_body_is_told_in_words(client, body, text):
+    answer = client.post("/v1/verdicts", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, code(answer)) == (422, "invalid")
+    assert text in answer.json()["error"]["message"]
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
@@ -607,6 +646,7 @@ def test_a_path_names_the_methods_that_it_has(client, path, methods):
     assert (asked.status_code, asked.content) == (204, b"")
     assert wrong.status_code == 405
     assert code(wrong) == "wrong_method"
+    assert wrong.json()["error"]["message"] == f"DELETE is no method of this path, but {methods}"
     assert asked.headers["Allow"] == wrong.headers["Allow"] == methods
     assert client.options("/nothing").status_code == 404
 
@@ -874,8 +914,6 @@ def test_wrong_options_are_told_in_a_line(trained, tmp_path, monkeypatch):
     monkeypatch.delenv("CASTING_API_KEY", raising=False)
     with pytest.raises(UserError, match="needs a key"):
         main([*own, "--host", "0.0.0.0"])
-    with pytest.raises(UserError, match="--queue"):
-        main([*own, "--queue", "5"])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(UserError, match="--port"):
             main([*own, "--port", str(taken.getsockname()[1])])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import UserError, tell
+from common.text import UNPRINTABLE
 from traceability.access import OpenedFiles, reported, transaction
 from traceability.acknowledged import Acknowledged
 from traceability.dispositions import LATEST, Disposition, check_may_speak
@@ -122,8 +123,10 @@ class InspectionLog:
         Raises:
             AlreadyDecidedError: there is a later one.
             NothingToWithdrawError: the last word is not this person's.
-            UserError: no such inspection.
+            UserError: no such inspection, or a person without a name: it would stay so for good.
         """
+        if not UNPRINTABLE.sub("", person).strip():
+            raise UserError("a verdict needs the name of the person who gives it")
         last_id = self.last()[0]
         if not 0 < inspection_id <= last_id:
             raise UserError(f"{self.path} has no inspection {inspection_id}")

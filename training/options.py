@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.arguments import (
     FITS,
+    batch_size,
     image_size,
     not_negative,
     part_below_one,
@@ -13,6 +14,7 @@ from common.arguments import (
     script_parser,
     seed,
     share,
+    whole_number,
     whole_number_or_0,
 )
 from common.errors import UserError, tell
@@ -28,6 +30,7 @@ from training.run_files import refuse_run_in
 DEFAULT = RECIPES["reference"]
 AUGMENTATIONS = ("none", "flip", "light", "full", "strong")
 SAMPLERS = ("image", "casting", "class", "kind")
+MOST_EPOCHS = 100_000
 DRAWN_WHERE = ("ring", "anywhere")
 AMP = "bfloat16 autocast; default: on a CPU that multiplies it (AMX), nowhere else"
 
@@ -104,14 +107,14 @@ def add_network_options(group: argparse._ArgumentGroup) -> None:
 def add_optimiser_options(group: argparse._ArgumentGroup) -> None:
     """How long, and in which steps."""
     add = group.add_argument
-    add("--epochs", type=positive, metavar="N", help=f"at most; default {DEFAULT['epochs']}")
+    add("--epochs", type=epochs, metavar="N", help=f"at most; default {DEFAULT['epochs']}")
     add(
         "--patience",
         type=whole_number_or_0,
         metavar="N",
         help="stop after N epochs without a better one; 0: never, and the last epoch is kept",
     )
-    add("--batch-size", type=positive, metavar="N", help=f"default {DEFAULT['batch_size']}")
+    add("--batch-size", type=batch_size, metavar="N", help=f"default {DEFAULT['batch_size']}")
     rate = f"Adam's learning rate; default {DEFAULT['lr']}"
     add("--lr", type=positive_number, metavar="X", help=rate)
     add(
@@ -193,11 +196,16 @@ def add_run_options(group: argparse._ArgumentGroup) -> None:
     add("--overwrite", action="store_true", help="replace the run in --out")
 
 
+def epochs(text: str) -> int:
+    """A number of epochs, for argparse."""
+    return whole_number(text, 1, MOST_EPOCHS)
+
+
 def operating_point(text: str) -> float | str:
     """'none', 'balanced' or the share of defects to catch, for argparse."""
     if text in ("none", "balanced"):
         return text
     try:
         return share(text)
-    except ValueError:
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError("must be none, balanced or a share of defects") from None

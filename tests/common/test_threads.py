@@ -17,10 +17,13 @@ def test_as_many_threads_as_asked_for_else_one_a_core(monkeypatch):
     assert os.environ[VARIABLE] == "3"
 
 
-def test_no_thread_at_all_is_refused(capsys):
+@pytest.mark.parametrize("count", ["0", "100000", "two"])
+def test_a_count_that_makes_no_sense_is_refused_with_that_of_the_cores(capsys, count):
     parser = script_parser("")
     add_threads_argument(parser)
     assert parser.parse_args(["--threads", "2"]).threads == 2
     with pytest.raises(SystemExit):
-        parser.parse_args(["--threads", "0"])
-    assert "must be at least 1" in capsys.readouterr().err
+        parser.parse_args(["--threads", count])
+    told = capsys.readouterr().err
+    assert f"not '{count}'" in told
+    assert f"this machine has {os.cpu_count()} core" in told

@@ -44,10 +44,19 @@ def test_a_word_counts_for_all_inspections_of_a_photograph_and_for_no_other(log)
     log.add_disposition(5, "ok", "Maier", seen=0)
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "6", "9" * 30])
+@pytest.mark.parametrize("name", ["", "   ", "\n\t"])
+def test_a_word_of_nobody_is_refused(log, name):
+    with pytest.raises(UserError, match="a verdict needs the name of the person"):
+        records.main(["verdict", "1", "ok", "--by", name, "--log", str(log.path)])
+    assert log.verify().verdicts == 0
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9" * 30, "one", "6"])
 def test_numbers_of_no_inspection_are_one_line(log, number):
-    with pytest.raises(UserError, match="has no inspection"):
+    with pytest.raises((UserError, SystemExit)) as refused:
         records.main(["verdict", number, "ok", "--by", "Huber", "--log", str(log.path)])
+    assert isinstance(refused.value, UserError) == (number == "6")
+    assert log.verify().verdicts == 0
 
 
 # --- withdrawn -----------------------------------------------------------------------------------
