@@ -13,7 +13,7 @@ from common.html_page import (
     paragraph,
     section,
 )
-from common.origin import PROTOCOL_WORDS, for_product
+from common.origin import for_product, protocol_words
 from common.text import count_of, printable
 from dataset.corrections import described
 from evaluation.by_session import session_rows
@@ -92,7 +92,8 @@ def figures(tier: Mapping) -> list[str]:
 def measured(result: Mapping, models: Sequence[Model]) -> dict[str, str]:
     """Data, split and models."""
     tiers, data = result["tiers"].values(), result["data"]
-    protocol = for_product(PROTOCOL_WORDS[result["protocol"]], data)
+    words = protocol_words(result["protocol"], result["split_sha256"][0])
+    protocol = for_product(words, data)
     folds = f", {len(models)} folds pooled" if len(models) > 1 else ""
     return {
         "data": data,

@@ -145,7 +145,7 @@ def test_the_report_holds_all_in_one_file(measured, trained):
         seen = tier["show_castings_in_training"]
         assert (f"{name}: {seen:,} of {tier['images']} images show a casting" in page) == (seen > 0)
     assert sha256_of_file(trained / "best.pth") in page
-    assert "kaggle: published split" in page
+    assert "kaggle: the folders train and test as they are" in page
     assert "python test.py --data" in page
 
 

@@ -151,7 +151,7 @@ def test_below_a_figure_stand_model_data_known_castings_protocol_and_date(traine
         f"model: {trained.name}/best.pth ({models[0].predictor.model_id})",
         "data: castings, test part, 2 images",
         "1 of 2 images (50.0 %) show a casting that is also in training",
-        "protocol: published split",
+        "protocol: the folders train and test as they are",
         "drawn: 2026-01-31",
     ]
     assert "castings unknown" in said(models, evaluation_of("- ok .1 1 no"))
