@@ -76,12 +76,17 @@ def html_picture(data: bytes, alt: str) -> str:
     return f'<img alt="{escaped(alt)}" src="data:image/{kind};base64,{text}">'
 
 
-def html_figure(path: Path, caption: str) -> str:
-    """A picture in a file with what it shows; empty where there is none."""
+def html_figure(path: Path, caption: str, tall: bool = False) -> str:
+    """A picture in a file with what it shows; empty where there is none.
+
+    Args:
+        tall: printed, it may fill a page; else two are on one.
+    """
     if not path.is_file():
         return ""
     picture = html_picture(path.read_bytes(), caption)
-    return f"<figure>{picture}<figcaption>{escaped(caption)}</figcaption></figure>"
+    kind = ' class="tall"' if tall else ""
+    return f"<figure{kind}>{picture}<figcaption>{escaped(caption)}</figcaption></figure>"
 
 
 def made_by(command: str) -> str:
