@@ -143,6 +143,8 @@ def identical_across_splits(rows: Iterable[ImageRow]) -> list[ImageRow]:
 def split_table(rows: Sequence[ImageRow], data: str) -> str:
     """The split by class, with percentages of each split's images, as text for people.
 
+    A split without images, as test is with --fold none, is left out.
+
     Args:
         data: its name, which tells castings from other products.
     """
@@ -151,8 +153,8 @@ def split_table(rows: Sequence[ImageRow], data: str) -> str:
     with_castings = any(row.casting for row in rows)
     lines = [f"{'':6}" + "".join(f"{label:>20}" for label in labels) + f"{'all':>9}"]
     lines[0] += f"{for_product('castings', data):>10}" if with_castings else ""
-    unused = [UNUSED] if any(row.split == UNUSED for row in rows) else []
-    for split in (*SPLITS, *unused):
+    there = {row.split for row in rows}
+    for split in (name for name in (*SPLITS, UNUSED) if name in there):
         total = sum(counts[split, label] for label in labels)
         cells = (
             f"{counts[split, label]:,} ({counts[split, label] / max(total, 1):5.1%})"
@@ -198,7 +200,7 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     if args.audit:
         from dataset.audit import run_audit
 
-        print(run_audit(root, rows, options.protocol, args.out))
+        print(run_audit(root, rows, options.protocol, split_sha256(rows), args.out))
     given = {
         name: getattr(args, name) for name in ("data", "protocol", "folds", "fold", "castings")
     }

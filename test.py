@@ -11,7 +11,8 @@ synthetic default has) is measured on that too. Where two photo sessions are kno
 given by session. Writes into --out: predictions.csv, metrics.json, classification_report.txt,
 confusion_matrix.png, roc_pr.png, score_histogram.png, threshold.png, reliability.png,
 predictions.png, errors.png (all errors, with what spoke for a defect), and report.html: all of
-these in one file, to mail and print.
+these in one file, to mail and print. Where several sets are measured, these are of castings that
+training does not show; of each other set there are confusion_matrix_<set>.png and so on.
 
 The labels are those of the folders. --labels FILE adds the figures with labels that a
 person has corrected.
@@ -26,7 +27,7 @@ from pathlib import Path
 from common.arguments import number, script_parser
 from common.errors import UserError, run_script
 from common.files import output_folder, write_json
-from common.progress import announced, load_pytorch
+from common.progress import load_pytorch
 from common.text import count_of
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
@@ -60,16 +61,6 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError(f"--external: no such folder: {args.external}")
 
 
-def print_review_bands(result: dict) -> None:
-    """What a person who decides the parts in between would change."""
-    from metrics.review import review_text
-
-    for name, band in result.get("review", {}).items():
-        print(f"{name}: review band {band['low']:g} to {band['high']:g}: {review_text(band)}")
-        for session, part in band.get("by_session", {}).items():
-            print(f"  session {session}: {review_text(part)}")
-
-
 def measure(args: argparse.Namespace, command: str) -> None:
     """Predict, write the figures into --out and print them."""
     load_pytorch(args.threads)
@@ -86,11 +77,12 @@ def measure(args: argparse.Namespace, command: str) -> None:
     from evaluation.origin import facts_of, leak_line, origin_of
     from evaluation.report import (
         metrics_report,
+        review_lines,
         tier_table,
         write_classification_report,
         write_predictions,
     )
-    from evaluation.report_figures import draw_errors, draw_figures
+    from evaluation.report_figures import draw_tiers
     from evaluation.report_page import NAME, write_page
     from evaluation.tiers import predict_tiers, training_data
 
@@ -102,18 +94,15 @@ def measure(args: argparse.Namespace, command: str) -> None:
     result = metrics_report(tiers, models, args.review)
     result |= corrected_report(tiers, corrected, args.corrections_file)
     first = tiers[0]
-    shown = next((tier for tier in tiers if tier.castings_known and not any(tier.seen)), first)
     title = f"{data_name(first.root)}, protocol {result['protocol']}, {first.name}"
     title = f"{title}, {count_of(len(first.rows), 'image')}"
     write_predictions(args.out / "predictions.csv", tiers, corrected)
     write_json(args.out / "metrics.json", result)
     write_classification_report(args.out / "classification_report.txt", first, title)
-    facts = [facts_of(tier, data_name(tier.root), tier.name) for tier in tiers]
-    with announced("drawing figures"):
-        draw_figures(shown, args.out, origin_of(models, facts[tiers.index(shown)]))
-    of_all = [fact for some in facts for fact in some]
-    draw_errors(tiers, models, args.out / "errors.png", origin_of(models, of_all))
-    write_page(args.out, result, models, command)
+    facts = {tier.name: facts_of(tier, data_name(tier.root), tier.name) for tier in tiers}
+    origins = {name: origin_of(models, some) for name, some in facts.items()}
+    drawn = draw_tiers(tiers, models, args.out, origins)
+    write_page(args.out, result, tiers, models, drawn, command)
 
     for model in models:
         print(f"checkpoint {model.path} ({model.predictor.model_id})")
@@ -121,8 +110,8 @@ def measure(args: argparse.Namespace, command: str) -> None:
     if sessions := session_table(result["tiers"]):
         lines.append(sessions)
     lines += [f"{tier.name}: {leak_line(tier)}" for tier in tiers]
+    lines += review_lines(result)
     print(for_product("\n".join(lines), result["data"]))
-    print_review_bands(result)
     print(f"figures and predictions.csv are in {args.out}, all in one file: {args.out / NAME}")
     line = {"data": result["data"], "protocol": result["protocol"], "out": str(args.out)}
     tier = result["tiers"][first.name]

@@ -17,6 +17,9 @@ two CPU cores need about 12 minutes an epoch; with --recipe robust or product fi
 hour.
 """
 
+import shlex
+import sys
+
 from common.errors import run_script
 from common.progress import load_pytorch
 from dataset.arguments import settle_by_layout
@@ -25,7 +28,9 @@ from training.options import build_parser, check_arguments, choose_recipe
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser(__doc__).parse_args(argv)
+    args.command = shlex.join(["python", "train.py", *argv])  # the report tells it
     if not args.resume and settle_by_layout(args):  # else they are those of the run
         choose_recipe(args)
     check_arguments(args)

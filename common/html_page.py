@@ -2,12 +2,15 @@
 
 import base64
 import html
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
+
+from common.files import ROOT
 
 FRAME = Path(__file__).with_name("page.html")
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow")  # whose versions are told
@@ -22,7 +25,7 @@ def html_page(title: str, body: str) -> str:
 def section(title: str, *parts: str) -> str:
     """A heading and what belongs to it, HTML; empty where nothing does."""
     body = "\n".join(part for part in parts if part)
-    return f"<h2>{html.escape(title)}</h2>\n{body}\n" if body else ""
+    return f"<h2>{escaped(title)}</h2>\n{body}\n" if body else ""
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -32,8 +35,21 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def escaped(text: str) -> str:
-    """As HTML; no line begins with a percent sign."""
-    return html.escape(text).replace(" %", "&nbsp;%")
+    """As HTML; no line begins with a percent sign, and no path tells whose machine it was."""
+    return html.escape(portable(text)).replace(" %", "&nbsp;%")
+
+
+def portable(text: str, project: Path = ROOT, home: Path | None = None) -> str:
+    """A text whose paths begin at the project's folder, or at ~; for pages that are mailed."""
+    for folder, short in ((project, ""), (home or Path.home(), "~/")):
+        if folder != Path(folder.anchor):
+            text = re.sub(rf"(?<![\w./-]){re.escape(folder.as_posix())}/", short, text)
+    return text
+
+
+def html_code(text: str) -> str:
+    """Commands to copy."""
+    return f"<pre>{escaped(text)}</pre>"
 
 
 def html_table(head: Iterable, rows: Iterable[Iterable]) -> str:
@@ -57,15 +73,20 @@ def html_picture(data: bytes, alt: str) -> str:
     """A PNG or JPEG within the page."""
     kind = "jpeg" if data.startswith(b"\xff\xd8") else "png"
     text = base64.b64encode(data).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{text}">'
+    return f'<img alt="{escaped(alt)}" src="data:image/{kind};base64,{text}">'
 
 
-def html_figure(path: Path, caption: str) -> str:
-    """A picture in a file with what it shows; empty where there is none."""
+def html_figure(path: Path, caption: str, tall: bool = False) -> str:
+    """A picture in a file with what it shows; empty where there is none.
+
+    Args:
+        tall: printed, it may fill a page; else two are on one.
+    """
     if not path.is_file():
         return ""
     picture = html_picture(path.read_bytes(), caption)
-    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    kind = ' class="tall"' if tall else ""
+    return f"<figure{kind}>{picture}<figcaption>{escaped(caption)}</figcaption></figure>"
 
 
 def made_by(command: str) -> str:
@@ -78,4 +99,4 @@ def made_by(command: str) -> str:
             continue
     when = datetime.now().astimezone().isoformat(" ", "minutes")
     text = f"{when}, by {command}; {', '.join(versions)}"
-    return f"<footer>{html.escape(text)}</footer>"
+    return f"<footer>{escaped(text)}</footer>"

@@ -5,8 +5,9 @@ from datetime import date
 
 from common.text import count_of
 
+PUBLISHED_SPLIT = "4364e014605828d1c26dc69b9d4dbbc73228469842774410393e5594070fcb76"  # SHA-256
 PROTOCOL_WORDS = {
-    "kaggle": "published split",
+    "kaggle": "the folders train and test as they are",
     "casting": "unseen castings",
     "folders": "folders as they are",
 }
@@ -36,15 +37,23 @@ def seen_text(seen: int, of: int, noun: str = "image") -> str:
     return f"{seen} of {count_of(of, noun)} ({share}) show a casting that is also in training"
 
 
-def origin(*facts: str, protocol: str = "", folds: str = "") -> str:
+def protocol_words(protocol: str, split_sha256: str) -> str:
+    """A protocol in words; the published split is Kaggle's own alone, told by its hash."""
+    if protocol == "kaggle" and split_sha256 == PUBLISHED_SPLIT:
+        return "published split"
+    return PROTOCOL_WORDS.get(protocol, protocol)
+
+
+def origin(*facts: str, protocol: str = "", split_sha256: str = "", folds: str = "") -> str:
     """One line for below a figure: its facts, those that are empty left out, and today's date.
 
     Args:
         facts: as 'model: best.pth (0123456789ab)', 'data: castings, test part, 358 images'.
         protocol: its name, which is put into words.
+        split_sha256: the split's hash, which tells the published one.
         folds: as '5 folds pooled', 'fold 2 of 5'.
     """
-    words = ", ".join(filter(None, (PROTOCOL_WORDS.get(protocol, protocol), folds)))
+    words = ", ".join(filter(None, (protocol_words(protocol, split_sha256), folds)))
     told = [f"protocol: {words}"] if words else []
     whole = [*filter(None, facts), *told, f"drawn: {today()}"]
     return " · ".join(_kept_together(fact) for fact in whole)

@@ -136,7 +136,9 @@ def agreement(rows: Sequence[ImageRow], castings: Castings) -> float:
     return float(adjusted_rand_score([row.casting for row in rows], castings.groups()))
 
 
-def run_audit(root: Path, rows: Sequence[ImageRow], protocol: str, out: Path) -> str:
+def run_audit(
+    root: Path, rows: Sequence[ImageRow], protocol: str, split_sha256: str, out: Path
+) -> str:
     """Write audit.json, .csv, .png and copies.png; returns the figures as text for people."""
     castings = recognise(root, rows)
     result, lines = audit(root, rows, castings)
@@ -149,20 +151,21 @@ def run_audit(root: Path, rows: Sequence[ImageRow], protocol: str, out: Path) ->
         "the most alike image": castings.scores.max(axis=1),
         "the most alike image of another casting": best_other(rows, castings),
     }
-    drawn_from = origin_of(result)
+    drawn_from = origin_of(result, split_sha256)
     plot_audit(out / "audit.png", result, scores, SAME_CASTING, drawn_from)
     draw_copies(root, rows, castings, out / "copies.png", drawn_from)
     return describe(result)
 
 
-def origin_of(result: dict) -> str:
+def origin_of(result: dict, split_sha256: str) -> str:
     """What stands below the figures."""
     seen, of = (
         sum(line[key] for line in result["held_out_known"].values()) for key in ("count", "of")
     )
     data = f"data: {result['data']}, {count_of(result['images'], 'image')}"
     known = seen_text(seen, of, "held-out image")
-    return origin("no model", data, known, protocol=result["protocol"])
+    protocol = result["protocol"]
+    return origin("no model", data, known, protocol=protocol, split_sha256=split_sha256)
 
 
 def best_other(rows: Sequence[ImageRow], castings: Castings) -> np.ndarray:

@@ -165,6 +165,15 @@ def known_castings(root: Path) -> Path | None:
     return truth if truth.is_file() else None
 
 
+def with_told_castings(root: Path, rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The rows with the castings that rendered data bring along; nothing is recognised."""
+    truth = known_castings(root)
+    if not truth or all(row.casting for row in rows):
+        return list(rows)
+    names = read_table(truth, root, rows)
+    return [replace(row, casting=name) for row, name in zip(rows, names, strict=True)]
+
+
 def read_table(path: Path, root: Path, rows: Sequence[ImageRow]) -> list[str]:
     """The castings of `rows` from a CSV file with the columns `path` and `casting`.
 

@@ -5,7 +5,7 @@ from gate.limits import NOT_JUDGED, REVIEW
 
 COLUMNS = ("images of castings", "missed defects", "false alarms", "ROC-AUC (95 %)",
            "balanced accuracy", "gate")  # fmt: skip
-WIDTHS = (32, 20, 20, 24, 28, 0)
+SIDE_BY_SIDE = {0: 30, 1: 22, 2: 22}, {3: 24, 4: 28, 5: 0}  # columns, and how wide, in letters
 ONE_KIND = "one kind only"
 
 
@@ -14,8 +14,9 @@ def session_table(tiers: dict[str, dict]) -> str:
     lines = []
     for name, tier in tiers.items():
         if sessions := tier.get("by_session"):
-            lines.append(_line(f"{name}, session", COLUMNS))
-            lines += [_line(f"  {key}", _cells(found)) for key, found in sessions.items()]
+            for widths in SIDE_BY_SIDE:
+                lines.append(_line(f"{name}, session", COLUMNS, widths))
+                lines += [_line(f"  {k}", _cells(found), widths) for k, found in sessions.items()]
             unknown = tier["images"] - sum(found["images"] for found in sessions.values())
             lines += [f"  in none: {unknown} of unknown session"] if unknown else []
     if lines:
@@ -29,8 +30,8 @@ def session_rows(sessions: dict[str, dict]) -> tuple[tuple[str, ...], list[tuple
     return ("session", *COLUMNS), rows
 
 
-def _line(name: str, cells: tuple[str, ...]) -> str:
-    padded = (f"{cell:<{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
+def _line(name: str, cells: tuple[str, ...], widths: dict[int, int]) -> str:
+    padded = (f"{cells[place]:<{width}}" for place, width in widths.items())
     return f"{name:<24} {''.join(padded)}".rstrip()
 
 

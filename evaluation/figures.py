@@ -6,20 +6,25 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from common.colours import (
     DEFECT_COLOUR,
     GOOD_COLOUR,
     LINE_COLOUR,
     PALE_COLOUR,
-    RIGHT_COLOUR,
-    WRONG_COLOUR,
 )
 from common.plotting import escape_mathtext, legend_above, save
+from evaluation.errors import ALARM, COLOURS, MISSED, WRONG_KIND
+from metrics.calibration import CALIBRATION_BINS
 from metrics.exact import exact_rate
 
+FEW_IMAGES = 50  # in the highest bar
 PROBABILITIES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # ticks, evenly spaced by their logit
+LARGEST_LOGIT = 7.5
 CAPTION_LETTERS = 30
+# Frames of parts that were predicted wrongly: in grey print they are apart, too
+FRAMES = {MISSED: (4, "-"), ALARM: (4, "--"), WRONG_KIND: (4, ":")}
 
 
 def draw_thresholds(axis: Axes, thresholds: Sequence[float], low: float, high: float) -> None:
@@ -88,10 +93,12 @@ def plot_score_histogram(
 
 
 def counts_on_log_scale(axis: Axes, highest: int) -> None:
-    """A vertical axis from 0 over 1, 10, 100 to the highest count."""
-    axis.set_yscale("symlog", linthresh=1)
+    """A vertical axis from 0 over 1, 10, 100 to the highest count; 1, 2, 5 where it is small."""
+    axis.set_yscale("symlog", linthresh=1, linscale=0.5)  # 0 to 1 is half as high as 1 to 10
     top = max(2 * highest, 15)
-    ticks = [0, *(10**power for power in range(len(str(top))))]
+    steps = (1, 2, 5) if highest < FEW_IMAGES else (1,)
+    decades = [10**power for power in range(len(str(top)))]
+    ticks = [0, *(step * ten for ten in decades for step in steps if step * ten <= top)]
     axis.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
     axis.set_ylim(0, top)
@@ -101,27 +108,51 @@ def counts_on_log_scale(axis: Axes, highest: int) -> None:
 
 def plot_parts(
     path: Path,
-    parts: Sequence[tuple[np.ndarray, str, bool]],
+    parts: Sequence[tuple[np.ndarray, str, str]],
     title: str,
     origin: str,
     columns: int = 4,
 ) -> None:
-    """Images of parts `(grey (H, W), caption, right?)`; what is wrong has a thick frame."""
+    """Images of parts `(grey (H, W), caption, sort)`; each sort of errors has its thick frame."""
     lines = max(1, -(-len(parts) // columns))
     figure, axes = plt.subplots(
-        lines, columns, figsize=(2.6 * columns, 3.1 * lines + 0.7), layout="constrained"
+        lines, columns, figsize=(2.6 * columns, 3.3 * lines + 0.7), layout="constrained"
     )
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, (image, caption, right) in zip(axes.flat, parts, strict=False):
+    for axis, (image, caption, sort) in zip(axes.flat, parts, strict=False):
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        lines_of_text = (escape_mathtext(line, CAPTION_LETTERS) for line in caption.split("\n"))
+        lines_of_text = map(caption_line, caption.split("\n"))
         axis.set_title("\n".join(lines_of_text), fontsize=9)
+        width, line = FRAMES.get(sort, (1, "-"))
         for spine in axis.spines.values():
-            spine.set(color=RIGHT_COLOUR if right else WRONG_COLOUR, linewidth=1 if right else 4)
+            spine.set(color=COLOURS[sort], linewidth=width, linestyle=line)
     save(figure, path, title, origin)
+
+
+def caption_line(text: str) -> str:
+    """A line below a picture; of a long name its beginning and its end."""
+    if len(text) > CAPTION_LETTERS:
+        half = CAPTION_LETTERS // 2
+        text = f"{text[: half - 1]}…{text[-half:]}"
+    return escape_mathtext(text)
+
+
+def around_scores(
+    prob_defect: np.ndarray, thresholds: Sequence[float]
+) -> tuple[np.ndarray, list[float]]:
+    """Thresholds in even steps of the logit over all scores, and which of them to name."""
+    values = np.clip([*prob_defect, *thresholds], 1e-9, 1 - 1e-9)
+    logits = np.clip(np.log(values / (1 - values)), -LARGEST_LOGIT, LARGEST_LOGIT)
+    low, high = logits.min() - 0.3, logits.max() + 0.3
+    grid = 1 / (1 + np.exp(-np.linspace(low, high, 721)))
+    ticks = [value for value in PROBABILITIES if grid[0] <= value <= grid[-1]]
+    if len(ticks) < 4:
+        even = MaxNLocator(6).tick_values(grid[0], grid[-1])
+        ticks = [float(value) for value in even if grid[0] <= value <= grid[-1]]
+    return grid, ticks
 
 
 def plot_threshold(
@@ -130,7 +161,7 @@ def plot_threshold(
 ) -> None:  # fmt: skip
     """Missed defects and false alarms against the threshold; the chosen ones marked."""
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-    grid = 1 / (1 + np.exp(-np.linspace(-7.5, 7.5, 721)))  # even steps of the logit
+    grid, ticks = around_scores(prob_defect, thresholds)
     scores = (np.sort(prob_defect[is_defect]), np.sort(prob_defect[~is_defect]))
     missed = np.searchsorted(scores[0], grid) / max(len(scores[0]), 1)
     alarms = 1 - np.searchsorted(scores[1], grid) / max(len(scores[1]), 1)
@@ -141,7 +172,7 @@ def plot_threshold(
               label=f"rejected of {len(scores[1]):,} good")  # fmt: skip
     draw_thresholds(axis, thresholds, grid[0], grid[-1])
     axis.set_xscale("logit")
-    axis.set_xticks(PROBABILITIES, [str(value) for value in PROBABILITIES])
+    axis.set_xticks(ticks, [f"{value:.6g}" for value in ticks])
     axis.minorticks_off()
     axis.set(xlim=(grid[0], grid[-1]), ylim=(0, None))
     axis.set(xlabel="threshold on the defect probability", ylabel="% of images")
@@ -156,7 +187,7 @@ def plot_reliability(path: Path, curves: Sequence[tuple], origin: str) -> None:
     The last is that of the model as it is: with intervals, and how many images each bin holds.
     """
     figure, (axis, below) = plt.subplots(
-        2, 1, figsize=(6.5, 7.4), layout="constrained", height_ratios=(3, 1), sharex=True
+        2, 1, figsize=(7, 5.8), layout="constrained", height_ratios=(3, 1), sharex=True
     )
     axis.plot([0, 1], [0, 1], color=PALE_COLOUR, linestyle=":", label="perfectly calibrated")
     *earlier, (name, counts, means, rates) = curves
@@ -170,7 +201,10 @@ def plot_reliability(path: Path, curves: Sequence[tuple], origin: str) -> None:
     axis.errorbar(
         means, rates, np.transpose(errors), fmt="o-", color=LINE_COLOUR, capsize=3, label=name
     )
-    bins = below.bar(means, counts, width=0.06, color=LINE_COLOUR)
+    middles = (
+        np.minimum(means * CALIBRATION_BINS, CALIBRATION_BINS - 1) // 1 + 0.5
+    ) / CALIBRATION_BINS
+    bins = below.bar(middles, counts, width=0.8 / CALIBRATION_BINS, color=LINE_COLOUR)
     below.bar_label(bins, [f"{count:,}" for count in counts], fontsize=8, padding=2)
     counts_on_log_scale(below, 4 * int(counts.max()))
     axis.set(ylabel="share of defects", xlim=(-0.05, 1.05), ylim=(-0.02, 1.02))

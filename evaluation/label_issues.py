@@ -13,13 +13,13 @@ from common.files import write_csv
 from common.labels import is_defect
 from common.text import chance, count_of
 from evaluation.corrected import labels_in_training, with_labels
+from evaluation.error_pictures import overlays
 from evaluation.held_out import Evaluation, Model, predict_folds, predict_split
-from evaluation.report_figures import overlays
-from imaging.overlays import COLUMNS, LINES, write_sheets
+from imaging.overlays import write_sheets
 from metrics.label_issues import LabelIssues, SuspiciousCasting, find_label_issues
 
 COLUMN_NAMES = ["path", "casting", "label", "probability", "rank"]
-SHOWN = COLUMNS * LINES  # one sheet
+SHOWN = 48  # images
 
 
 def refuse_seen_castings(models: Sequence[Model], split: str) -> None:

@@ -58,5 +58,11 @@ def facts_of(images: Seen, data: str, part: str) -> list[str]:
 def origin_of(models: Sequence[Model], facts: Sequence[str]) -> str:
     """What stands below a figure of images with these facts."""
     first = models[0].checkpoint
-    text = origin(models_text(models), *facts, protocol=first.protocol, folds=folds_text(models))
+    text = origin(
+        models_text(models),
+        *facts,
+        protocol=first.protocol,
+        split_sha256=first.split_sha256,
+        folds=folds_text(models),
+    )
     return for_product(text, first.data)

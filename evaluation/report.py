@@ -1,6 +1,7 @@
 """The report of test.py: figures, tables, and the files that they follow from."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from gate.limits import NOT_JUDGED, REVIEW
 from metrics import decisions
 from metrics.calibration import calibration_errors, uncalibrated
 from metrics.exact import certificate, certificate_text
-from metrics.review import review_band
+from metrics.review import review_band, review_text
 
 BASES = {"rates": "images", "within_castings": "images within castings", "per_casting": "castings"}
 RATES = ("missed_defects", "false_alarms", "accuracy", "recall")
+SIDE_BY_SIDE = (("rates", "per_casting"), ("within_castings",))  # bases, to fit a terminal
+WIDTH, INDENT = 120, 17  # of the table in letters
 
 
 # --- the figures ---------------------------------------------------------------------------------
@@ -135,27 +138,56 @@ def metrics_report(
 def tier_table(result: dict) -> str:
     """One block a tier: what a manufacturing engineer reads first, in three ways of counting."""
     lines = []
-    bases = [for_product(f"by {text}", result["data"]) for text in BASES.values()]
     for name, tier in result["tiers"].items():
         good = count_of(tier["castings_good"], "good one")
         castings = f"{count_of(tier['castings'], 'casting')}, {good}"
         if not tier["castings_known"]:
             castings = "castings unknown"
         lines.append(f"{name}: {count_of(tier['images'], 'image')} of {castings}")
-        lines.append(f"  {'':15}" + "".join(f"{text:<46}" for text in bases))
-        for rate in RATES:
-            cells = [tier[basis].get(rate) for basis in BASES]
-            texts = (decisions.format_rate(cell) if cell else "" for cell in cells)
-            line = f"  {rate.replace('_', ' '):15}" + "".join(f"{text:<46}" for text in texts)
-            lines.append(line.rstrip())
+        for bases in SIDE_BY_SIDE:
+            heads = [for_product(f"by {BASES[basis]}", result["data"]) for basis in bases]
+            lines.append(columns("", heads))
+            lines += [columns(rate.replace("_", " "), rate_texts(tier, rate, bases))
+                      for rate in RATES]  # fmt: skip
         if len(result["class_names"]) > 2:
             right = tier["class_accuracy"]
             lines.append(f"  right class    {right['count']}/{right['of']}")
         if kind := tier.get("kind"):
             lines.append(f"  right kind     {kind['count']}/{kind['of']} of the defective images")
-        lines += [f"  {line}" for line in remarks(tier)]
-    lines.append(f"intervals in brackets: {result['intervals']}")
+        lines += [wrapped(f"  {line}") for line in remarks(tier)]
+    lines.append(wrapped(f"intervals in brackets: {result['intervals']}"))
     return "\n".join(lines)
+
+
+def columns(name: str, texts: Sequence[str]) -> str:
+    """A line of the table."""
+    cells = "".join(f"{text:<46}" for text in texts)
+    return f"  {name:<{INDENT - 2}}{cells}".rstrip()
+
+
+def rate_texts(tier: dict, rate: str, bases: Iterable[str]) -> list[str]:
+    """A rate in some ways of counting, as text; '' where nothing is counted so."""
+    cells = (tier[basis].get(rate) for basis in bases)
+    return [decisions.format_rate(cell) if cell else "" for cell in cells]
+
+
+def wrapped(line: str) -> str:
+    """A line in as many as it takes to fit a terminal."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=" " * INDENT, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def review_lines(result: dict) -> list[str]:
+    """What a person who decides the parts in between would change, by tier and session."""
+    lines = []
+    for name, band in result.get("review", {}).items():
+        lines.append(
+            f"{name}: review band {band['low']:g} to {band['high']:g}: {review_text(band)}"
+        )
+        for session, part in band.get("by_session", {}).items():
+            lines.append(f"  session {session}: {review_text(part)}")
+    return lines
 
 
 def remarks(tier: dict) -> list[str]:

@@ -1,49 +1,104 @@
-"""The figures of test.py: curves, images worth a look, every error with its heatmap."""
+"""The figures of test.py: of the part that matters all, of the others the main ones."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from common.colours import WRONG_COLOUR
-from common.labels import is_defect
-from common.progress import ProgressBar
-from common.text import chance, count_of
+from common.marks import HEAD_BYTES, is_marked
+from common.progress import announced
 from evaluation import figures as plots
 from evaluation.confusion_figure import plot_confusion
+from evaluation.error_pictures import draw_errors, draw_parts
+from evaluation.errors import decided_wrongly
 from evaluation.held_out import Evaluation, Model
 from evaluation.report import calibration_inputs
-from imaging.overlays import TILE_PX, write_sheets
-from imaging.reading import read_grey_image
-from inspection.explanation import Explained, maps_of
-from inspection.heatmap import Explainer
-from inspection.options import BATCH_SIZE
 from metrics.calibration import calibration_errors, reliability
 
 INTERVALS = "95 % intervals that take images for independent"
+PICTURES, ERRORS = "predictions", "errors"
+MAIN = {
+    "confusion_matrix": "What was predicted of which class",
+    "score_histogram": "How good and defective parts are scored",
+}
+MORE = {
+    "roc_pr": "Caught defects against false alarms, and against precision, at every threshold",
+    "threshold": "Errors at every threshold",
+    "reliability": "How far probabilities can be believed",
+    PICTURES: "Parts worth a look",
+}
 
 
-def most_telling(evaluation: Evaluation, count: int = 12) -> list[int]:
-    """Indices of the parts worth a look: the worst errors first, then the least certain."""
+@dataclass(frozen=True)
+class Drawn:
+    """The figures of one tier: their files, and what each shows."""
+
+    tier: str
+    plots: dict[str, str]
+    sheets: list[str]  # of its errors, the worst first
+    errors: int  # missed defects and false alarms
+
+
+def shown_tier(tiers: Sequence[Evaluation]) -> Evaluation:
+    """The tier of which all is drawn: castings that training does not show, where there are any."""
+    unseen = (tier for tier in tiers if tier.castings_known and not any(tier.seen))
+    return next(unseen, tiers[0])
+
+
+def draw_tiers(
+    tiers: Sequence[Evaluation], models: Sequence[Model], out: Path, origins: Mapping[str, str]
+) -> list[Drawn]:
+    """All figures of the tier that matters, the main ones of the others; the former come first.
+
+    Args:
+        origins: what stands below a figure, by the tier's name.
+    """
+    remove_earlier(out)
+    shown, drawn = shown_tier(tiers), []
+    for tier in sorted(tiers, key=lambda tier: tier is not shown):
+        suffix = "" if tier is shown else f"_{file_name(tier.name)}"
+        names = MAIN | MORE if tier is shown else MAIN
+        with announced(f"drawing figures of {tier.name}"):
+            draw_main(tier, out, suffix, origins[tier.name])
+            if tier is shown:
+                draw_more(tier, out, origins[tier.name])
+        path = out / f"{ERRORS}{suffix}.png"
+        count = draw_errors(tier, models, path, origins[tier.name])
+        numbers = ["", *(f"_{number}" for number in range(2, count + 1))]
+        sheets = [f"{ERRORS}{suffix}{number}.png" for number in numbers]
+        files = {f"{name}{suffix}.png": text for name, text in names.items()}
+        drawn.append(Drawn(tier.name, files, sheets, len(decided_wrongly(tier))))
+    return drawn
+
+
+def file_name(tier: str) -> str:
+    """A tier's name as a part of a file's: 'external line 3' is 'external_line_3'."""
+    return re.sub(r"\W+", "_", tier).strip("_")
+
+
+def remove_earlier(out: Path) -> None:
+    """Take away figures of tiers that an earlier run into this folder has had."""
+    for name in (*MAIN, ERRORS):
+        for path in out.glob(f"{name}_*.png"):
+            with open(path, "rb") as file:
+                ours = is_marked(file.read(HEAD_BYTES))
+            if ours:
+                path.unlink()
+
+
+def draw_main(evaluation: Evaluation, out: Path, suffix: str, origin: str) -> None:
+    """The errors by class, and the scores."""
+    parts, path = evaluation.parts, out / f"confusion_matrix{suffix}.png"
+    plot_confusion(path, evaluation.confusion, evaluation.class_names, origin)
+    path, thresholds = out / f"score_histogram{suffix}.png", parts.threshold.tolist()
+    plots.plot_score_histogram(path, parts.is_defect, parts.prob_defect, thresholds, origin)
+
+
+def draw_more(evaluation: Evaluation, out: Path, origin: str) -> None:
+    """The figures that are drawn of one tier only."""
     parts = evaluation.parts
-    labels = np.array([row.label for row in evaluation.rows])
-    found = np.array([p.predicted_class for p in evaluation.predictions])
-    doubt = np.abs(parts.prob_defect - parts.threshold)
-    right = labels == found
-    return np.lexsort((np.where(right, doubt, -doubt), right))[:count].tolist()
-
-
-def draw_figures(evaluation: Evaluation, out: Path, origin: str) -> None:
-    """All figures of one tier."""
-    parts = evaluation.parts
-    scores = (parts.is_defect, parts.prob_defect)
-    thresholds = parts.threshold.tolist()
-    plot_confusion(
-        out / "confusion_matrix.png", evaluation.confusion, evaluation.class_names, origin
-    )
+    scores, thresholds = (parts.is_defect, parts.prob_defect), parts.threshold.tolist()
     plots.plot_roc_pr(out / "roc_pr.png", *scores, parts.rejected, origin)
-    plots.plot_score_histogram(out / "score_histogram.png", *scores, thresholds, origin)
     plots.plot_threshold(out / "threshold.png", *scores, thresholds, origin)
     plots.plot_reliability(out / "reliability.png", reliability_curves(evaluation), origin)
     draw_parts(evaluation, out / "predictions.png", origin)
@@ -61,85 +116,3 @@ def reliability_curves(evaluation: Evaluation) -> list[tuple]:
         figures = ", ".join(f"{key} {errors[key.lower()]:.3f}" for key in ("Brier", "NLL", "ECE"))
         curves.append((f"{name}\n{figures}", *reliability(evaluation.parts.is_defect, prob)))
     return curves
-
-
-def draw_parts(evaluation: Evaluation, path: Path, origin: str) -> None:
-    """The parts worth a look, as images."""
-    parts = []
-    for index in most_telling(evaluation):
-        row, prediction = evaluation.images[index].row, evaluation.images[index].prediction
-        image = np.asarray(read_grey_image(evaluation.root / row.path))
-        right = prediction.predicted_class == row.label
-        caption = f"{kind_of_prediction(row.label, prediction.predicted_class)}\n{row.label}, "
-        parts.append((image, f"{caption}p(defect) {chance(prediction.prob_defect)}", right))
-    pairs = zip(evaluation.rows, evaluation.predictions, strict=True)
-    wrong = sum(prediction.predicted_class != row.label for row, prediction in pairs)
-    plots.plot_parts(path, parts, title_of_parts(len(parts), wrong), origin)
-
-
-def title_of_parts(shown: int, wrong: int) -> str:
-    """What so many parts are that stand for the images, of which some are `wrong`."""
-    if wrong > shown:
-        return f"The worst {shown} of {wrong:,} errors, the worst first"
-    errors = f"{count_of(wrong, 'error')}, the worst first" if wrong else "no errors"
-    title = f"{count_of(shown, 'part')} worth a look: {errors}"
-    return title if wrong == shown else f"{title}; then what is right, the least certain first"
-
-
-def kind_of_prediction(label: str, predicted: str) -> str:
-    """'missed', 'false alarm', 'taken for burr' or 'right'."""
-    if label == predicted:
-        return "right"
-    if is_defect(label) == is_defect(predicted):
-        return f"taken for {predicted}"
-    return "missed defect" if is_defect(label) else "false alarm"
-
-
-def draw_errors(
-    tiers: Sequence[Evaluation], models: Sequence[Model], path: Path, origin: str
-) -> None:
-    """errors.png and, beyond one sheet, errors_2.png and so on: every error with its heatmap."""
-    wrong = []
-    for tier in tiers:
-        parts = tier.parts
-        rejected = parts.prob_defect >= parts.threshold
-        wrong.append(np.flatnonzero(parts.is_defect != rejected).tolist())
-    counts = ", ".join(
-        f"{tier.name}: {count_of(len(indices), 'error') if indices else 'no errors'}"
-        for tier, indices in zip(tiers, wrong, strict=True)
-    )
-    pairs = zip(tiers, wrong, strict=True)
-    tiles = (tile for tier, indices in pairs for tile in error_tiles(tier, models, indices))
-    write_sheets(
-        path, tiles, f"What was decided wrongly, and where it looks defective; {counts}", origin
-    )
-
-
-def error_tiles(
-    evaluation: Evaluation, models: Sequence[Model], wrong: Sequence[int]
-) -> Iterator[tuple[Image.Image, str, str]]:
-    """Overlays of the errors with these indices, and what kind of error each is."""
-    for index, picture in overlays(evaluation, models, wrong):
-        one = evaluation.images[index]
-        kind = "missed" if is_defect(one.row.label) else "false alarm"
-        text = f"{evaluation.name}: {kind}, {chance(one.prediction.prob_defect)}"
-        yield picture, f"{Path(one.row.path).stem}\n{text}", WRONG_COLOUR
-
-
-def overlays(
-    evaluation: Evaluation, models: Sequence[Model], indices: Sequence[int]
-) -> Iterator[tuple[int, Image.Image]]:
-    """Index and overlay of these parts, each explained by the model that predicted it, in turn."""
-    for model in models:
-        fold = model.checkpoint.fold or 0
-        own = [index for index in indices if evaluation.images[index].fold == fold]
-        explainer = Explainer(model.checkpoint, model.predictor.device)
-        for start in ProgressBar(
-            range(0, len(own), BATCH_SIZE), "explaining errors", unit="batches"
-        ):
-            batch = own[start : start + BATCH_SIZE]
-            found = [evaluation.images[index] for index in batch]
-            images = [read_grey_image(evaluation.root / one.row.path) for one in found]
-            maps = maps_of(explainer, images)
-            for index, one, image, heat in zip(batch, found, images, maps, strict=True):
-                yield index, Explained(image, one.prediction, heat).overlay(TILE_PX)

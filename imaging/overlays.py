@@ -15,7 +15,7 @@ from common.origin import NO_BREAK_SPACE
 
 INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
-COLUMNS, LINES = 8, 6  # of a contact sheet
+COLUMNS, LINES = 4, 4  # of a contact sheet: as wide as a page, its captions can be read
 TILE_PX = 220
 # From 0 to 1 dark red over orange to pale yellow: brighter is hotter in black and white too
 HEAT_COLOURS = np.array(
@@ -65,7 +65,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
 
 def captioned(image: Image.Image, lines: Sequence[str], colour: str) -> Image.Image:
     """An image with lines of text below it, under a bar of this colour."""
-    size_px = max(10, image.width // 24)
+    size_px = max(10, image.width // 20)
     step = round(1.35 * size_px)
     canvas = Image.new("RGB", (image.width, image.height + step * len(lines) + size_px), PAPER)
     canvas.paste(image, (0, 0))

@@ -295,7 +295,8 @@ def format_rate(value: dict) -> str:
     if value["rate"] is None:
         return "none to count"
     low, high = value["low"], value["high"]
-    text = f"{value['count']:g}/{value['of']:g} = {100 * value['rate']:.2f} %"
+    count = value["count"] if isinstance(value["count"], int) else f"{value['count']:.1f}"
+    text = f"{count}/{value['of']:g} = {100 * value['rate']:.2f} %"
     if low == high:  # no castings that differ: resampling them says nothing
         return text
     return f"{text} ({100 * low:.2f} % to {100 * high:.2f} %)"

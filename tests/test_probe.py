@@ -203,6 +203,7 @@ class Stub:
         self.score = score
         self.checkpoint = SimpleNamespace(
             fold=fold, threshold=0.5, data="synthetic castings", protocol="casting",
+            split_sha256="",
             framed=lambda image: framed(image, SIZE_PX),
         )  # fmt: skip
 

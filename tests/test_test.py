@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +21,15 @@ import test as measure
 import train
 from common.errors import UserError
 from common.files import sha256_of_file
+from common.marks import own_mark
 from common.text import chance
 from evaluation.by_session import session_table
+from evaluation.error_pictures import error_tiles
+from evaluation.errors import decided_wrongly, most_telling
 from evaluation.held_out import load_models, predict_folds, predict_split
 from evaluation.report import summary, tier_table
-from evaluation.report_figures import error_tiles, most_telling
+from evaluation.report_figures import Drawn, remove_earlier
+from evaluation.report_page import MOST_SHEETS, errors_html
 from inspection.predictor import load_predictor
 from metrics.decisions import format_rate
 from model import load_checkpoint, save_checkpoint
@@ -40,6 +45,7 @@ FIGURES = {
     "threshold.png",
     "reliability.png",
 }
+OF_TEST = {"confusion_matrix_test.png", "score_histogram_test.png", "errors_test.png"}
 FILES = {"predictions.csv", "metrics.json", "classification_report.txt", "report.html"} | FIGURES
 
 
@@ -73,7 +79,8 @@ def measured_folds(trained_folds, castings, tmp_path_factory):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Drawing takes seconds."""
-    monkeypatch.setattr("evaluation.report_figures.draw_figures", lambda *_: None)
+    monkeypatch.setattr("evaluation.report_figures.draw_main", lambda *_: None)
+    monkeypatch.setattr("evaluation.report_figures.draw_more", lambda *_: None)
 
 
 def read_csv(path):
@@ -126,7 +133,9 @@ def counted_castings(rows):
 )
 def test_all_files_are_there_and_all_figures_are_images(which, request):
     out = request.getfixturevalue(which)
-    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} == FILES | (
+        OF_TEST if which == "measured" else set()
+    )
     for path in out.glob("*.png"):
         with Image.open(path) as image:
             image.load()
@@ -138,14 +147,19 @@ def test_the_report_holds_all_in_one_file(measured, trained):
     page, result = (measured / "report.html").read_text(), read_metrics(measured)
     page = html.unescape(page).replace("\N{NO-BREAK SPACE}", " ")
     assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page)
-    assert page.count("<img ") == len(FIGURES) + 1  # and the curves of the training
+    assert page.count("<img ") == len(FIGURES | OF_TEST) + 1  # and the curves of the training
+    assert "All plots are drawn of unseen; of test the main ones." in page
+    for heading in ("Plots: unseen", "Plots: test", "Errors: unseen", "Errors: test"):
+        assert f"<h2>{heading}</h2>" in page
+    assert re.search(r"test: review band 0.3 to 0.7: \d+ of \d+ for a person", page)
+    assert f"images of {result['tiers']['unseen']['castings']} castings" in page
     for name, tier in result["tiers"].items():
         assert f"Figures: {name}" in page
         assert format_rate(tier["rates"]["missed_defects"]) in page
         seen = tier["show_castings_in_training"]
         assert (f"{name}: {seen:,} of {tier['images']} images show a casting" in page) == (seen > 0)
     assert sha256_of_file(trained / "best.pth") in page
-    assert "kaggle: published split" in page
+    assert "kaggle: the folders train and test as they are" in page
     assert "python test.py --data" in page
 
 
@@ -247,10 +261,11 @@ def table_of(*images, data="castings"):
 
 def test_the_columns_of_another_product_are_of_parts_and_stay_in_line():
     images = ("a defect .9 5 no", "b ok .1 5 no")
-    castings, parts = (table_of(*images, data=data).splitlines()[1] for data in ("castings", "x"))
-    assert castings.split() == "by images by images within castings by castings".split()
-    assert parts.split() == "by images by images within parts by parts".split()
-    assert castings.index("by castings") == parts.index("by parts")
+    castings, parts = (table_of(*images, data=data).splitlines() for data in ("castings", "x"))
+    assert castings[1].split() == "by images by castings".split()
+    assert parts[1].split() == "by images by parts".split()
+    assert castings[1].index("by castings") == parts[1].index("by parts")
+    assert "by images within parts" in parts[6]
 
 
 def test_the_table_counts_by_image_within_castings_and_by_casting():
@@ -260,9 +275,11 @@ def test_the_table_counts_by_image_within_castings_and_by_casting():
     )  # fmt: skip
     lines = table.splitlines()
     assert lines[0] == "test: 7 images of 4 castings, 2 good ones"
-    missed = next(line for line in lines if "missed defects" in line)
-    for cell in ("2/4 = 50.00 %", "1.3333/2 = 66.67 %", "1/2 = 50.00 %"):
+    missed, within = (line for line in lines if "missed defects" in line)
+    for cell in ("2/4 = 50.00 %", "1/2 = 50.00 %"):
         assert cell in missed
+    assert "1.3/2 = 66.67 %" in within
+    assert max(map(len, lines)) <= 120
     assert "only 2 good castings: any false-alarm rate from 1 % to 99 % fits" in table
     assert "both labels" not in table
 
@@ -332,12 +349,13 @@ def test_one_session_changes_no_figure(session):
 def test_the_table_by_session_counts_first():
     lines = session_table({"test": summary(gated_evaluation(*SESSIONS))}).splitlines()
     assert lines[0].startswith("test, session")
-    dark, light = lines[1:3]
+    assert max(map(len, lines)) <= 120
+    dark, light = (f"{lines[place]} {lines[place + 3]}" for place in (1, 2))
     for text in ("4 of 4 (2 good)", "1/2 = 50.00 %", "0.375 (", "50.0 % (", "4 for review"):
         assert text in dark
     for text in ("2 of 2 (0 good)", "0/2 = 0.00 %", "none to count", "one kind only"):
         assert text in light
-    assert lines[3].strip() == "in none: 1 of unknown session"
+    assert lines[6].strip() == "in none: 1 of unknown session"
 
 
 def test_sessions_of_a_split_reach_the_files(trained, castings, tmp_path, no_figures, monkeypatch):
@@ -690,18 +708,38 @@ def test_defect_types_as_classes_give_an_n_by_n_matrix(tmp_path):
         assert (row["predicted_class"] == "ok_front") == (row["decision"] == "ok")
 
 
-def test_every_error_gets_a_heatmap_by_the_model_that_made_it(trained_folds, castings):
+def test_every_error_gets_a_heatmap_the_worst_first_whichever_model_made_it(
+    trained_folds, castings
+):
     models = load_models(trained_folds, castings, "cpu", folds=True)
     predicted = predict_folds(models, castings)
-    parts = predicted.parts
-    wrong = np.flatnonzero(parts.is_defect != (parts.prob_defect >= parts.threshold)).tolist()
-    tiles = list(error_tiles(predicted, models, wrong))
-    expected = [
-        f"{kind}, {chance(predicted.predictions[i].prob_defect)}"
-        for fold in (1, 2)
-        for i in wrong
-        if predicted.images[i].fold == fold
-        for kind in ["missed" if parts.is_defect[i] else "false alarm"]
-    ]
-    assert wrong
-    assert [caption.split(": ")[1] for _, caption, _ in tiles] == expected
+    wrong = decided_wrongly(predicted)
+    far = np.abs(predicted.parts.prob_defect - predicted.parts.threshold)[wrong]
+    assert len({predicted.images[index].fold for index in wrong}) == 2
+    assert (np.diff(far) <= 0).all()
+    captions = [caption.split("\n") for _, caption, _ in error_tiles(predicted, models, wrong)]
+    for (name, text), index in zip(captions, wrong, strict=True):
+        image = predicted.images[index]
+        assert name == Path(image.row.path).stem
+        kind = "missed: def_front" if image.row.label == "def_front" else "false alarm"
+        found = chance(image.prediction.prob_defect, image.prediction.threshold)
+        assert text == f"{kind}, p(defect) {found}"
+
+
+def test_the_report_shows_so_many_sheets_of_errors_and_names_the_others(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "errors.png")
+    names = ["errors.png", *(f"errors_{number}.png" for number in range(2, MOST_SHEETS + 3))]
+    text, *pictures = errors_html(tmp_path, Drawn("test", {}, names, 120))
+    assert f"the worst {16 * MOST_SHEETS} of 120 parts decided wrongly; the others are in" in text
+    assert f"{names[-2]}, {names[-1]}." in text
+    assert len(pictures) == MOST_SHEETS
+    text, *_ = errors_html(tmp_path, Drawn("test", {}, names[:1], 1))
+    assert "all of the 1 part decided wrongly" in text
+
+
+def test_figures_of_sets_that_were_measured_before_go_and_other_files_stay(tmp_path):
+    own = tmp_path / "errors_external_line.png"
+    Image.new("L", (8, 8)).save(own, pnginfo=own_mark())
+    Image.new("L", (8, 8)).save(tmp_path / "errors_of_mine.png")
+    remove_earlier(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["errors_of_mine.png"]

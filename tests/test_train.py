@@ -88,9 +88,11 @@ def test_the_report_of_a_training_is_one_file(trained):
     assert page.count("<img ") == 1
     for text in (
         described["sha256"],
-        "kaggle: published split",
-        f"{described['validation']['missed']} of {described['validation']['defects']}",
-        f"python test.py --checkpoint {trained / 'best.pth'}",
+        "kaggle: the folders train and test as they are",
+        f"{described['validation']['missed']}/{described['validation']['defects']} = ",
+        f"python test.py --checkpoint {trained / 'best.pth'} --data ",
+        "by python train.py --data ",
+        " test images show a casting that is also in training",
     ):
         assert text in page
 

@@ -73,7 +73,7 @@ def fit_point(run: Run, checkpoint: Checkpoint, logits: Tensor) -> Tensor:
         run.settings.operating_point,
     )
     if run.settings.good_only:
-        point = replace(point, note=" ".join([DRAWN, point.note]).strip())
+        point = replace(point, note="; ".join(filter(None, (DRAWN, point.note))))
     checkpoint.temperature, checkpoint.threshold = point.temperature, point.threshold
     checkpoint.weights = with_logit_bias(checkpoint, -point.logit_bias)
     checkpoint.operating_point = {"fitted": True, **point.as_dict()}

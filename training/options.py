@@ -51,6 +51,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add_optimiser_options(recipe)
     add_epoch_options(recipe)
     add_run_options(parser.add_argument_group("run"))
+    parser.set_defaults(command="train.py")  # who starts a run by itself, tells no more of it
     return parser
 
 

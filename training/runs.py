@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import output_folder
 from common.text import format_duration
 from data_split import load_split, split_sha256
-from dataset.folds import NO_TEST_PART, assign_castings
+from dataset.folds import assign_castings
 from dataset.sources import find_data
 from training import saving
 from training.distributed import (
@@ -24,7 +24,7 @@ from training.distributed import (
 )
 from training.finish import finish_run
 from training.loop import fit
-from training.report_page import write_report
+from training.report_page import next_command, write_report
 from training.restoring import restore
 from training.run_files import REPORT
 from training.settings import resolve_settings
@@ -49,10 +49,7 @@ def train_all(args: argparse.Namespace) -> int:
     """One model, or with --fold all one a fold; tells what to do next."""
     if args.fold != "all":
         run = train(args)
-        checkpoint = shlex.quote(str(args.out / "best.pth"))
-        no_test = run.settings.fold == NO_TEST_PART and not run.settings.hold_out_session
-        part = " --split val" if no_test else ""
-        print(f"next: python test.py --checkpoint {checkpoint}{run.root.options()}{part}")
+        print(f"next: {next_command(run)}")
         return 0
     first = one_fold(args, 1)
     finished = finished_run(first.out) if first.resume else None
@@ -125,7 +122,7 @@ def train(args: argparse.Namespace) -> Run:
                 fit(run, progress, stop)
                 finish_run(run)
                 if is_main_process():
-                    write_report(run, progress)
+                    write_report(run, progress, args.command)
                 stop.agree()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings.batch_size)

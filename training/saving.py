@@ -8,6 +8,7 @@ import torch
 from common.files import write_atomic, write_csv
 from common.origin import for_product, origin, seen_text
 from common.text import count_of
+from dataset.casting_table import with_told_castings
 from dataset.sources import data_name
 from model import Checkpoint, save_checkpoint
 from networks.tensor_files import to_bytes
@@ -22,6 +23,7 @@ HISTORY_COLUMNS = [
 # Saving takes most of a second, as long as an epoch on a fast GPU. A crash costs the epoch under
 # way and those that ended within this time of the last saving.
 SECONDS_BETWEEN_SAVES = 10
+NOT_LOOKED_AT = "which castings are also in training is told by test.py"
 
 
 def write_history(run: Run, progress: Progress) -> None:
@@ -36,12 +38,15 @@ def draw_curves(run: Run, progress: Progress) -> None:
         return
     from training.curves import plot_curves
 
-    plot_curves(run.out / "curves.png", progress.history, progress.best_epoch, origin_of(run))
+    chosen = run.settings.patience > 0
+    path, kept = run.out / "curves.png", progress.best_epoch
+    plot_curves(path, progress.history, kept, chosen, origin_of(run))
 
 
 def origin_of(run: Run) -> str:
     """What stands below the curves."""
-    train, val = ([row for row in run.rows if row.split == part] for part in ("train", "val"))
+    rows = with_told_castings(run.root, run.rows)
+    train, val = ([row for row in rows if row.split == part] for part in ("train", "val"))
     castings = {row.casting for row in train}
     known = all(row.casting for row in (*train, *val))
     seen = sum(row.casting in castings for row in val)
@@ -49,8 +54,9 @@ def origin_of(run: Run) -> str:
     text = origin(
         f"model: {run.out.resolve().name}/best.pth, recipe {settings.recipe}",
         f"data: {data_name(run.root)}, {count_of(len(train), 'training image')}",
-        seen_text(seen, len(val), "validation image") if known else "castings unknown",
+        seen_text(seen, len(val), "validation image") if known else NOT_LOOKED_AT,
         protocol=settings.protocol,
+        split_sha256=run.split_sha256,
         folds=f"fold {settings.fold} of {settings.folds}" if settings.fold else "",
     )
     return for_product(text, data_name(run.root))

@@ -1,6 +1,7 @@
 """Reports are one file each: no link to another, nothing that a name in them could start."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from common.html_page import (
     html_table,
     made_by,
     paragraph,
+    portable,
     section,
 )
 
@@ -26,6 +28,13 @@ def linked(page: str) -> list[str]:
 def test_no_line_begins_with_a_percent_sign():
     assert "12&nbsp;%" in html_table((), [("12 %",)])
     assert "12&nbsp;%" in paragraph("12 % of them")
+
+
+def test_paths_in_a_page_begin_at_the_project_or_at_home(tmp_path):
+    text = f"python test.py --data {tmp_path}/me/data --out={tmp_path}/me/project/results"
+    found = portable(text, tmp_path / "me" / "project", tmp_path / "me")
+    assert found == "python test.py --data ~/data --out=results"
+    assert portable(text, tmp_path / "elsewhere", Path("/")) == text
 
 
 def test_names_are_text_wherever_they_stand(tmp_path):

@@ -9,7 +9,14 @@ from PIL import Image
 
 import common.origin
 from common.marks import SOFTWARE
-from common.origin import PROTOCOL_WORDS, for_product, origin, seen_text
+from common.origin import (
+    PROTOCOL_WORDS,
+    PUBLISHED_SPLIT,
+    for_product,
+    origin,
+    protocol_words,
+    seen_text,
+)
 from common.plotting import figure_png, save
 from dataset.arguments import PROTOCOLS
 
@@ -26,7 +33,7 @@ def plain(text):
 @pytest.mark.parametrize(
     ("protocol", "folds", "words"),
     [
-        ("kaggle", "", "protocol: published split"),
+        ("kaggle", "", "protocol: the folders train and test as they are"),
         ("casting", "5 folds pooled", "protocol: unseen castings, 5 folds pooled"),
         ("folders", "", "protocol: folders as they are"),
     ],
@@ -34,6 +41,12 @@ def plain(text):
 def test_the_protocol_is_put_into_words_and_the_date_comes_last(dated, protocol, folds, words):
     found = origin("data: castings", "", protocol=protocol, folds=folds)
     assert plain(found) == f"data: castings · {words} · drawn: 2026-01-31"
+
+
+def test_only_the_split_with_the_published_hash_is_called_so():
+    assert protocol_words("kaggle", PUBLISHED_SPLIT) == "published split"
+    assert protocol_words("kaggle", "") == "the folders train and test as they are"
+    assert protocol_words("casting", PUBLISHED_SPLIT) == "unseen castings"
 
 
 def test_every_protocol_has_its_words():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.origin import PUBLISHED_SPLIT
 from data_split import main
 from dataset.audit import COLUMNS, agreement, audit, describe, origin_of
 from dataset.audit_figures import draw_sizes
@@ -184,7 +185,9 @@ def test_the_figure_shows_each_casting_by_class_and_how_much_of_it_is_held_out(a
 
 def test_the_figures_say_what_they_were_drawn_from(audited, monkeypatch):
     monkeypatch.setattr("common.origin.today", lambda: "2026-01-31")
-    assert origin_of(audited[0] | {"protocol": "kaggle"}).replace("\u00a0", " ") == (
+    assert origin_of(audited[0] | {"protocol": "kaggle"}, PUBLISHED_SPLIT).replace(
+        "\u00a0", " "
+    ) == (
         "no model · data: castings, 13 images · 6 of 8 held-out images (75.0 %) show a casting "
         "that is also in training · protocol: published split · drawn: 2026-01-31"
     )

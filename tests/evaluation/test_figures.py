@@ -6,16 +6,21 @@ import pytest
 from builders import evaluation_of
 from PIL import Image
 
-from evaluation import figures, report_figures
+from evaluation import error_pictures, figures
 from evaluation.confusion_figure import cell_texts, errors_text, plot_confusion
+from evaluation.error_pictures import title_of_parts
+from evaluation.errors import (
+    RIGHT,
+    WRONG_KIND,
+    Errors,
+    decided_wrongly,
+    errors_of,
+    most_telling,
+    sort_of,
+)
 from evaluation.held_out import load_models
 from evaluation.origin import facts_of, origin_of
-from evaluation.report_figures import (
-    kind_of_prediction,
-    most_telling,
-    reliability_curves,
-    title_of_parts,
-)
+from evaluation.report_figures import reliability_curves
 
 TWO, KINDS = ["def", "ok"], ["burr", "hole", "ok"]
 RANDOM = np.random.default_rng(0)
@@ -78,7 +83,7 @@ def test_a_matrix_of_any_size_is_drawn(count, tmp_path):
 def test_the_thresholds_are_probabilities_in_plain_numbers(drawn, tmp_path):
     figures.plot_threshold(tmp_path / "a.png", IS_DEFECT, PROB, [0.3, 0.2, 0.3], "from here")
     (axis,) = drawn["figure"].axes
-    assert tick_texts(axis, "x") == ["0.001", "0.01", "0.1", "0.5", "0.9", "0.99", "0.999"]
+    assert tick_texts(axis, "x")[-4:] == ["0.1", "0.5", "0.9", "0.99"]
     assert "thresholds, one a fold: 0.2 to 0.3" in legend_texts(axis)
     assert covers_nothing(drawn["figure"], axis)
     assert drawn["origin"] == "from here"
@@ -92,6 +97,30 @@ def test_counts_have_plain_ticks_and_the_legend_lies_off_the_bars(drawn, tmp_pat
     assert tick_texts(axis, "y") == ["0", "1", "10", "100", "1,000"]
     assert axis.get_ylabel() == "images (log scale)"
     assert covers_nothing(drawn["figure"], axis)
+
+
+def test_the_axis_of_thresholds_ends_where_the_scores_do():
+    grid, ticks = figures.around_scores(np.array([0.48, 0.53]), [0.5])
+    assert 0.38 < grid[0] < 0.48
+    assert 0.53 < grid[-1] < 0.63
+    assert len(ticks) >= 4
+    assert grid[0] <= min(ticks) < max(ticks) <= grid[-1]
+    assert len(figures.around_scores(np.array([0.0, 1.0]), [0.5])[1]) == 7
+
+
+def test_few_images_have_ticks_at_1_2_5_and_0_to_1_takes_less_than_a_decade(drawn, tmp_path):
+    figures.plot_score_histogram(tmp_path / "a.png", IS_DEFECT[:40], PROB[:40], [0.5], "")
+    (axis,) = drawn["figure"].axes
+    assert tick_texts(axis, "y")[:5] == ["0", "1", "2", "5", "10"]
+    heights = axis.transData.transform([(0, value) for value in (0, 1, 10)])[:, 1]
+    assert heights[1] - heights[0] < heights[2] - heights[1]
+
+
+def test_bars_of_the_bins_do_not_overlap(drawn, tmp_path):
+    curve = ("", np.array([5, 6]), np.array([0.099, 0.101]), np.array([0.0, 0.5]))
+    figures.plot_reliability(tmp_path / "a.png", [curve], "")
+    first, second = drawn["figure"].axes[1].patches
+    assert first.get_x() + first.get_width() <= second.get_x()
 
 
 def test_one_curve_where_no_temperature_was_fitted():
@@ -114,25 +143,45 @@ def test_each_bin_has_its_exact_interval_and_its_count(drawn, tmp_path):
     assert [text.get_text() for text in below.texts] == ["10", "1"]
 
 
-def test_the_worst_error_comes_first_and_each_is_named():
+def test_missed_defects_and_false_alarms_come_first_the_worst_of_both():
     found = evaluation_of(
         "a ok .65 5 no", "b ok .95 5 no", "c defect .05 5 no", "d ok .1 5 no", "e ok .45 5 no"
     )
     assert most_telling(found, 4) in ([1, 2, 0, 4], [2, 1, 0, 4])
-    names = [kind_of_prediction(*pair) for pair in (("ok", "burr"), ("burr", "ok"))]
-    assert names == ["false alarm", "missed defect"]
-    assert kind_of_prediction("burr", "hole") == "taken for hole"
-    assert kind_of_prediction("ok", "ok") == "right"
+    assert decided_wrongly(found) in ([1, 2, 0], [2, 1, 0])
+    assert errors_of(found).describe() == "1 missed defect, 2 false alarms"
+    assert sort_of("burr", "hole") == WRONG_KIND
+    assert sort_of("ok", "ok") == RIGHT
 
 
-def test_the_parts_that_are_shown_say_their_order(drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_figures, "read_grey_image", lambda path: Image.new("L", (8, 8)))
-    found = evaluation_of("a ok .95 5 no", "b ok .1 5 no")
-    report_figures.draw_parts(found, tmp_path / "a.png", "from here")
-    assert drawn["title"].startswith("2 parts worth a look: 1 error, the worst first; then")
+def test_few_missed_defects_are_shown_beside_many_false_alarms():
+    alarms = [f"a{number} ok .9{number} 5 no" for number in range(9)]
+    found = evaluation_of(*alarms, "m defect .48 5 no", "n defect .47 5 no")
+    assert most_telling(found, 6) == [8, 7, 6, 5, 10, 9]
+
+
+def test_a_wrong_kind_comes_after_what_was_decided_wrongly():
+    # A hole is taken for the kind that is called defect
+    found = evaluation_of("a hole .99 5 no", "b ok .53 5 no", "c defect .49 5 no", "d ok .1 5 no")
+    assert most_telling(found, 4) == [1, 2, 0, 3]
+    assert errors_of(found).describe().endswith("1 taken for another kind")
+
+
+def test_the_parts_that_are_shown_say_what_they_are_and_their_order(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(error_pictures, "read_grey_image", lambda path: Image.new("L", (8, 8)))
+    found = evaluation_of("a ok .95 5 no", "b ok .1 5 no", "c defect .4999 5 no")
+    error_pictures.draw_parts(found, tmp_path / "a.png", "from here")
+    title = "test: 1 missed defect, 1 false alarm; the worst first, then what is right"
+    assert drawn["title"].startswith(title)
     captions = [axis.get_title() for axis in drawn["figure"].axes]
-    assert captions[0] == "false alarm\nok, p(defect) 0.95"
-    assert title_of_parts(12, 62) == "The worst 12 of 62 errors, the worst first"
+    assert captions[0] == "false alarm\n0.png\np(defect) 0.95"
+    assert captions[1] == "missed: defect\n2.png\np(defect) 0.4999"  # not 0.50, the threshold
+    frames = [axis.spines["left"] for axis in drawn["figure"].axes[:3]]
+    looks = {(frame.get_edgecolor(), str(frame.get_linestyle())) for frame in frames}
+    assert len(looks) == 3
+    assert title_of_parts(Errors([1] * 30, [2] * 32, [], []), 12) == (
+        "30 missed defects, 32 false alarms; the worst first, 12 of them"
+    )
 
 
 # --- what they were drawn from -------------------------------------------------------------------
@@ -151,7 +200,7 @@ def test_below_a_figure_stand_model_data_known_castings_protocol_and_date(traine
         f"model: {trained.name}/best.pth ({models[0].predictor.model_id})",
         "data: castings, test part, 2 images",
         "1 of 2 images (50.0 %) show a casting that is also in training",
-        "protocol: published split",
+        "protocol: the folders train and test as they are",
         "drawn: 2026-01-31",
     ]
     assert "castings unknown" in said(models, evaluation_of("- ok .1 1 no"))

@@ -23,7 +23,11 @@ def run_of(*rows, **settings):
     images = [ImageRow("a.png", "ok", part, casting.strip("-")) for part, casting in
               split_and_casting]  # fmt: skip
     return SimpleNamespace(
-        rows=images, settings=SimpleNamespace(**named), root=Path("mine"), out=Path("runs/fold2")
+        rows=images,
+        settings=SimpleNamespace(**named),
+        root=Path("mine"),
+        out=Path("runs/fold2"),
+        split_sha256="",
     )
 
 
@@ -31,7 +35,10 @@ def run_of(*rows, **settings):
     ("rows", "known"),
     [
         (("train a", "train b", "val b", "val c"), "1 of 2 validation images (50.0 %) show"),
-        (("train a", "train -", "val b", "val c"), "parts unknown"),
+        (
+            ("train a", "train -", "val b", "val c"),
+            "which parts are also in training is told by test.py",
+        ),
     ],
 )
 def test_below_them_stand_run_data_protocol_and_what_validation_shares(rows, known):
@@ -44,12 +51,20 @@ def test_below_them_stand_run_data_protocol_and_what_validation_shares(rows, kno
 def test_training_and_validation_differ_in_more_than_colour(monkeypatch):
     kept = []
     monkeypatch.setattr(curves, "save", lambda figure, *texts: kept.append((figure, *texts)))
-    curves.plot_curves(Path("a.png"), HISTORY, 60, "from here")
+    curves.plot_curves(Path("a.png"), HISTORY, 60, True, "from here")
     ((figure, _, title, origin),) = kept
-    assert title.startswith("Learning curves of 60 epochs")
+    assert title == "Learning curves of 60 epochs; kept is that of the lowest validation loss"
     assert origin == "from here"
     for axis in figure.axes:
         training, validation, best = axis.lines
         assert training.get_linestyle() != validation.get_linestyle()
-        assert best.get_label() == "best epoch: 60"
+        assert best.get_label() == "kept: epoch 60"
     plt.close(figure)
+
+
+def test_without_early_stopping_nothing_is_said_to_be_chosen(monkeypatch):
+    kept = []
+    monkeypatch.setattr(curves, "save", lambda figure, path, title, origin: kept.append(title))
+    curves.plot_curves(Path("a.png"), HISTORY[:1], 1, False, "from here")
+    assert kept == ["Learning curves of 1 epoch; kept is the last one"]
+    plt.close("all")
