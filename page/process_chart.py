@@ -41,8 +41,9 @@ def show_chart(process: Process, view: str, key: str) -> list[str]:
         alt=f"{view} by {process.by}: {len(table)} points, {(table.state == BEYOND).sum()} "
         "beyond limits",
     )  # fmt: skip
+    times = f"Times are of {process.division.clock.zone_name}."
     told = [text for state, text in LEGEND.items() if (table.state == state).any()]
-    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes()])))
+    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes(), times])))
     return [one[POINT] for one in event.selection.get(CHOSEN, [])]
 
 
@@ -68,7 +69,7 @@ def chart_table(process: Process, view: str) -> pandas.DataFrame:
         {
             POINT: process.names,
             "shown": [printable(name) for name in process.names],
-            "begin": [process.division.clock.text(group.start)[:16].replace("T", " ")
+            "begin": [process.division.clock.minute(group.start)
                       for group in groups],
             "value": values, "lower": lower, "upper": upper, "centre": centre,
             "parts": [group.inspected for group in groups],

@@ -107,7 +107,7 @@ def alarm_lines(process: Process, alarms: Sequence[Alarm]) -> list[str]:
 
 def begin_of(process: Process, alarm: Alarm) -> str:
     """'2026-11-20 06:00'."""
-    return process.division.clock.text(alarm.begin_time)[:16].replace("T", " ")
+    return process.division.clock.minute(alarm.begin_time)
 
 
 def capitalised(text: str) -> str:

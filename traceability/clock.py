@@ -32,6 +32,10 @@ class Clock:
         found = self.local(time)
         return found.isoformat(timespec="seconds")[:19] if found else time
 
+    def minute(self, time: str) -> str:
+        """'2026-11-24 11:00'."""
+        return self.text(time)[:16].replace("T", " ")
+
     def day(self, time: str) -> str:
         """'2026-11-24'."""
         return self.text(time)[:10]

@@ -144,6 +144,13 @@ def test_a_filter_holds_for_all_of_the_state_and_for_nothing_of_the_whole_log(op
     assert len(waiting_parts(PageLog(log_path))) == 4
 
 
+def test_times_are_of_the_zone_that_is_named(options, scrap):
+    options("--time-zone", "Asia/Tokyo")  # 23:00 UTC is 08:00 of the next day there
+    at = page("process")
+    assert "Times are of Asia/Tokyo." in text_of(at)
+    assert "L08, begun 2026-11-10 08:00" in text_of(at)
+
+
 def test_each_unit_keeps_its_baseline(options, scrap):
     at = page("process")
     at.selectbox(key="baseline to lot").set_value("L06").run()
