@@ -99,6 +99,9 @@ def test_a_point_that_is_chosen_is_highlighted_and_its_parts_come_before_the_ala
         process = analyse_process(log.query, Division("lot"), None, "a.db")
     layers = chart(chart_table(process, RATE), RATE, "lot").to_dict()["layer"]
     (band,) = [layer for layer in layers if layer["mark"]["type"] == "rule"]
+    texts = [layer["mark"]["text"] for layer in layers if layer["mark"]["type"] == "text"]
+    assert texts[0].startswith("upper limit ")
+    assert texts[1] == "centre 7.5 %"
     assert band["transform"] == [{"filter": {"param": CHOSEN, "empty": False}}]
 
 
