@@ -118,7 +118,7 @@ def show_process(desk: Desk, log: InspectionLog, division: Division, head: Delta
         process = analysed(desk, newest, division, repr(division), None)
     except UserError as error:
         with head:
-            show_no_charts(today, division.by, str(error))
+            show_no_charts(today, division, str(error))
         return
     place = st.container()
     if bounds := asked_baseline(process):

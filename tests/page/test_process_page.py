@@ -143,6 +143,9 @@ def test_a_filter_holds_for_all_of_the_state_and_for_nothing_of_the_whole_log(op
     assert "Only lot 'L0'." in text_of(at)
     assert "Today: no part; the last on 2026-11-10. 0 parts wait for a person." in text_of(at)
     assert metrics(at)["For review"] == "4"
+    at.text_input(key="of lot").set_value("L08").run()  # one lot makes no limits
+    assert "Limits need at least 2 lots" in text_of(at)
+    assert "Only lot 'L08'." in text_of(at)
     log_path = at.session_state["options"].log
     assert len(waiting_parts(PageLog(log_path))) == 4
 
