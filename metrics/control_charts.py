@@ -128,11 +128,15 @@ def _limits(centre: float, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _binomial_limits(sizes: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (G,) beyond which chance alone leads no more often than TAIL; never one reject."""
+    """Shares (G,) beyond which chance alone leads no more often than TAIL; never one reject.
+
+    Half a reject beyond the last number that is inside: so no point lies on a limit.
+    """
     from scipy.stats import binom
 
     sizes = np.where(sizes > 0, sizes, np.nan)
-    return binom.ppf(TAIL, sizes, rate) / sizes, np.maximum(binom.isf(TAIL, sizes, rate), 1) / sizes
+    fewest, most = binom.ppf(TAIL, sizes, rate), np.maximum(binom.isf(TAIL, sizes, rate), 1)
+    return np.clip((fewest - 0.5) / sizes, 0, 1), np.clip((most + 0.5) / sizes, 0, 1)
 
 
 def _above(values: np.ndarray, limit: np.ndarray | float) -> np.ndarray:

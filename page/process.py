@@ -1,6 +1,5 @@
 """The page Process: today's state, one chart with the way down to the parts, alarms, rejects."""
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from common.errors import UserError
+from page.clock import plant_clock
 from page.desk import Desk
 from page.dispositions import tell_conflict
 from page.frame import framed
@@ -19,7 +19,7 @@ from page.process_parts import show_parts
 from page.process_state import count_waiting, show_no_charts, show_state, today_text
 from page.words import WORDS, chance, escape_markdown
 from traceability.alarms import Alarm, alarms_of
-from traceability.clock import Clock, clock_of, time_zone
+from traceability.clock import Clock
 from traceability.log import InspectionLog
 from traceability.process import Process, analyse_process
 from traceability.process_figures import draw_process
@@ -52,16 +52,6 @@ def show(desk: Desk) -> None:
         st.subheader("Last rejects", divider="gray")
         newest = {one.sha256: one for one in reversed(search(log, outcomes=["defect"], limit=200))}
         show_rejects(desk, list(newest.values())[: -REJECTS - 1 : -1], clock)
-
-
-def plant_clock() -> Clock:
-    """The clock of app.py's options; without a zone there, that of the browser."""
-    options = st.session_state["options"]
-    try:
-        zone = options.time_zone or time_zone(st.context.timezone or "UTC")
-    except argparse.ArgumentTypeError:  # a browser knows more zones than this machine
-        zone = None
-    return clock_of(zone, options.shifts)
 
 
 def ask_division(log: InspectionLog, clock: Clock) -> Division:
@@ -128,7 +118,7 @@ def show_process(desk: Desk, log: InspectionLog, division: Division, head: Delta
         process = analysed(desk, newest, division, repr(division), None)
     except UserError as error:
         with head:
-            show_no_charts(today, division.by, str(error))
+            show_no_charts(today, division, str(error))
         return
     place = st.container()
     if bounds := asked_baseline(process):
@@ -247,7 +237,7 @@ def show_alarms(process: Process, alarms: Sequence[Alarm], key: str) -> Alarm | 
             process.by: one.span,
             "why": one.reason,
             "size": one.effect,
-            "begin": clock.text(one.begin_time)[:16].replace("T", " "),
+            "begin": clock.minute(one.begin_time),
         }
         for one in alarms
     ]
@@ -282,7 +272,7 @@ def show_rejects(desk: Desk, rejects: list[Found], clock: Clock) -> None:
         said = one.person_says
         lines = [
             f"{chance(one.prob_defect)} · {one.file}",
-            clock.text(one.time)[:16].replace("T", " "),
+            clock.minute(one.time),
         ]
         if one.lot:
             lines.append(f"lot {one.lot}")

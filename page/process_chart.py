@@ -26,6 +26,8 @@ LEGEND = {
     RUN: f"Diamond: one of {RUN_LENGTH} or more in a row on one side of the centre.",
     FEW_PARTS: f"Cross: fewer than {FEW:.0%} of the usual number of parts, too few to be judged.",
 }
+# Lines of the chart: column, name, and how far above or below the line the name stands, in px
+LINES = (("upper", "upper limit", -8), ("centre", "centre", -8), ("lower", "lower limit", 9))
 POINT, CHOSEN = "point", "chosen"  # a column; the name of the selection
 
 
@@ -41,8 +43,9 @@ def show_chart(process: Process, view: str, key: str) -> list[str]:
         alt=f"{view} by {process.by}: {len(table)} points, {(table.state == BEYOND).sum()} "
         "beyond limits",
     )  # fmt: skip
+    times = f"Times are of {process.division.clock.zone_name}."
     told = [text for state, text in LEGEND.items() if (table.state == state).any()]
-    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes()])))
+    st.caption(escape_markdown(" ".join([*told, process.limits_text(), *process.notes(), times])))
     return [one[POINT] for one in event.selection.get(CHOSEN, [])]
 
 
@@ -68,7 +71,7 @@ def chart_table(process: Process, view: str) -> pandas.DataFrame:
         {
             POINT: process.names,
             "shown": [printable(name) for name in process.names],
-            "begin": [process.division.clock.text(group.start)[:16].replace("T", " ")
+            "begin": [process.division.clock.minute(group.start)
                       for group in groups],
             "value": values, "lower": lower, "upper": upper, "centre": centre,
             "parts": [group.inspected for group in groups],
@@ -84,7 +87,7 @@ def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
 
     The colours stand out on a light ground and on a dark one: an open page may change.
     """
-    title = "rejected, %" if view == RATE else view.removeprefix("Drift: mean ")
+    title = "rejected, %" if view == RATE else view.replace("Drift:", "mean")
     x = altair.X(f"{POINT}:N", sort=None, title=by, axis=altair.Axis(labelOverlap=True))
     base = altair.Chart(table).encode(x=x)
     axis = altair.Scale(zero=view == RATE)
@@ -119,4 +122,20 @@ def chart(table: pandas.DataFrame, view: str, by: str) -> altair.LayerChart:
         base.mark_line(color=GOOD_COLOUR, strokeWidth=1).encode(y="value:Q"),
         band.transform_filter(chosen, empty=False),
         points,
+        *(label(base, table, view, *line) for line in LINES),
     ).properties(height=300)
+
+
+def label(
+    base: altair.Chart, table: pandas.DataFrame, view: str, column: str, name: str, dy: int
+) -> altair.Chart:
+    """What a line is, and its last value, above or below the line's end."""
+    last = table[table[column] > 0][-1:]  # none without limits, or at the lower end of shares
+    values = " ".join(f"{value:.3g}" for value in last[column])
+    here = altair.FieldOneOfPredicate(field=POINT, oneOf=list(last[POINT]))
+    text = f"{name} {values}{' %' if view == RATE else ''}"
+    return (
+        base.transform_filter(here)
+        .mark_text(align="right", dy=dy, text=text, color=UNDECIDED_COLOUR)
+        .encode(y=f"{column}:Q")
+    )

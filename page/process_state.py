@@ -48,9 +48,11 @@ def show_state(today: str, process: Process, alarms: Sequence[Alarm]) -> None:
     show_box(state_of(worst), word_of(worst), [first, *filter(None, [only]), today, *more])
 
 
-def show_no_charts(today: str, by: str, reason: str) -> None:
+def show_no_charts(today: str, division: Division, reason: str) -> None:
     """That nobody can say how it stands, and why."""
-    show_box(UNKNOWN, f"No chart by {by}", [f"{capitalised(reason)}.", today])
+    chosen = division.selection.describe()
+    only = [f"Only {chosen}."] if chosen and chosen not in reason else []
+    show_box(UNKNOWN, f"No chart by {division.by}", [f"{capitalised(reason)}.", *only, today])
 
 
 def show_box(state: str, word: str, lines: Sequence[str]) -> None:
@@ -107,7 +109,7 @@ def alarm_lines(process: Process, alarms: Sequence[Alarm]) -> list[str]:
 
 def begin_of(process: Process, alarm: Alarm) -> str:
     """'2026-11-20 06:00'."""
-    return process.division.clock.text(alarm.begin_time)[:16].replace("T", " ")
+    return process.division.clock.minute(alarm.begin_time)
 
 
 def capitalised(text: str) -> str:

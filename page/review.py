@@ -6,6 +6,7 @@ import streamlit as st
 
 from common.errors import UserError
 from common.text import count_of
+from page.clock import plant_clock
 from page.desk import Desk
 from page.dispositions import CONFLICT, ask_person, spoken_on, tell_conflict
 from page.frame import framed, messages
@@ -118,11 +119,12 @@ def show_card(desk: Desk, one: Found) -> None:
 
 def origin(one: Found) -> list[str]:
     """Where a part was inspected, and when."""
+    clock = plant_clock()
     places = {"station": one.station, "lot": one.lot}
     return [
         one.file,
         f"inspection {one.id}",
-        f"{one.time[:16].replace('T', ' ')} UTC",
+        f"{clock.minute(one.time)} {clock.zone_name}",
         *(f"{name} {value}" for name, value in places.items() if value),
     ]
 

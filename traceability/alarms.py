@@ -107,8 +107,11 @@ def _shares_for_persons(process: Process) -> Iterator[Reason]:
 def _share(chart: PChart, what: str) -> Callable[[np.ndarray], Effect]:
     def effect(places: np.ndarray) -> Effect:
         count, size = chart.counts[places].sum(), chart.sizes[places].sum()
-        text = f"{count:,.0f} of {size:,.0f} {what}, {100 * count / size:.1f} % against "
-        return abs(count - size * chart.reference), f"{text}{100 * chart.centre:.2g} %"
+        usual = f"{100 * chart.reference:.2g} %"
+        if chart.reference != chart.centre:  # which is 0 or 1: the limits are of what it may be
+            usual = f"{'at most' if chart.centre == 0 else 'at least'} {usual}"
+        text = f"{count:,.0f} of {size:,.0f} {what}, {100 * count / size:.1f} % against {usual}"
+        return abs(count - size * chart.reference), text
 
     return effect
 

@@ -32,14 +32,18 @@ class Clock:
         found = self.local(time)
         return found.isoformat(timespec="seconds")[:19] if found else time
 
+    def minute(self, time: str) -> str:
+        """'2026-11-24 11:00'."""
+        return self.text(time)[:16].replace("T", " ")
+
     def day(self, time: str) -> str:
         """'2026-11-24'."""
         return self.text(time)[:10]
 
     def hour(self, time: str) -> str:
-        """'2026-11-24T11'; 'T02B' is the second hour of that name when summer time ends."""
+        """'2026-11-24 11 h'; '02 h B' is the second hour of that name when summer time ends."""
         found = self.local(time)
-        return self.text(time)[:13] + ("B" if found and found.fold else "")
+        return f"{found:%Y-%m-%d %H} h{' B' * found.fold}" if found else time
 
     def shift(self, time: str) -> str:
         """'2026-11-24 22:00': a shift by its beginning, and so after midnight by the day before."""

@@ -99,6 +99,9 @@ def test_a_point_that_is_chosen_is_highlighted_and_its_parts_come_before_the_ala
         process = analyse_process(log.query, Division("lot"), None, "a.db")
     layers = chart(chart_table(process, RATE), RATE, "lot").to_dict()["layer"]
     (band,) = [layer for layer in layers if layer["mark"]["type"] == "rule"]
+    texts = [layer["mark"]["text"] for layer in layers if layer["mark"]["type"] == "text"]
+    assert texts[0].startswith("upper limit ")
+    assert texts[1] == "centre 7.5 %"
     assert band["transform"] == [{"filter": {"param": CHOSEN, "empty": False}}]
 
 
@@ -140,8 +143,18 @@ def test_a_filter_holds_for_all_of_the_state_and_for_nothing_of_the_whole_log(op
     assert "Only lot 'L0'." in text_of(at)
     assert "Today: no part; the last on 2026-11-10. 0 parts wait for a person." in text_of(at)
     assert metrics(at)["For review"] == "4"
+    at.text_input(key="of lot").set_value("L08").run()  # one lot makes no limits
+    assert "Limits need at least 2 lots" in text_of(at)
+    assert "Only lot 'L08'." in text_of(at)
     log_path = at.session_state["options"].log
     assert len(waiting_parts(PageLog(log_path))) == 4
+
+
+def test_times_are_of_the_zone_that_is_named(options, scrap):
+    options("--time-zone", "Asia/Tokyo")  # 23:00 UTC is 08:00 of the next day there
+    at = page("process")
+    assert "Times are of Asia/Tokyo." in text_of(at)
+    assert "L08, begun 2026-11-10 08:00" in text_of(at)
 
 
 def test_each_unit_keeps_its_baseline(options, scrap):

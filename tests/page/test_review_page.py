@@ -104,8 +104,10 @@ def test_a_part_inspected_twice_waits_once(options, paths):
 def test_a_part_whose_photograph_is_gone_can_still_be_decided(options, log_path):
     with InspectionLog(log_path, "create") as log:
         log.append([record(1, decision="review", prob_defect=0.5)])
+    options("--time-zone", "Asia/Tokyo")  # 10:00 UTC is 19:00 there
     at = named()
     assert "photograph is not here any more" in text_of(at)
+    assert "2026-11-24 19:00 Asia/Tokyo" in text_of(at)
     at.button(key="ok 1").click().run()
     assert verdicts(log_path) == [(1, "ok", "Huber")]
 

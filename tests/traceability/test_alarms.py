@@ -116,7 +116,10 @@ def test_a_baseline_without_rejects_is_explained(log):
     assert note.startswith("None of the 200 parts behind the limits was rejected: so the rate is")
     assert "at most 1.5 % with 95 % confidence" in note
     assert np.isfinite(process.rejects.z).all()
-    assert [one.begin for one in alarms_of(process) if one.kind == REJECT_RATE] == ["L05"]
+    (alarm,) = [one for one in alarms_of(process) if one.kind == REJECT_RATE]
+    assert alarm.describe() == (
+        "L05, reject rate above its limits: 10 of 40 rejected, 25.0 % against at most 1.5 %"
+    )
 
 
 def test_hours_with_one_part_are_no_alarm_of_the_reject_rate(log):

@@ -38,7 +38,7 @@ def test_subgroups_are_in_time_order_whatever_their_names(log):
     ("by", "names"),
     [
         ("day", ["2026-11-01", "2026-11-02"]),
-        ("hour", ["2026-11-01T22", "2026-11-01T23", "2026-11-02T00"]),
+        ("hour", ["2026-11-01 22 h", "2026-11-01 23 h", "2026-11-02 00 h"]),
     ],
 )  # fmt: skip
 def test_days_and_hours_are_those_of_utc(log, by, names):
@@ -241,8 +241,9 @@ def test_a_pdf_by_shift_has_both_limits_when_asked(production, capsys):
 
 def test_a_baseline_is_read_on_the_clock_that_is_named(production, capsys):
     day = ["--by", "hour", "--time-zone", "Asia/Tokyo"]  # 06:00 UTC is 15:00 there
-    _, rows = spc(production, *day, "--baseline", "2026-11-01T15", "2026-11-05", capsys=capsys)
-    assert [row["baseline"] for row in rows] == ["1"] * 5 + ["0"] * 8
+    for first in ("2026-11-01T15", "2026-11-01 15 h"):
+        _, rows = spc(production, *day, "--baseline", first, "2026-11-05", capsys=capsys)
+        assert [row["baseline"] for row in rows] == ["1"] * 5 + ["0"] * 8
     bounds = ["--baseline", "2026-11-01T07Z", "2026-11-05"]
     _, rows = spc(production, *day, *bounds, capsys=capsys)
     assert [row["baseline"] for row in rows] == ["0"] + ["1"] * 4 + ["0"] * 8
