@@ -21,11 +21,13 @@ from common.errors import run_script
 from common.progress import load_pytorch
 from dataset.arguments import settle_by_layout
 from dataset.corrections import read_corrections
+from dataset.named import check_named_data
 from training.options import build_parser, check_arguments, choose_recipe
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser(__doc__).parse_args(argv)
+    check_named_data(args)
     if not args.resume and settle_by_layout(args):  # else they are those of the run
         choose_recipe(args)
     check_arguments(args)
