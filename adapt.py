@@ -32,13 +32,14 @@ import argparse
 import json
 from pathlib import Path
 
-from common.arguments import checkpoint_file, script_parser
+from common.arguments import checkpoint_file, device, script_parser
 from common.errors import CONTINUED, EXIT_GATE, EXIT_OK, UserError, run_script
-from common.files import CHECKPOINTS, check_suffix, output_file
+from common.files import CHECKPOINTS, check_suffix, output_file, refuse_no_folder
 from common.progress import load_pytorch
 from common.text import printable
 from common.threads import add_threads_argument
-from imaging.finding import PATHS_HELP
+from imaging.finding import PATHS_HELP, check_there
+from traceability.log import log_file
 from traceability.models import DEFAULT_MODELS, ID_DIGITS, Models
 
 DEFAULT_OUT = CHECKPOINTS / "adapted.pth"
@@ -65,13 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--old", type=Path, metavar="FOLDER", help="labelled photographs of the line before")
     add("--threshold-only", action="store_true", help="move the decision, leave the network")
     add("--out", type=Path, metavar="FILE", help=f"default: {DEFAULT_OUT.as_posix()}")
-    add("--from-log", type=Path, metavar="LOG", help="the photographs are those with a verdict")
+    add("--from-log", type=log_file, metavar="LOG", help="the photographs are those with a verdict")
     add("--pictures", type=Path, metavar="FOLDER",
         help="photographs kept by SHA-256; default: LOG_pictures, beside the log")  # fmt: skip
     add("--models", type=Path, metavar="FOLDER",
         help="the model in use, and those before it; default: models/")  # fmt: skip
     add("--rollback", action="store_true", help="take the model before into use again")
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--device", type=device, help="cuda, cpu; default: CUDA when there is one")
     add_threads_argument(parser)
     return parser
 
@@ -102,6 +103,18 @@ def check_arguments(args: argparse.Namespace) -> None:
             "--from-log needs --old, labelled photographs of before: without them nothing shows "
             "that a candidate is not worse"
         )
+
+
+def check_named(args: argparse.Namespace) -> None:
+    """Raise UserError for photographs, a folder or a log that are named and not there."""
+    if args.out:
+        check_suffix("--out", args.out, ".pth")
+        refuse_no_folder(args.out.parent)
+    check_there([*args.paths, *args.defects])
+    if args.old and not args.old.is_dir():
+        raise UserError(f"--old: no such folder: {args.old}")
+    if args.from_log and not args.from_log.is_file():
+        raise UserError(f"--from-log: no such file: {args.from_log}")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -185,8 +198,7 @@ def print_result(out: Path, sha256: str, found) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     check_arguments(args)
-    if args.out:
-        check_suffix("--out", args.out, ".pth")
+    check_named(args)
     act = run_rollback if args.rollback else run_from_log if args.from_log else run
     act(args)
     return EXIT_OK

@@ -52,6 +52,7 @@ from dataset.folds import (
 from dataset.layouts import layout_of
 from dataset.listing import ImageRow, check_images, hashed, list_layout, list_second, report_notes
 from dataset.manifest import SPLITS, UNUSED, write_split
+from dataset.named import check_named_data
 from dataset.releases import (
     DataFolder,
     wants_second,
@@ -222,6 +223,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=CHECKPOINTS, help="folder for split.csv (default: checkpoints)"
     )
     args = parser.parse_args(argv)
+    check_named_data(args)
     settle_by_layout(args)
     args.corrected_labels = read_corrections(args.corrections_file)
     options = split_options(vars(args))

@@ -29,6 +29,7 @@ from common.packages import EXPORT_PACKAGES, require_packages
 from common.progress import load_pytorch
 from common.text import count_of
 from common.threads import add_threads_argument
+from dataset.sources import find_data
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -86,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     out = args.out or Path("model-int8.onnx" if args.int8 else "model.onnx")
     check_suffix("--out", out, ".onnx")
+    if args.data not in (None, "synthetic"):
+        find_data(args.data, download=False)
     require_packages(*EXPORT_PACKAGES)
     with output_file(out, args.checkpoint):
         export(args, out)

@@ -42,7 +42,7 @@ from inspection.options import (
     add_origin_arguments,
     checked_band,
 )
-from traceability.log import InspectionLog
+from traceability.log import InspectionLog, log_file
 
 if TYPE_CHECKING:
     from inspection.predictor import Prediction
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("inspections.csv"), metavar="FILE")
     add_csv_dialect_argument(parser)
     parser.add_argument(
-        "--log", type=Path, metavar="FILE", help="also record every decision in this SQLite log"
+        "--log", type=log_file, metavar="FILE", help="also record every decision in this SQLite log"
     )
     return parser
 

@@ -38,6 +38,7 @@ from common.errors import UserError, run_script
 from common.files import output_folder, write_json
 from common.progress import load_pytorch
 from common.text import count_of
+from evaluation.named import check_named_models
 from evaluation.options import UNSEEN, add_model_arguments
 
 
@@ -72,7 +73,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         )
     if args.csv_dialect != "plain" and not args.label_issues:
         raise UserError("--csv-dialect goes with --label-issues: programs read the other tables")
+    check_named(args)
     return args
+
+
+def check_named(args: argparse.Namespace) -> None:
+    """Raise UserError for photographs or models that are named and not there."""
+    for folder in args.external:
+        if not folder.is_dir():
+            raise UserError(f"--external: no such folder: {folder}")
+    check_named_models(args)
 
 
 def find_wrong_labels(args: argparse.Namespace) -> None:
@@ -123,7 +133,6 @@ def test_gate(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Predict, write the figures into --out and print them."""
-    load_pytorch(args.threads)
     from dataset.sources import data_name, find_data
     from evaluation.by_session import session_probe_table
     from evaluation.figures import plot_probes
@@ -164,6 +173,7 @@ def measure(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     with output_folder(args.out):
+        load_pytorch(args.threads)
         if args.label_issues:
             find_wrong_labels(args)
         else:

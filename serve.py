@@ -20,6 +20,7 @@ batch.
 import argparse
 import os
 import re
+import socket
 from contextlib import suppress
 
 from common.arguments import script_parser, whole_number
@@ -99,15 +100,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    key = checked_key()
-    host = args.host or (ALL_INTERFACES if key else LOCAL)
-    if not key and host not in (LOCAL, "localhost"):
-        raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
-    checked_band(args.review)
-    require_packages(*PACKAGES)
-
+def serve(args: argparse.Namespace, key: str | None, host: str, listening: socket.socket) -> None:
+    """Load the model, then answer requests until this process is told to end."""
     load_pytorch(args.threads, quiet=True)  # its log, in JSON, goes there
     import uvicorn
 
@@ -119,10 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     from service.telemetry import log_as_json, log_broker
 
     log_as_json()
-    with (
-        listening_socket(host, args.port) as listening,
-        mqtt_sink(args.mqtt, log_broker) as sink,
-    ):
+    with mqtt_sink(args.mqtt, log_broker) as sink:
         file = ModelFile.of(args)
         reload_on_hangup(file)
         predictor = in_own_thread(file.load)
@@ -144,6 +135,18 @@ def main(argv: list[str] | None = None) -> int:
         who = "with X-API-Key" if key else f"for this machine only ({KEY_VARIABLE} is not set)"
         print(f"http://{host}:{port} {who}, recording in {args.log}; end with Ctrl-C", flush=True)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    key = checked_key()
+    host = args.host or (ALL_INTERFACES if key else LOCAL)
+    if not key and host not in (LOCAL, "localhost"):
+        raise UserError(f"--host {host} needs a key: set {KEY_VARIABLE}, else use {LOCAL}")
+    checked_band(args.review)
+    with listening_socket(host, args.port) as listening:  # before all that takes time
+        require_packages(*PACKAGES)
+        serve(args, key, host, listening)
     return 0
 
 

@@ -29,6 +29,7 @@ from common.errors import UserError, run_script
 from common.files import output_folder, write_json
 from common.progress import load_pytorch
 from common.text import count_of
+from evaluation.named import check_named_models
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
 
@@ -59,6 +60,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--external and --split go with one model, not with --protocol casting")
     if args.external and not args.external.is_dir():
         raise UserError(f"--external: no such folder: {args.external}")
+    check_named_models(args)
 
 
 def measure(args: argparse.Namespace, command: str) -> None:

@@ -24,6 +24,7 @@ from common.errors import run_script
 from common.progress import load_pytorch
 from dataset.arguments import settle_by_layout
 from dataset.corrections import read_corrections
+from dataset.named import check_named_data
 from training.options import build_parser, check_arguments, choose_recipe
 
 
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser(__doc__).parse_args(argv)
     args.command = shlex.join(["python", "train.py", *argv])  # the report tells it
+    check_named_data(args)
     if not args.resume and settle_by_layout(args):  # else they are those of the run
         choose_recipe(args)
     check_arguments(args)

@@ -6,6 +6,7 @@ from pathlib import Path
 from common.arguments import (
     batch_size,
     checkpoint_file,
+    device,
     image_size,
     positive,
     script_parser,
@@ -32,7 +33,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         one = benchmarks.add_parser(name, help=text, description=text, allow_abbrev=False)
-        one.add_argument("--device", help="cuda, cpu; default: CUDA when there is one")
+        one.add_argument("--device", type=device, help="cuda, cpu; default: CUDA when there is one")
         return one
 
     train_options(add("train", "training speed, variants interleaved"))

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,6 +11,8 @@ from common.errors import EXIT_USAGE, UserError, tell
 # ResNet-18 reduces the least to one cell; more than the most fit no memory
 IMAGE_SIZES_PX = (32, 2048)
 ZIP_START = b"PK\x03\x04"  # of what torch.save writes
+PICKLE_START = b"\x80"  # and of what it wrote once
+DEVICES = r"cpu|mps|(cuda|xpu)(:\d{1,3})?"
 MOST = 1_000_000_000  # a count or seed beyond is a slip of the finger
 MOST_TOGETHER = 65_536  # images of a batch
 LETTERS_SHOWN = 30  # of what somebody wrote
@@ -122,6 +125,35 @@ def probability(text: str) -> float:
 def shortened(text: str) -> str:
     """What somebody wrote, for a message."""
     return repr(text if len(text) <= LETTERS_SHOWN else f"{text[:LETTERS_SHOWN]}...")
+
+
+def device(text: str) -> str:
+    """The name of a device that there may be, for argparse; PyTorch knows whether it is there."""
+    if not re.fullmatch(DEVICES, text):
+        raise argparse.ArgumentTypeError(
+            f"must be cpu, cuda, cuda:1 or the like, or mps, not {shortened(text)}"
+        )
+    return text
+
+
+def weights(text: str) -> str:
+    """Where a training starts, for argparse: imagenet, none, or a file that may hold weights.
+
+    Raises:
+        UserError: there is no such file, or it is another kind of file.
+    """
+    if text in ("imagenet", "none"):
+        return text
+    try:
+        with open(text, "rb") as file:
+            begins = file.read(len(ZIP_START))
+    except OSError as error:
+        raise UserError(
+            f"--weights takes imagenet, none or a file; {text}: {error.strerror}"
+        ) from None
+    if begins != ZIP_START and not begins.startswith(PICKLE_START):
+        raise UserError(f"{text} holds no weights: it does not begin as torch.save begins files")
+    return text
 
 
 def checkpoint_file(text: str) -> Path:

@@ -187,6 +187,17 @@ def check_suffix(option: str, path: Path, *suffixes: str) -> None:
         raise UserError(f"{option} {path} must end in {wanted}, which is what is written")
 
 
+def refuse_no_folder(path: Path) -> None:
+    """Raise UserError for what cannot be a folder to write into; makes none."""
+    if path.suffix.lower() in SUFFIXES_OF_FILES and not os.path.exists(path):
+        raise UserError(f"{path} is the name of a file; name a folder, which gets several")
+    there = next(one for one in (path, *path.parents) if os.path.exists(one))
+    if not there.is_dir():
+        raise UserError(
+            f"cannot use {path} as output folder: {there} is not a folder; choose another"
+        )
+
+
 def usable_folder(path: Path) -> Path:
     """Create a folder if need be and prove that it takes files, before hours of work depend on it.
 
@@ -195,8 +206,7 @@ def usable_folder(path: Path) -> Path:
             to.
     """
     path = Path(path)
-    if path.suffix.lower() in SUFFIXES_OF_FILES and not path.exists():
-        raise UserError(f"{path} is the name of a file; name a folder, which gets several")
+    refuse_no_folder(path)
     probe = path / f"probe.{os.getpid()}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -213,12 +223,13 @@ def usable_folder(path: Path) -> Path:
 def output_folder(path: Path, new: bool = False) -> Iterator[None]:
     """A usable folder, empty if it is to be new, that no other run writes into in the block.
 
-    One that the block made, and into which it wrote nothing before it failed, is gone again.
+    One that was made for the block is gone again, with those above it, if the block failed before
+    it wrote anything.
 
     Raises:
         UserError: a file stands in its place, it cannot be written to, or another run does.
     """
-    made = not path.exists()
+    made = [one for one in (path, *path.parents) if not os.path.exists(one)]
     usable_folder(path)
     message = f"another run is writing into {path}; wait for it, or choose another --out"
     try:
@@ -227,9 +238,9 @@ def output_folder(path: Path, new: bool = False) -> Iterator[None]:
                 raise UserError(f"{path} holds files; name a new folder with --out")
             yield
     except BaseException:
-        if made:
-            with suppress(OSError):  # something has been written into it
-                path.rmdir()
+        with suppress(OSError):  # something has been written into one
+            for folder in made:
+                folder.rmdir()
         raise
 
 

@@ -238,7 +238,7 @@ def recognising(root: Path, rows: Sequence[ImageRow]) -> Iterator[Callable[[int,
 
     def progress(images: int, what: str) -> None:
         if what not in bars:
-            bars[what] = ProgressBar(desc=what, total=len(rows), unit="img")
+            bars[what] = ProgressBar(desc=what, total=len(rows), unit="images")
         bars[what].update(images)
 
     try:

@@ -104,7 +104,7 @@ def read_rings(
             spectra.append(ring_spectra(images, found))
             contrasts.append(contrast(images, found))
         count += len(images)
-        progress(len(images), "reading rings")
+        progress(len(images), "recognising castings")
     if missing:
         raise NoHubError(missing)
     return torch.cat(spectra), torch.cat(contrasts)
@@ -183,7 +183,7 @@ def match(
     for index, chosen in enumerate(partners):
         found = correlations(spectra[first + index], spectra[chosen])
         scores[index], elsewhere[index] = best_positions(found)
-        progress(1, "comparing")
+        progress(1, "comparing castings")
     return Castings(partners.int().numpy(), scores.numpy(), elsewhere.numpy())
 
 

@@ -5,7 +5,7 @@ folds; light to import.
 import argparse
 from pathlib import Path
 
-from common.arguments import checkpoint
+from common.arguments import checkpoint, device
 from common.threads import add_threads_argument
 from dataset.releases import add_second_release
 
@@ -31,5 +31,5 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--split", choices=("test", "val"), default="test", help="default: test")
     add("--out", type=Path, default=Path("results"), help="default: results")
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--device", type=device, help="cuda, cpu; default: CUDA when there is one")
     add_threads_argument(parser)

@@ -38,11 +38,23 @@ def find_images(names: Iterable[str | Path]) -> list[Path]:
         elif matches := sorted(glob.glob(name, recursive=True)):
             found |= dict.fromkeys(_matched(name, map(Path, matches)))
         else:
-            lacking = "no file matches" if glob.has_magic(name) else "no such file or folder:"
-            raise UserError(f"{lacking} {name}")
+            raise _no_such(name)
     if not found:
         raise UserError(f"no images in {', '.join(names)}")
     return list(found)
+
+
+def check_there(names: Iterable[str | Path]) -> None:
+    """Raise UserError for a name that stands for nothing; a list on standard input is not read."""
+    for name in map(str, names):
+        matches = os.path.exists(name) or any(glob.iglob(name, recursive=True))
+        if name != STANDARD_INPUT and not matches:
+            raise _no_such(name)
+
+
+def _no_such(name: str) -> UserError:
+    lacking = "no file matches" if glob.has_magic(name) else "no such file or folder:"
+    return UserError(f"{lacking} {name}")
 
 
 def _below(paths: Iterable[Path]) -> Iterator[Path]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.arguments import checkpoint_file, number, probability
+from common.arguments import checkpoint_file, device, number, probability
 from common.errors import UserError
 from common.threads import add_threads_argument
 from inspection.name_pattern import name_pattern
@@ -47,7 +47,7 @@ def add_inspection_arguments(
         metavar="FILE",
         help="checkpoint or .onnx; default: the latest",
     )
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--device", type=device, help="cuda, cpu; default: CUDA when there is one")
     add_threads_argument(parser)
     add("--threshold", type=probability, metavar="T", help="default: the checkpoint's")
     add(

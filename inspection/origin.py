@@ -63,16 +63,20 @@ class Origins:
                 notes.append(f"its name does not match {self.pattern.text}: no {fields} from it")
             known |= {name: tidy(text) for name, text in (read or {}).items()}
         if self.sidecars:
+            name = f"{path.stem}{SIDECAR_SUFFIX}"
             try:
-                known |= sidecar_of(path)
+                told = sidecar_of(path)
+                known |= told
+                notes += [] if told else [f"{name} names neither lot nor serial"]
             except (OSError, ValueError, RecursionError) as error:
                 is_final = False
-                notes.append(f"no side-car {path.stem}{SIDECAR_SUFFIX}: {reason_of(error)}")
+                notes.append(f"no side-car {name}{reason_of(error)}")
         return Origin(known["lot"], known.get("serial", ""), "; ".join(notes), is_final)
 
 
 def sidecar_of(path: Path) -> dict[str, str]:
-    """What the side-car of a photograph says of lot and serial number; other entries do not count.
+    """What the side-car of a photograph says of lot and serial number, in any capitals; other
+    entries do not count.
 
     Raises:
         OSError: there is none, or it cannot be read.
@@ -85,6 +89,7 @@ def sidecar_of(path: Path) -> dict[str, str]:
     value = json.loads(data.decode("utf-8-sig"))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
+    value = {name.casefold(): entry for name, entry in value.items()}
     for name in FIELDS:
         if isinstance(value.get(name), bool) or not isinstance(value.get(name, ""), str | int):
             raise ValueError(f"{name} is neither a text nor a whole number")
@@ -92,10 +97,11 @@ def sidecar_of(path: Path) -> dict[str, str]:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a side-car says nothing, in a few words."""
+    """Why a side-car says nothing, to follow its name; of one that is not there that is all."""
     if isinstance(error, FileNotFoundError):
-        return "it has not come"
-    return getattr(error, "strerror", None) or f"it is damaged: {error}"
+        return ""
+    reason = getattr(error, "strerror", None) or f"it is damaged: {error}"
+    return f": {reason}"
 
 
 def tidy(text: str) -> str:

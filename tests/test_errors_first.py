@@ -1,5 +1,6 @@
 """What is wrong with a command line is said before anything heavy is imported or data is read."""
 
+import socket
 import subprocess
 import sys
 
@@ -35,11 +36,37 @@ WRONG = [
     ("synthetic --castings 90000 --copies 100", "9,000,080 images are too many"),
     ("synthetic --copies 1001", "copies, photos and unseen-copies must be from 1 to 1,000"),
     ("synthetic --unseen-castings -1", "argument --unseen-castings: must be at least 0"),
+    ("train --device gpu", "argument --device: must be cpu, cuda, cuda:1 or the like, or mps"),
+    ("predict README.md --device meta", "argument --device: must be cpu, cuda, cuda:1"),
+    ("test --device cuda:x", "argument --device: must be cpu, cuda, cuda:1"),
+    ("train --out README.md", "cannot use README.md as output folder: README.md is not a folder"),
+    ("train --out README.md/run", "cannot use README.md/run as output folder: README.md is not"),
+    ("train --resume --out nowhere", "no run to resume in nowhere: it holds no last.pth"),
+    ("train --castings nowhere.csv", "no such file: nowhere.csv"),
+    ("train --castings docs/results.json", "docs/results.json has no column path"),
+    ("train --second-release nowhere", "--second-release: nowhere holds no class folders"),
+    ("data_split --castings nowhere.csv", "no such file: nowhere.csv"),
+    ("test --data nowhere", "--data: no such folder: nowhere"),
+    ("test --protocol casting --checkpoint docs", "docs holds no folds; name the folder of"),
+    ("probe --protocol casting --checkpoint docs", "docs holds no folds"),
+    ("probe --gate --external docs nowhere", "--external: no such folder: nowhere"),
+    ("export --data nowhere", "--data: no such folder: nowhere"),
+    ("adapt nowhere/", "no such file or folder: nowhere/"),
+    ("adapt README.md --defects nowhere/*.png", "no file matches nowhere/*.png"),
+    ("adapt README.md --old nowhere", "--old: no such folder: nowhere"),
+    ("adapt README.md --out a.csv/x.pth", "a.csv is the name of a file; name a folder"),
+    ("adapt --from-log nowhere.db --old docs", "--from-log: no such file: nowhere.db"),
+    ("predict README.md --log docs", "docs is a folder or a device; name a file for the log"),
+    ("predict README.md --log README.md/log.db", "README.md is not a folder"),
+    ("predict README.md --log README.md", "README.md is no inspection log; name another file"),
+    ("serve --port {port}", "Address already in use; choose another --port"),
+    ("serve --log docs", "docs is a folder or a device; name a file for the log"),
     ("train --network local", "--network local learns from --drawn-defects; give both"),
     ("train --drawn-defects 0.5", "--drawn-defects are for --network local and multiscale"),
     ("train --recipe robust --weights imagenet", "ImageNet's weights fit --network resnet18 only"),
     ("train --good-only", "use --recipe product, or robust for castings"),
-    ("train --weights none.pth", "no such file: none.pth"),
+    ("train --weights none.pth", "none.pth: No such file or directory"),
+    ("train --weights README.md", "README.md holds no weights"),
     ("train --resume --overwrite", "give one"),
     ("train --fold 2", "belong to --protocol casting"),
     ("train --protocol casting --fold 9", "--fold 9: there are 5 folds"),
@@ -81,15 +108,17 @@ for line in sys.stdin.read().splitlines():
 
 
 def test_a_wrong_command_line_is_refused_at_once():
-    lines = "\n".join(line for line, _ in WRONG)
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        cwd=ROOT,
-        input=lines,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lines = "\n".join(line.format(port=port) for line, _ in WRONG)
+        done = subprocess.run(
+            [sys.executable, "-c", CODE],
+            cwd=ROOT,
+            input=lines,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     told = done.stdout.splitlines()
     assert len(told) == len(WRONG), done.stdout
     for (line, message), said in zip(WRONG, told, strict=True):

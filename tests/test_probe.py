@@ -219,6 +219,8 @@ def two_folds(rows, folder, score) -> list[Model]:
     names = sorted({row.casting for row in rows})  # defective and good by turns
     models = []
     for fold in (1, 2):
+        (folder / f"fold{fold}").mkdir(exist_ok=True)
+        (folder / f"fold{fold}" / "best.pth").touch()
         own = {name for i, name in enumerate(names) if i // 2 % 2 == fold - 1}
         split = [replace(r, split="test" if r.casting in own else "train") for r in rows]
         models.append(Model(path, Stub(score, fold), split))
@@ -475,7 +477,8 @@ def test_script_pools_the_folds(lit, tmp_path, monkeypatch, capsys):
         "evaluation.held_out.load_models", lambda *_, folds: models if folds else models[:1]
     )
     out = tmp_path / "out"
-    assert probe.main(["--data", str(root), "--protocol", "casting", "--out", str(out)]) == 0
+    folds = ["--protocol", "casting", "--checkpoint", str(tmp_path)]
+    assert probe.main(["--data", str(root), *folds, "--out", str(out)]) == 0
     report = assert_csv_and_json_agree(out)
     assert report["images"] == len(rows)
     assert len(report["probes"]["ring gone"]["roc_auc"]["folds"]) == 2

@@ -151,7 +151,7 @@ def test_a_side_car_that_never_comes_costs_no_part(
     assert sorted(names(predicted(station, 2))) == ["a.jpeg", "b.jpeg"]
     assert origins_in(log) == [("A17", ""), ("A17", "")]
     notes = capsys.readouterr().err
-    assert "no side-car a.json: it has not come" in notes
+    assert "no side-car a.json; inspected all the same" in notes
     assert "no side-car b.json: it is damaged" in notes
     again = Station(predictor, folder, log, "line 3", Origins("A17", sidecars=True))
     assert ticks(again, 0.3) == []

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import UserError, tell
+from common.files import refuse_no_folder
 from common.text import UNPRINTABLE
 from traceability.access import OpenedFiles, reported, transaction
 from traceability.acknowledged import Acknowledged
 from traceability.dispositions import LATEST, Disposition, check_may_speak
-from traceability.opening import open_log
+from traceability.opening import open_log, refuse_foreign
 from traceability.schema import REAL, TABLES, changed_rules
 from traceability.verification import BEGINNING, Verification, chained, walk
 
@@ -216,8 +217,26 @@ def warn_of_losses(log: InspectionLog) -> None:
         tell(f"warning: {log.path}: {problem}")
 
 
+def log_file(text: str) -> Path:
+    """The name of a log that there is, or of one to begin, for argparse.
+
+    Raises:
+        UserError: it is empty, or stands for something else.
+    """
+    path = Path(text)
+    if not text.strip():
+        raise UserError(f"the name of the log is empty; name a file, such as {DEFAULT_LOG}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder or a device; name a file for the log")
+    refuse_no_folder(path.parent)
+    if path.exists():
+        refuse_foreign(path)
+    return path
+
+
 def add_log_argument(parser: argparse.ArgumentParser) -> None:
     """The option of everything that cannot do without a log: which one."""
     parser.add_argument(
-        "--log", type=Path, default=DEFAULT_LOG, metavar="FILE", help=f"default: {DEFAULT_LOG}"
-    )
+        "--log", type=log_file, default=str(DEFAULT_LOG), metavar="FILE",
+        help=f"default: {DEFAULT_LOG}",
+    )  # fmt: skip

@@ -27,6 +27,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 MOST_WAITING = 10_000  # messages, of some 600 bytes
 FLUSH_S = 2.0  # at the end
 RECONNECT_S = (1, 30)  # at first, and at most
+PORT_RULE = "the port, the number behind the host and ':', must be from 1 to 65,535"
 EXAMPLE = "for example mqtt://broker.example/plant/line3/inspections"
 
 
@@ -45,20 +46,24 @@ class MqttAddress:
 
 def mqtt_address(text: str) -> MqttAddress:
     """An address from the command line, for argparse."""
-    url = urlsplit(text)
-    topic = unquote(url.path).removeprefix("/")
     try:
-        port = url.port
+        url = urlsplit(text)
         (url.hostname or "").encode("idna")
-    except ValueError:  # UnicodeError is one
-        problem = "no such host or port"
+        port = url.port
+    except UnicodeError:  # is a ValueError
+        problem = "there can be no host of this name"
+    except ValueError:
+        problem = f"what stands in '[]' is no address, or {PORT_RULE}" if "[" in text else PORT_RULE
     else:
+        topic = unquote(url.path).removeprefix("/")
         if url.scheme not in PORTS:
             problem = "it begins with mqtt:// or, encrypted, mqtts://"
         elif url.username is not None or url.password is not None:
             problem = f"set {USER} and {PASSWORD} instead: others can read a command line"
-        elif not url.hostname or port == 0:
-            problem = "there is no host, or no such port"
+        elif not url.hostname:
+            problem = "there is no host behind mqtt://"
+        elif port == 0:
+            problem = PORT_RULE
         elif set("?#") & set(text) or not re.fullmatch(r"[^$#+\0][^#+\0]{0,1000}", topic):
             problem = "a topic follows the host, without '#', '+' and '?'"
         else:

@@ -18,6 +18,7 @@ from traceability.schema import (
 )
 
 APPLICATION_ID = 0x43415354  # 'CAST': marks the file as an inspection log
+SQLITE_START, ID_PLACE = b"SQLite format 3\0", slice(68, 72)  # of SQLite's file format
 
 
 def open_log(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
@@ -48,6 +49,22 @@ def open_log(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
+def refuse_foreign(path: Path) -> None:
+    """Raise UserError for a file that is plainly no log; opens no database, which would leave files
+    beside it.
+    """
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(ID_PLACE.stop)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    own = APPLICATION_ID.to_bytes(4, "big")
+    # The mark of a new log may still be in the file beside it
+    is_marked = begins[ID_PLACE] == own or beside(path)[0].exists()
+    if begins and not (begins.startswith(SQLITE_START) and is_marked):
+        raise UserError(f"{path} is no inspection log; name another file")
+
+
 def check_may_begin(path: Path, mode: str) -> None:
     """Whether a log may begin where there is none: not over the rest of another, nor silently.
 
@@ -55,7 +72,9 @@ def check_may_begin(path: Path, mode: str) -> None:
         UserError: it may not.
     """
     if mode != "create":
-        raise UserError(f"no inspection log {path}; predict.py --log and watch.py write one")
+        raise UserError(
+            f"no inspection log {path}; predict.py --log, watch.py, serve.py and app.py write one"
+        )
     rest, _ = beside(path)
     if rest.is_file() and rest.stat().st_size:
         raise UserError(

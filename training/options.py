@@ -6,6 +6,7 @@ from pathlib import Path
 from common.arguments import (
     FITS,
     batch_size,
+    device,
     image_size,
     not_negative,
     part_below_one,
@@ -14,18 +15,19 @@ from common.arguments import (
     script_parser,
     seed,
     share,
+    weights,
     whole_number,
     whole_number_or_0,
 )
 from common.errors import UserError, tell
-from common.files import CHECKPOINTS
+from common.files import CHECKPOINTS, refuse_no_folder
 from common.packages import require_packages
 from common.threads import add_threads_argument
 from dataset.arguments import add_data_arguments, split_options
 from networks.description import NETWORKS
 from training.combinations import refuse_combinations
 from training.recipes import RECIPES
-from training.run_files import refuse_run_in
+from training.run_files import refuse_no_run_in, refuse_run_in
 
 DEFAULT = RECIPES["reference"]
 AUGMENTATIONS = ("none", "flip", "light", "full", "strong")
@@ -70,16 +72,15 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--fold all belongs to --protocol casting")
     if args.tensorboard:
         require_packages("tensorboard", install="tensorboard")
-    if args.resume:  # else the rest is known already
+    refuse_no_folder(args.out)
+    if args.resume:  # the rest is known already
+        refuse_no_run_in(args.out, args.fold == "all")
         return
     explicit = {name: value for name, value in vars(args).items() if value is not None}
     if args.fold != "all":
         split_options(explicit)
     recipe = RECIPES[args.recipe or "reference"]
     refuse_combinations(recipe | explicit, {k: v for k, v in explicit.items() if k in recipe})
-    file = args.weights
-    if file and file not in ("imagenet", "none") and not Path(file).is_file():
-        raise UserError(f"no such file: {file}; --weights takes imagenet, none or a file")
     if args.fold != "all" and not args.overwrite:
         refuse_run_in(args.out)
 
@@ -87,7 +88,12 @@ def check_arguments(args: argparse.Namespace) -> None:
 def add_network_options(group: argparse._ArgumentGroup) -> None:
     """Which network, and what it sees."""
     add = group.add_argument
-    add("--weights", metavar="W", help="imagenet (default), none (random), or a weights file")
+    add(
+        "--weights",
+        type=weights,
+        metavar="W",
+        help="imagenet (default), none (random), or a weights file",
+    )
     add(
         "--network",
         choices=NETWORKS,
@@ -184,7 +190,7 @@ def add_epoch_options(group: argparse._ArgumentGroup) -> None:
 def add_run_options(group: argparse._ArgumentGroup) -> None:
     """Where and how it runs, which its result does not depend on."""
     add = group.add_argument
-    add("--device", help="cuda, cuda:1, cpu; default: CUDA when there is one")
+    add("--device", type=device, help="cuda, cuda:1, cpu; default: CUDA when there is one")
     add_threads_argument(group)
     add("--amp", action=argparse.BooleanOptionalAction, help=AMP)
     add("--cuda-graph", action="store_true", help="record a step's GPU kernels and replay them")

@@ -18,6 +18,16 @@ def previous_run(out: Path) -> list[Path]:
     return [*files, *out.glob(EVENTS)]
 
 
+def refuse_no_run_in(out: Path, of_folds: bool) -> None:
+    """Raise UserError if there is nothing to go on with in this folder.
+
+    Args:
+        of_folds: the runs are those of --fold all, of which some may not have begun.
+    """
+    if not any(out.glob("fold*/last.pth" if of_folds else "last.pth")):
+        raise UserError(f"no run to resume in {out}: it holds no last.pth; leave out --resume")
+
+
 def refuse_run_in(out: Path) -> None:
     """Raise UserError if there is a run in this folder."""
     if previous_run(out):

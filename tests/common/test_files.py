@@ -155,10 +155,10 @@ def test_a_folder_that_was_made_for_nothing_is_gone_again(tmp_path, wrote):
             raise UserError("nothing to do")
 
     (tmp_path / "own").mkdir()
-    for name, stays in (("new", wrote), ("own", True)):
+    for name, stays in (("new", wrote), ("new too/below", wrote), ("own", True)):
         with pytest.raises(UserError, match="nothing to do"):
             fail(tmp_path / name)
-        assert (tmp_path / name).exists() == stays
+        assert (tmp_path / Path(name).parts[0]).exists() == stays
 
 
 def test_file_in_place_of_the_output_folder_is_refused(tmp_path):

@@ -69,13 +69,20 @@ def test_a_name_that_does_not_match_leaves_both_empty_and_says_so(part):
         ('{"lot": "B2", "serial": "S9"}', "B2", "S9"),
         ('\ufeff{"serial": 42, "camera": {"gain": 2.5}}', "A17", "42"),
         ('{"lot": " B\\n2\\u001b ", "serial": ""}', "B2", ""),
-        ("{}", "A17", "S1"),
+        ('{"Lot": "B2", "SERIAL": "S9"}', "B2", "S9"),
     ],
 )
 def test_a_side_car_goes_before_the_name(part, text, lot, serial):
     part.with_suffix(".json").write_text(text, encoding="utf-8")
     origins = Origins(pattern=name_pattern("{lot}_{serial}_*"), sidecars=True)
     assert origins.of(part) == Origin(lot, serial)
+
+
+def test_a_side_car_that_names_neither_is_told(part):
+    part.with_suffix(".json").write_text('{"charge": "B2"}')
+    found = Origins("A17", name_pattern("*_{serial}_*"), sidecars=True).of(part)
+    assert (found.lot, found.serial, found.is_final) == ("A17", "S1", True)
+    assert found.note == "A17_S1_2.json names neither lot nor serial"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +99,7 @@ def test_a_damaged_side_car_is_told_and_may_still_be_completed(part, content):
 
 
 def test_a_side_car_that_is_no_file_keeps_nobody_waiting(part):
-    assert "it has not come" in Origins(sidecars=True).of(part).note
+    assert Origins(sidecars=True).of(part).note == "no side-car A17_S1_2.json"
     os.mkfifo(part.with_suffix(".json"))
     found = Origins(sidecars=True).of(part)
     assert "not a regular file" in found.note
