@@ -412,5 +412,5 @@ def test_rates_read_as_counts_first():
     value = {"count": 2, "of": 241, "rate": 2 / 241, "low": 0.0023, "high": 0.0297}
     assert format_rate(value) == "2/241 = 0.83 % (0.23 % to 2.97 %)"
     within = value | {"count": 0.6667, "of": 2, "rate": 1 / 3, "low": 0.0, "high": 1.0}
-    assert format_rate(within) == "0.6667/2 = 33.33 % (0.00 % to 100.00 %)"
+    assert format_rate(within) == "0.7/2 = 33.33 % (0.00 % to 100.00 %)"
     assert format_rate(exact_rate(0, 0)) == "none to count"
