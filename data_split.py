@@ -39,7 +39,7 @@ from common.files import CHECKPOINTS, output_folder
 from common.origin import for_product
 from common.text import count_of
 from dataset.arguments import add_data_arguments, settle_by_layout, split_options
-from dataset.casting_table import is_other_product, with_castings
+from dataset.casting_table import with_castings
 from dataset.cautions import about_images, print_cautions
 from dataset.corrections import read_corrections, with_corrected_labels
 from dataset.folds import (
@@ -177,11 +177,6 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     rows, notes = load_split(root, options, need_castings=args.audit)
     report_notes(notes)
     check_images(root, rows)
-    if args.audit and not options.castings and is_other_product(root, rows):
-        raise UserError(
-            "--audit compares castings by the ring around their hub, which these images do not "
-            "show; without it, test images of parts in training are counted"
-        )
     print_cautions(rows, options.good_only)
     write_split(args.out / "split.csv", rows)
 
@@ -207,6 +202,8 @@ def split(args: argparse.Namespace, options: SplitOptions) -> None:
     }
     given |= {"second-release": args.second_release, "hold-out-session": args.hold_out_session}
     given["fold"] = "none" if args.fold == NO_TEST_PART else args.fold
+    if options.protocol == "casting" and args.fold is None and not args.hold_out_session:
+        given["fold"] = "all"  # as only all together measure every casting
     given["labels"] = args.corrections_file
     again = "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
     again += f" --good {shlex.join(args.good.split('/'))}" if args.good else ""

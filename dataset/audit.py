@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.errors import tell
 from common.files import write_csv, write_json
 from common.labels import is_defect
-from common.origin import origin, seen_text
+from common.origin import for_product, origin, seen_text
 from common.text import count_of
 from dataset.audit_figures import plot_audit, plot_copies
-from dataset.casting_table import recognise
+from dataset.casting_table import UnknownCastingsError, is_other_product, recognise
 from dataset.cautions import both_labels
 from dataset.hubs import SIZE_PX
 from dataset.listing import ImageRow
@@ -29,27 +30,33 @@ SHOWN = 4  # castings in copies.png
 HELD_OUT = ("val", "test")
 
 
-def audit(root: Path, rows: Sequence[ImageRow], castings: Castings) -> tuple[dict, list[list]]:
+def audit(
+    root: Path, rows: Sequence[ImageRow], castings: Castings | None
+) -> tuple[dict, list[list]]:
     """The content of audit.json, and the lines of audit.csv.
 
     Args:
         root: the data's folder.
         rows: with split and casting filled in.
-        castings: who looks like whom among the images of `rows`.
+        castings: who looks like whom among the images of `rows`; None: they show no rings.
     """
+    result = {
+        "data": data_name(root),
+        **casting_figures(rows),
+        "held_out_known": {split: known_castings(rows, split) for split in HELD_OUT},
+        "identical_to_train": identical_to_train(rows),
+        "identical_with_both_labels": [row.path for row in both_labels(rows)],
+    }
+    if castings is None:
+        return result, [[row.path, row.label, row.split, row.casting, "", ""] for row in rows]
     in_train = np.array([row.split == "train" for row in rows])
     match, score = castings.best_match(in_train)
     lines = [
         [row.path, row.label, row.split, row.casting, rows[m].path if m >= 0 else "", f"{s:.4f}"]
         for row, m, s in zip(rows, match.tolist(), score.tolist(), strict=True)
     ]
-    result = {
-        "data": data_name(root),
+    result |= {
         "threshold": SAME_CASTING,
-        **casting_figures(rows),
-        "held_out_known": {split: known_castings(rows, split) for split in HELD_OUT},
-        "identical_to_train": identical_to_train(rows),
-        "identical_with_both_labels": [row.path for row in both_labels(rows)],
         "copy_lookup": {
             split: nearest_neighbour_baseline(rows, match, [row.split == split for row in rows])
             for split in HELD_OUT
@@ -139,22 +146,45 @@ def agreement(rows: Sequence[ImageRow], castings: Castings) -> float:
 def run_audit(
     root: Path, rows: Sequence[ImageRow], protocol: str, split_sha256: str, out: Path
 ) -> str:
-    """Write audit.json, .csv, .png and copies.png; returns the figures as text for people."""
-    castings = recognise(root, rows)
+    """Write audit.json, .csv, .png and copies.png; returns the figures as text for people.
+
+    Where the images show no rings to compare, parts are those of the rows, and nothing is compared.
+    """
+    castings = compared(root, rows)
     result, lines = audit(root, rows, castings)
     result["protocol"] = protocol
-    result["agreement_with_recognised"] = agreement(rows, castings)
+    if castings:
+        result["agreement_with_recognised"] = agreement(rows, castings)
     write_json(out / "audit.json", result)
     write_csv(out / "audit.csv", COLUMNS, lines)
-    # Of each image with its likeliest other one: the same casting, or at best another one.
-    scores = {
+    drawn_from = for_product(origin_of(result, split_sha256), result["data"])
+    plot_audit(out / "audit.png", result, scores_of(rows, castings), SAME_CASTING, drawn_from)
+    if castings:
+        draw_copies(root, rows, castings, out / "copies.png", drawn_from)
+    else:
+        (out / "copies.png").unlink(missing_ok=True)  # of an earlier audit
+    return for_product(describe(result), result["data"])
+
+
+def compared(root: Path, rows: Sequence[ImageRow]) -> Castings | None:
+    """Who looks like whom; None where the images show no rings."""
+    if is_other_product(root, rows):
+        return None
+    try:
+        return recognise(root, rows)
+    except UnknownCastingsError as error:
+        tell(f"note: {error}")
+        return None
+
+
+def scores_of(rows: Sequence[ImageRow], castings: Castings | None) -> dict[str, np.ndarray]:
+    """Of each image with its likeliest other one: the same casting, or at best another one."""
+    if castings is None:
+        return {}
+    return {
         "the most alike image": castings.scores.max(axis=1),
         "the most alike image of another casting": best_other(rows, castings),
     }
-    drawn_from = origin_of(result, split_sha256)
-    plot_audit(out / "audit.png", result, scores, SAME_CASTING, drawn_from)
-    draw_copies(root, rows, castings, out / "copies.png", drawn_from)
-    return describe(result)
 
 
 def origin_of(result: dict, split_sha256: str) -> str:
@@ -211,6 +241,20 @@ def draw_copies(
         plot_copies(path, lines, "Held-out images, and what train shows", drawn_from)
 
 
+def baseline_line(result: dict) -> str:
+    """What a nearest neighbour reaches, or why nobody knows."""
+    if "copy_lookup" not in result:
+        return "no nearest-neighbour baseline: these images show no ring to compare castings by"
+    found = result["copy_lookup"]["val and test"]
+    counts = found["counts"]
+    return (
+        "nearest-neighbour baseline (the label of the most alike training image): "
+        f"{100 * found['accuracy']:.2f} % of {found['images']} held-out images right; "
+        f"{counts['missed']}/{counts['defects']} defects missed, "
+        f"{counts['false_alarms']}/{counts['good']} false alarms"
+    )
+
+
 def describe(result: dict) -> str:
     """The audit in a few lines."""
     both = result["castings_with_both_labels"]
@@ -228,14 +272,7 @@ def describe(result: dict) -> str:
             f"({100 * known['count'] / max(known['of'], 1):.1f} %) show a casting that is also in "
             f"train; {same} are byte-identical to a training image"
         )
-    found = result["copy_lookup"]["val and test"]
-    counts = found["counts"]
-    lines.append(
-        "nearest-neighbour baseline (the label of the most alike training image): "
-        f"{100 * found['accuracy']:.2f} % of {found['images']} held-out images right; "
-        f"{counts['missed']}/{counts['defects']} defects missed, "
-        f"{counts['false_alarms']}/{counts['good']} false alarms"
-    )
+    lines.append(baseline_line(result))
     for name in both:
         labels = next(line for line in result["casting_table"] if line["casting"] == name)["labels"]
         shares = ", ".join(f"{count} {label}" for label, count in labels.items())
@@ -243,7 +280,7 @@ def describe(result: dict) -> str:
     if result["identical_with_both_labels"]:
         count = count_of(len(result["identical_with_both_labels"]), "image")
         lines.append(f"two labels: {count} with byte-identical copies under another, in audit.json")
-    if result["agreement_with_recognised"] < 1:
+    if result.get("agreement_with_recognised", 1) < 1:
         lines.append(
             "agreement of the given castings with those recognised on the images: adjusted Rand "
             f"index {result['agreement_with_recognised']:.4f}"

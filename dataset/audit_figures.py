@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR, LINE_COLOUR, REVIEW_COLOUR
+from common.origin import for_product
 from common.plotting import legend_above, save
 from common.text import count_of
 
@@ -19,27 +20,32 @@ GAP = 0.02  # between the classes, as a share of all castings
 def plot_audit(
     path: Path, result: dict, scores: dict[str, np.ndarray], threshold: float, origin: str
 ) -> None:
-    """Images per casting, held-out ones apart; how many show a known casting; score histogram."""
-    figure = plt.figure(figsize=(11, 8.2), layout="constrained")
-    panels = figure.subplot_mosaic([["sizes", "sizes"], ["known", "scored"]], width_ratios=(1, 2))
-    draw_sizes(panels["sizes"], result["casting_table"])
-    draw_known(panels["known"], result["held_out_known"])
-    draw_scores(panels["scored"], scores, threshold)
-    baseline = result["copy_lookup"]["val and test"]
-    title = (
-        f"{result['castings']} castings, {result['castings_good']} of them good; the "
-        f"nearest-neighbour baseline is {100 * baseline['accuracy']:.1f} % right"
-    )
-    save(figure, path, title, origin)
+    """Images per casting, held-out ones apart; how many show a known casting; score histogram.
+
+    Without scores the first two.
+    """
+    shape = [["sizes", "sizes"], ["known", "scored"]] if scores else [["known", "sizes"]]
+    figure = plt.figure(figsize=(11, 8.2 if scores else 4.4), layout="constrained")
+    panels = figure.subplot_mosaic(shape, width_ratios=(1, 2 if scores else 3))
+    draw_sizes(panels["sizes"], result["casting_table"], result["data"])
+    draw_known(panels["known"], result["held_out_known"], result["data"])
+    title = f"{result['castings']} castings, {result['castings_good']} of them good"
+    if scores:
+        draw_scores(panels["scored"], scores, threshold)
+        baseline = result["copy_lookup"]["val and test"]
+        title += f"; the nearest-neighbour baseline is {100 * baseline['accuracy']:.1f} % right"
+    save(figure, path, for_product(title, result["data"]), origin)
 
 
-def draw_sizes(axis: Axes, castings: Sequence[dict]) -> None:
+def draw_sizes(axis: Axes, castings: Sequence[dict], data: str) -> None:
     """How many images each casting has, good castings after defective ones, the largest first."""
     first, centres = 0.0, {}
     for name, colour in (("defective", DEFECT_COLOUR), ("good", GOOD_COLOUR)):
         group = [line for line in castings if line["defective"] == (name == "defective")]
         if not group:
             continue
+        # Of equal ones the most held out first: blocks, no stripes
+        group.sort(key=lambda line: (-line["images"], -line["held_out"]))
         images, held_out = (np.array([line[key] for line in group]) for key in IMAGES)
         edges = first + np.arange(len(group) + 1)
         axis.stairs(images, edges, baseline=held_out, fill=True, color=colour, alpha=0.75,
@@ -49,9 +55,12 @@ def draw_sizes(axis: Axes, castings: Sequence[dict]) -> None:
         mixed = np.array([line["both_labels"] for line in group])
         if mixed.any():
             axis.plot(edges[:-1][mixed] + 0.5, images[mixed], "kx", label=f"{name}, both labels")
-        centres[f"{count_of(len(group), f'{name} casting')}"] = edges.mean()
+        centres[for_product(count_of(len(group), f"{name} casting"), data)] = edges.mean()
         first = edges[-1] + GAP * len(castings)
-    axis.set(xlabel="largest casting of each class first", ylabel="images of each casting")
+    axis.set(
+        xlabel=for_product("largest casting of each class first", data),
+        ylabel=for_product("images of each casting", data),
+    )
     axis.set(xlim=(0, edges[-1]), ylim=(0, None))
     axis.set_xticks(list(centres.values()), list(centres))
     axis.tick_params(axis="x", length=0)
@@ -61,7 +70,7 @@ def draw_sizes(axis: Axes, castings: Sequence[dict]) -> None:
     legend_above(axis, columns=6)
 
 
-def draw_known(axis: Axes, held_out_known: dict[str, dict]) -> None:
+def draw_known(axis: Axes, held_out_known: dict[str, dict], data: str) -> None:
     """The share of held-out images whose casting is also in training."""
     names = {"val": "validation", "test": "test"}
     shares = [100 * line["count"] / max(line["of"], 1) for line in held_out_known.values()]
@@ -73,7 +82,8 @@ def draw_known(axis: Axes, held_out_known: dict[str, dict]) -> None:
     ]
     axis.bar_label(bars, texts, padding=2)
     axis.set(ylim=(0, 125), yticks=range(0, 101, 25), ylabel="% of held-out images")
-    axis.set_title("show a casting that is also in training", fontsize=10, loc="left")
+    title = for_product("show a casting that is also in training", data)
+    axis.set_title(title, fontsize=10, loc="left")
 
 
 def draw_scores(axis: Axes, scores: dict[str, np.ndarray], threshold: float) -> None:

@@ -221,10 +221,23 @@ def test_a_table_beside_the_photographs_is_said_to_be_unused(plates, tmp_path, c
     assert "parts.csv" not in capsys.readouterr().err
 
 
-def test_castings_are_not_audited_where_there_are_none(plates, tmp_path):
-    with pytest.raises(UserError, match="--audit compares castings by the ring"):
-        data_split.main(["--data", str(plates), "--audit", "--out", str(tmp_path)])
-    assert not (tmp_path / "split.csv").exists()
+@pytest.mark.parametrize("table", [True, False])
+def test_parts_of_another_product_are_audited_by_their_table_or_their_looks(
+    plates, tmp_path, capsys, table
+):
+    paths = [path.relative_to(plates).as_posix() for path in sorted(plates.glob("*/*.png"))]
+    lines = "".join(f"{path},{path}\n" for path in paths)
+    (tmp_path / "parts.csv").write_text(f"path,casting\n{lines}")
+    named = ["--castings", str(tmp_path / "parts.csv")] if table else []
+    out = tmp_path / "out"
+    assert data_split.main(["--data", str(plates), "--audit", "--out", str(out), *named]) == 0
+    printed = capsys.readouterr().out
+    assert f"parts: {len(paths)}, of them" in printed
+    assert "these images show no ring to compare parts by" in printed
+    assert " --fold all" in printed.splitlines()[-1]
+    assert {path.name for path in out.iterdir()} == {
+        "split.csv", "audit.json", "audit.csv", "audit.png",
+    }  # fmt: skip
 
 
 def test_a_run_goes_on_although_its_layout_would_be_taken_otherwise(tmp_path):

@@ -171,7 +171,7 @@ def test_the_figures_are_told_in_a_few_lines(audited):
 
 def test_the_figure_shows_each_casting_by_class_and_how_much_of_it_is_held_out(audited):
     axis = plt.figure().subplots()
-    draw_sizes(axis, audited[0]["casting_table"])
+    draw_sizes(axis, audited[0]["casting_table"], "castings")
     assert [text.get_text() for text in axis.get_xticklabels()] == [
         "2 defective castings", "2 good castings",
     ]  # fmt: skip
@@ -180,6 +180,16 @@ def test_the_figure_shows_each_casting_by_class_and_how_much_of_it_is_held_out(a
     assert drawn["good, in training"].values.tolist() == [5, 1]
     assert drawn["good, in training"].baseline.tolist() == [3, 1]  # on top of what is held out
     assert [line.get_label() for line in axis.lines] == ["defective, both labels"]
+    plt.close("all")
+
+
+def test_castings_of_one_size_stand_by_how_much_of_them_is_held_out():
+    axis = plt.figure().subplots()
+    line = {"defective": False, "both_labels": False, "images": 1}
+    draw_sizes(axis, [line | {"held_out": count} for count in (0, 1, 0, 1)], "plates")
+    drawn = {patch.get_label(): patch.get_data() for patch in axis.patches}
+    assert drawn["good, held out"].values.tolist() == [1, 1, 0, 0]
+    assert axis.get_ylabel() == "images of each part"
     plt.close("all")
 
 
