@@ -6,18 +6,19 @@
     python watch.py incoming/ --sidecar                            the same from part.json
     python watch.py incoming/ --mqtt mqtt://broker/plant/line3     publishes each recorded result
 
-Every decision is in the log (--log, see records.py) before it is printed. After a restart it goes
-on where it stopped: what this station has recorded under the same name is not inspected again, what
-arrived meanwhile is. While the log takes nothing (locked, its disk full, moved away) the station
-says so, waits and loses no part. A file counts as complete when it has not changed for 20 ms and
-decodes to its end; one that never does is recorded as an error after 2 s. Best let the camera write
-under another suffix, or elsewhere on the same disk, and rename: then no half-written file is ever
-looked at. A side-car may come up to 2 s after its photograph; what is not known by then, or not in
-a name, stays empty, a note says so, and the part is inspected all the same. Each file that comes is
-a new part, also when its picture is an old one; one that is moved within the folder is not. From
-the third equal picture in a row on nothing is judged: an alarm, for the camera may have frozen. A
-new model in the file's place is taken up within a second or two, at SIGHUP at once; one that cannot
-be used changes nothing. Works on network folders too; keep at most some 10,000 files in one.
+Every decision is in the log (--log, see records.py) before it is printed, with its number there:
+records.py verdict wants that. After a restart it goes on where it stopped: what this station has
+recorded under the same name is not inspected again, what arrived meanwhile is. While the log takes
+nothing (locked, its disk full, moved away) the station says so, waits and loses no part. A file
+counts as complete when it has not changed for 20 ms and decodes to its end; one that never does is
+recorded as an error after 2 s. Best let the camera write under another suffix, or elsewhere on the
+same disk, and rename: then no half-written file is ever looked at. A side-car may come up to 2 s
+after its photograph; what is not known by then, or not in a name, stays empty, a note says so, and
+the part is inspected all the same. Each file that comes is a new part, also when its picture is an
+old one; one that is moved within the folder while this runs is not. From the third equal picture in
+a row on nothing is judged: an alarm, for the camera may have frozen. A new model in the file's
+place is taken up within a second or two, at SIGHUP at once; one that cannot be used changes
+nothing. Works on network folders too; keep at most some 10,000 files in one.
 """
 
 from __future__ import annotations
@@ -125,13 +126,13 @@ def look(station: Station, trouble: str) -> tuple[Sequence[StationResult], str]:
 
 
 def line(result: StationResult) -> str:
-    """'defect       0.97       31 ms  part.jpeg'."""
+    """'defect       0.97       31 ms     17  part.jpeg': the 17th inspection of the log."""
     p = result.prediction
     number = "     " if p.prob_defect is None else f"{chance(p.prob_defect):>5s}"
     reason = f": {printable(p.error)}" if p.error else ""
     name = printable(Path(result.file))
     waited = " " * 10 if result.waited_ms is None else f"{result.waited_ms:7.0f} ms"
-    return f"{p.outcome:10s}  {number}  {waited}  {name}{reason}"
+    return f"{p.outcome:10s}  {number}  {waited}  {result.number:5d}  {name}{reason}"
 
 
 def summary(counts: Counter, waits_ms: Sequence[float]) -> str:

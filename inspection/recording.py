@@ -57,14 +57,18 @@ class Inspected:
     """A part with its decision and its number in the log."""
 
     id: int
-    name: str
     prediction: Prediction
-    model: str  # SHA-256 of the file of the model that decided
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """That the client gave it."""
+        return self.record.file
 
     @property
     def model_id(self) -> str:
         """As `Predictor.model_id`."""
-        return self.model[:12]
+        return self.record.model[:12]
 
 
 def file_name(text: str | None) -> str:
@@ -103,9 +107,8 @@ class Inspector:
         model = self.predictor.sha256
         try:
             pairs = [(q, self._judged(q, p)) for q, p in zip(parts, predictions, strict=True)]
-            ids = self.log.append(
-                [record_of(q.name, p, model, q.station, q.lot, q.serial) for q, p in pairs]
-            )
+            records = [record_of(q.name, p, model, q.station, q.lot, q.serial) for q, p in pairs]
+            ids = self.log.append(records)
         except UserError:
             self._cameras.clear()  # what was not recorded does not count
             raise
@@ -113,8 +116,8 @@ class Inspector:
             if prediction.status != "error" and prediction.decision != "ok":
                 self.images.keep(prediction.sha256, part.data)
         return [
-            Inspected(number, part.name, prediction, model)
-            for number, (part, prediction) in zip(ids, pairs, strict=True)
+            Inspected(number, prediction, record)
+            for number, (_, prediction), record in zip(ids, pairs, records, strict=True)
         ]
 
     def _judged(self, part: Part, prediction: Prediction) -> Prediction:

@@ -1,8 +1,10 @@
 """An inline station: inspects each photograph that arrives in a folder, once it is complete.
 
 Each file that comes is a new part, whatever its content: a camera that delivers the same picture
-twice has to be noticed, not believed. None are a file that is moved within the folder, one that is
-only touched, and, after a restart, one that the log holds under this station, name and content.
+twice has to be noticed, not believed. None are a file that is moved within the folder while the
+station runs, one that is only touched, and, after a restart, one that the log holds under this
+station, name and content. A content that the log holds under a name that has gone is a new part
+then: a frozen camera leaves the same.
 """
 
 import hashlib
@@ -46,8 +48,9 @@ class PendingFile:
 
 @dataclass(frozen=True)
 class StationResult:
-    """A file and its decision."""
+    """A file and its recorded decision."""
 
+    number: int  # of the inspection in the log
     file: str
     prediction: Prediction
     waited_ms: float | None  # from the file's completion to the recorded decision, if it is there
@@ -162,9 +165,12 @@ class Station:
 
     def _record(self) -> list[StationResult]:
         """Record what is judged; only then it is done with."""
-        self.log.append([one.record for one in self._judged if not self.log.has(one.record)])
-        done, self._judged = self._judged, []
-        return [self._finish(one.path, one.prediction) for one in done]
+        # A log that was away for a moment may hold them all the same
+        known = [self.log.number_of(one.record) for one in self._judged]
+        pairs = list(zip(self._judged, known, strict=True))
+        added = iter(self.log.append([one.record for one, number in pairs if number is None]))
+        self._judged = []
+        return [self._finish(number or next(added), one) for one, number in pairs]
 
     def _content(self, path: str) -> bytes | Path | None:
         """The bytes of a file, unless it is being changed, drawn by us or inspected before.
@@ -207,14 +213,14 @@ class Station:
         else:  # moved or taken away meanwhile, by what waited for the decision
             self._departed[done.signature[0]] = (done, time.monotonic())
 
-    def _finish(self, path: str, prediction: Prediction) -> StationResult:
-        self._done_with(path)
+    def _finish(self, number: int, judged: Judged) -> StationResult:
+        self._done_with(judged.path)
         try:
-            status = os.stat(path)
+            status = os.stat(judged.path)
             waited_ms = (time.time() - max(status.st_mtime, status.st_ctime)) * 1000
         except OSError:  # moved or taken away
             waited_ms = None
-        return StationResult(path, prediction, waited_ms)
+        return StationResult(number, judged.path, judged.prediction, waited_ms)
 
     def _drop(self, path: str, reason: str) -> None:
         del self._waiting[path]

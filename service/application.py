@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from common.errors import UserError
 from inspection.model_file import ModelFile
 from inspection.predictor import Predictor
 from inspection.recording import MAX_IMAGE_BYTES
 from service.limits import MAX_BATCH_BYTES
-from service.middleware import RefusedError, RequestMiddleware
+from service.middleware import OPEN_PATHS, OtherPages, RefusedError, RequestMiddleware
 from service.openapi import DESCRIPTION, TAGS, with_examples
 from service.requests import FORM_BYTES
 from service.routes import inspecting
@@ -73,6 +72,7 @@ def create_app(
 def add_middleware(app: FastAPI, service: Service) -> None:
     """What every request passes before it comes to a route."""
     settings = service.settings
+    routes = {*OPEN_PATHS, *(route.path for route in (*inspecting.routes, *watching.routes))}
     limits = {
         "/v1/predict": MAX_IMAGE_BYTES + FORM_BYTES,
         "/v1/predict/batch": MAX_BATCH_BYTES + FORM_BYTES,
@@ -80,11 +80,11 @@ def add_middleware(app: FastAPI, service: Service) -> None:
     }
     app.add_middleware(
         RequestMiddleware, api_key=settings.api_key, max_body_bytes=limits,
-        metrics=service.metrics, allow_origins=settings.allow_origins,
+        metrics=service.metrics, allow_origins=settings.allow_origins, routes=routes,
     )  # fmt: skip
     if settings.allow_origins:  # around all else: refusals must be readable too
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.allow_origins,
+            OtherPages, allow_origins=settings.allow_origins,
             allow_methods=["GET", "HEAD", "POST"], allow_headers=["X-API-Key", "Authorization"],
             expose_headers=["X-Request-ID", "Retry-After"],
             allow_private_network=True,  # else a page of another network could not call

@@ -3,18 +3,20 @@
 They are made of the answers' own classes, so that none can have a field too many.
 """
 
+from inspection.model_file import RESEARCH_ONLY
 from service import schemas
 
 DECISION = schemas.Decision(
     inspection_id=17, name="part.jpeg", sha256="5f0c" * 16, status="ok", decision="defect",
     predicted_class="def_front", prob_defect=0.9731, threshold=0.5, model="0a1b2c3d4e5f",
-    latency_ms=31.4, error="",
+    latency_ms=31.4, error="", time="2026-11-24T09:30:00.123Z", station="line3", lot="A17",
+    serial="S0042",
 )  # fmt: skip
 NOT_JUDGED = DECISION.model_copy(
     update={
         "inspection_id": 18, "name": "dark.jpeg", "sha256": "9e1d" * 16, "status": "not_judged",
         "decision": "", "predicted_class": "", "prob_defect": None,
-        "error": "underexposed: 98% of the pixels are black",
+        "error": "underexposed: 98% of the pixels are black", "serial": "S0043",
     }
 )  # fmt: skip
 EXPLAINED = schemas.ExplainedDecision(**DECISION.model_dump())
@@ -24,8 +26,7 @@ DISPOSITION = schemas.NewDisposition(
 )
 RECORDED = schemas.RecordedDisposition(verdict_id=3, **DISPOSITION.model_dump(exclude={"seen"}))
 LOGGED = schemas.LoggedInspection(
-    **DECISION.model_dump(), time="2026-11-24T09:30:00.123Z", station="line3", lot="A17",
-    serial="S0042", brightness=121.4,
+    **DECISION.model_dump(), brightness=121.4,
     person_says=schemas.DispositionOnRecord(
         verdict_id=3, verdict="ok", person="Huber", note="a stain, no crack",
         time="2026-11-24T09:31:07.512Z",
@@ -35,7 +36,7 @@ INSPECTIONS = schemas.Inspections(inspections=[LOGGED], next_before=17)
 CARD = schemas.ModelCard(
     model=DECISION.model, sha256="0a1b2c3d4e5f" + "77" * 26, class_names=["def_front", "ok_front"],
     image_size_px=224, threshold=0.5, review=[0.2, 0.8], temperature=1.0, engine="torch", gate=True,
-    data="casting_data", protocol="casting", recipe="robust", weights="none",
+    data="castings", restriction=RESEARCH_ONLY, protocol="casting", recipe="robust", weights="none",
     validation={"accuracy": 0.97, "missed": 3.0, "defects": 180.0}, operating_point=None,
 )  # fmt: skip
 ALIVE = schemas.Health(status="ok")

@@ -5,6 +5,7 @@ from html import escape
 from string import Template
 
 from common.colours import DEFECT_COLOUR, GOOD_COLOUR
+from inspection.model_file import restriction
 from inspection.predictor import Predictor
 
 PAGE = Template("""<!DOCTYPE html>
@@ -83,6 +84,8 @@ def model_table(predictor: Predictor) -> str:
         "Gate": "what is no sound photograph of a part is not judged" if predictor.limits
         else "none: every picture is judged",
     }  # fmt: skip
+    if limit := restriction(predictor.checkpoint):
+        lines["Use"] = limit
     rows = "\n".join(
         f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in lines.items()
     )

@@ -10,14 +10,15 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import Metrics, logger
@@ -59,6 +60,7 @@ class Call:
 
     scope: Scope
     method: str
+    route: str = "other"  # the template, so that unknown paths do not become metrics of their own
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0  # to the answer
@@ -68,10 +70,21 @@ class Call:
     left: bool = False  # whether the client hung up before that
     early: list[Message] = field(default_factory=list)  # the answer, if its body is not complete
 
-    @property
-    def route(self) -> str:
-        """The template, so that unknown paths do not become metrics of their own."""
-        return getattr(self.scope.get("route"), "path", "other")
+
+class OtherPages(CORSMiddleware):
+    """Lets web pages of other origins call; what it refuses has the service's error shape."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to a browser that asks whether a page may call."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        reason = bytes(answer.body).decode()
+        text = f"this page may not call so: {reason}; serve.py --cors ORIGIN lets a page call"
+        refusal = RefusedError(400, "cors", text).response()
+        kept = {k: v for k, v in answer.headers.items() if not k.startswith("content-")}
+        refusal.headers.update(kept)
+        return refusal
 
 
 class RequestMiddleware:
@@ -81,6 +94,7 @@ class RequestMiddleware:
         api_key: what X-API-Key must be; None: anybody on this machine may call.
         max_body_bytes: by path, and for all others under "*".
         allow_origins: web pages that may call, besides the service's own, when there is no key.
+        routes: paths that are told apart in the metrics, also where a request is refused.
     """
 
     def __init__(
@@ -90,10 +104,11 @@ class RequestMiddleware:
         max_body_bytes: dict[str, int],
         metrics: Metrics,
         allow_origins: Sequence[str] = (),
+        routes: Collection[str] = (),
     ):
         self.app, self.metrics, self.allow_origins = app, metrics, allow_origins
         self.api_key = api_key.encode() if api_key else None
-        self.max_body_bytes = max_body_bytes
+        self.max_body_bytes, self.routes = max_body_bytes, routes
         self._in_flight = 0  # bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +121,8 @@ class RequestMiddleware:
         # HEAD is answered like GET, without the body
         scope = {**scope, "method": "GET" if method == "HEAD" else method}
         scope.setdefault("state", {})
-        call = Call(scope, method, complete=not has_body)
+        route = scope["path"] if scope["path"] in self.routes else "other"
+        call = Call(scope, method, route, complete=not has_body)
         try:
             try:
                 await self._serve(call, receive, self._answering(call, send))

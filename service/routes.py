@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Request
 
 from common.text import count_of
+from inspection.model_file import restriction
 from inspection.pictures import keep_judged
 from inspection.recording import Part, file_name, plain
 from service import openapi, schemas
@@ -52,6 +53,7 @@ async def model(request: Request) -> schemas.ModelCard:
         review=list(predictor.review) if predictor.review else None,
         engine="torch" if checkpoint.weights else "onnx",
         gate=predictor.limits is not None,
+        restriction=restriction(checkpoint),
         recipe=str(checkpoint.training.get("recipe") or ""),
         weights=str(checkpoint.training.get("weights") or ""),
         **{name: getattr(checkpoint, name) for name in same},
@@ -72,7 +74,9 @@ async def predict(
         curl -F file=@part.jpeg 'http://127.0.0.1:8000/v1/predict?lot=A17&serial=S0042&explain=true'
 
     A photograph that cannot be read is recorded and answered with 422. One that shows no part, or
-    not as the model knows it, is recorded with status 'not_judged' and a reason, no decision.
+    not as the model knows it, is recorded with status 'not_judged' and a reason, no decision. So is
+    a picture that one station sends for the third time in a row, and each equal one after it: its
+    camera may have frozen. Photographs without a station may come as often as anybody likes.
     """
     service: Service = request.app.state.service
     with service.heatmap_place(explain):

@@ -8,7 +8,9 @@ from inspection.recording import Inspected, plain
 from service.limits import MAX_NUMBER
 from traceability.dispositions import Disposition
 from traceability.search import Found
+from traceability.subgroups import RUN
 
+OF_RECORD = ("time", "station", "lot", "serial")  # what the log knows besides the prediction
 MODEL_DIGITS = 12  # of the SHA-256 of the model's file, as in inspections.csv
 
 
@@ -32,8 +34,9 @@ class Decision(Answer):
     name: str = Field(description="the file's name; a station records its path")
     sha256: str = Field(description="of the bytes that were inspected")
     status: str = Field(
-        description="'ok' (inspected), 'not_judged' (no sound photograph of the part) or 'error' "
-        "(could not be read)"
+        description="'ok' (inspected), 'not_judged' (no sound photograph of the part, or the same "
+        f"picture {RUN} times in a row from one station: a frozen camera) or 'error' (could not be "
+        "read)"
     )
     decision: str = Field(description="'ok', 'defect', 'review', or empty when it was not judged")
     predicted_class: str
@@ -45,6 +48,10 @@ class Decision(Answer):
         description="why it was not judged, or why a person must look at a part unlike all that "
         "the model was trained on"
     )
+    time: str = Field(description="of the record: UTC, ISO 8601")
+    station: str
+    lot: str
+    serial: str = Field(description="number of the part; empty when it is not known")
 
     @classmethod
     def of(cls, inspected: Inspected, latency_ms: float) -> "Decision":
@@ -55,6 +62,7 @@ class Decision(Answer):
             decision=p.decision, predicted_class=p.predicted_class, prob_defect=p.prob_defect,
             threshold=p.threshold, model=inspected.model_id, latency_ms=round(latency_ms, 2),
             error=p.error,
+            **{name: getattr(inspected.record, name) for name in OF_RECORD},
         )  # fmt: skip
 
 
@@ -120,10 +128,6 @@ class DispositionOnRecord(Answer):
 class LoggedInspection(Decision):
     """A record of the log; `latency_ms` is the work on this part alone."""
 
-    time: str = Field(description="UTC, ISO 8601")
-    station: str
-    lot: str
-    serial: str = Field(description="number of the part; empty when it is not known")
     brightness: float | None = Field(description="mean grey value, 0 to 255")
     person_says: DispositionOnRecord | None = Field(
         description="the latest disposition by a person"
@@ -134,7 +138,7 @@ class LoggedInspection(Decision):
         """The answer on a record."""
         same = (
             "sha256", "status", "decision", "predicted_class", "prob_defect", "threshold",
-            "latency_ms", "error", "time", "station", "lot", "serial", "brightness",
+            "latency_ms", "error", "brightness", *OF_RECORD,
         )  # fmt: skip
         spoken = found.person_says
         return cls(
@@ -166,6 +170,7 @@ class ModelCard(Answer):
     engine: str = Field(description="'torch' or 'onnx'")
     gate: bool = Field(description="whether what is no sound photograph of a part is not judged")
     data: str = Field(description="what it was trained on")
+    restriction: str = Field(description="what it must not be used for; empty: nothing is known")
     protocol: str
     recipe: str
     weights: str = Field(description="what it started from")

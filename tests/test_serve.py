@@ -377,7 +377,10 @@ def test_the_log_is_paged_and_filtered(connect, trained, paths):
 
 
 def test_a_serial_number_goes_with_each_part(client, paths):
-    sent(client, paths[0], params={"lot": "A17", "serial": " S1\n"})
+    first = sent(client, paths[0], params={"lot": "A17", "serial": " S1\n"}).json()
+    (shown,) = client.get("/v1/inspections").json()["inspections"]
+    for name, value in (("lot", "A17"), ("serial", "S1"), ("station", ""), ("time", shown["time"])):
+        assert first[name] == shown[name] == value
     sent(client, paths[0], params={"lot": "A17"})
     files = [("files", (path.name, path.read_bytes())) for path in paths[:2]]
     both = client.post("/v1/predict/batch", files=files, params={"serial": ["S2", "S3"]})
@@ -671,7 +674,9 @@ def test_a_named_web_page_may_call_and_no_other(connect, paths):
         answer = sent(client, paths[0], headers={"Origin": PAGE} | own)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
     other = {"Origin": "https://evil.example"}
-    assert client.options("/v1/predict", headers=other | wants).status_code == 400
+    refused = client.options("/v1/predict", headers=other | wants)
+    assert (refused.status_code, code(refused)) == (400, "cors")
+    assert "Disallowed CORS origin; serve.py --cors" in refused.json()["error"]["message"]
     for one in (client.get("/healthz", headers=other), connect().get("/healthz")):
         assert "Access-Control-Allow-Origin" not in one.headers
 
@@ -710,6 +715,11 @@ def test_metrics_count_requests_decisions_and_latency(client, paths):
     route = 'method="POST",route="/v1/predict",status="200"'
     assert f"casting_requests_total{{{route}}} {len(paths)}.0" in text
     assert 'route="other",status="404"' in text
+    client.get("/v1/model", headers={"Host": "evil.example"})
+    client.get("/openapi.json")
+    text = client.get("/metrics").text
+    assert 'method="GET",route="/v1/model",status="403"' in text
+    assert 'method="GET",route="/openapi.json",status="200"' in text
     assert "no/such" not in text
     assert "INVENTED" not in text
     found = re.findall(r'casting_decisions_total\{decision="(\w+)".*\} ([\d.]+)', text)
@@ -730,6 +740,7 @@ def test_the_model_tells_what_it_is(client, predictor):
     assert card["threshold"] == predictor.threshold
     assert card["validation"] == pytest.approx(checkpoint.validation)
     assert card["weights"] == "none"
+    assert card["restriction"].startswith("Research only: ")  # of models of castings
 
 
 def test_what_becomes_of_published_results_is_in_the_metrics(connect, paths):

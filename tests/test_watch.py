@@ -60,6 +60,7 @@ def test_a_picture_of_nothing_is_recorded_without_a_decision(station, folder, lo
     Image.new("L", (64, 64), 128).save(folder / "lamp off.png")
     (one,) = until(station, 1)
     assert watch.line(one).startswith("not_judged")
+    assert "     1  " in watch.line(one)  # its number in the log
     (row,) = log.query("SELECT status, decision, prob_defect, error FROM inspections")
     assert row[:3] == ("not_judged", "", None)
     assert row[3]
@@ -265,6 +266,15 @@ def test_after_a_restart_only_what_is_new_is_predicted(predictor, station, folde
     assert names(predicted(again, 1)) == ["b.jpeg"]
 
 
+def test_a_file_moved_while_no_station_ran_is_a_new_part(predictor, station, folder, log, parts):
+    shutil.copy(parts[0], folder / "a.jpeg")
+    until(station, 1)
+    (folder / "a.jpeg").rename(folder / "b.jpeg")
+    again = Station(predictor, folder, log, "line 3", Origins("A17"))
+    (one,) = until(again, 1)
+    assert (one.number, Path(one.file).name) == (2, "b.jpeg")
+
+
 def test_a_file_moved_within_the_folder_is_not_predicted_again(station, folder, log, parts):
     shutil.copy(parts[0], folder / "a.jpeg")
     assert names(predicted(station, 1)) == ["a.jpeg"]
@@ -284,9 +294,10 @@ def test_a_file_that_is_moved_as_soon_as_it_is_recorded_is_not_predicted_again(
     original = log.append
 
     def moving(records):
-        original(records)
+        numbers = original(records)
         if records:
             (folder / "a.jpeg").rename(folder / "done" / "a.jpeg")
+        return numbers
 
     (folder / "done").mkdir()
     monkeypatch.setattr(log, "append", moving)

@@ -187,11 +187,11 @@ class InspectionLog:
         sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND station = ? LIMIT 1"
         return next(self.query(sql, [sha256, file, storable(station)]), None) is not None
 
-    def has(self, record: Record) -> bool:
-        """Whether this very record is here, to the millisecond."""
-        sql = "SELECT 1 FROM inspections WHERE sha256 = ? AND file = ? AND time = ? LIMIT 1"
+    def number_of(self, record: Record) -> int | None:
+        """The number of this very record, to the millisecond; None when it is not here."""
+        sql = "SELECT id FROM inspections WHERE sha256 = ? AND file = ? AND time = ? LIMIT 1"
         values = [record.sha256, storable(record.file), record.time]
-        return next(self.query(sql, values), None) is not None
+        return next(self.query(sql, values), (None,))[0]
 
     def holds(self, table: str, number: int, digest: str) -> bool:
         """Whether a row of a table has this number and this hash."""

@@ -340,7 +340,7 @@ def test_a_batch_is_one_models_and_each_request_that_of_its_own(
         wait_until_decoded(batcher, 2 * number + 2)
     gate.open.set()
     found = [future.result(20) for future in futures]
-    models = [{one.model for one in request} for request in found]
+    models = [{one.record.model for one in request} for request in found]
     assert models == [
         {one.sha256} for one in (predictor, predictor, predictor, new, new, predictor)
     ]
@@ -349,7 +349,7 @@ def test_a_batch_is_one_models_and_each_request_that_of_its_own(
         assert {one.prediction.threshold for one in request} == {0.9}
     with InspectionLog(tmp_path / "log.db") as log:
         rows = dict(log.query("SELECT id, model FROM inspections"))
-    assert rows == {one.id: one.model for request in found for one in request}
+    assert rows == {one.id: one.record.model for request in found for one in request}
 
 
 def test_a_frozen_camera_is_noticed_over_a_change_of_models(start, predictor, parts, another):

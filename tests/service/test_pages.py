@@ -38,6 +38,7 @@ def test_the_page_shows_model_and_state_and_a_request_to_paste(predictor, tmp_pa
         assert "noindex" in answer.headers["x-robots-tag"]
         assert "Ready" in answer.text
         assert predictor.model_id in answer.text
+        assert "Research only: " in answer.text  # its parts are castings
         first, photograph = commands(answer.text)
         assert first == ["curl", f"{HOME}/v1/model"]
         assert client.get(first[1]).json()["model"] == predictor.model_id
