@@ -29,6 +29,7 @@ from common.errors import UserError, run_script
 from common.files import output_folder, write_json
 from common.progress import load_pytorch
 from common.text import count_of
+from dataset.listing import list_class_folders
 from evaluation.named import check_named_models
 from evaluation.options import add_model_arguments
 from inspection.options import checked_band
@@ -60,6 +61,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError("--external and --split go with one model, not with --protocol casting")
     if args.external and not args.external.is_dir():
         raise UserError(f"--external: no such folder: {args.external}")
+    if args.external:
+        list_class_folders(args.external, both_kinds=False)  # says what is wrong with it
     check_named_models(args)
 
 

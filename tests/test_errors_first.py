@@ -48,6 +48,7 @@ WRONG = [
     ("data_split --castings nowhere.csv", "no such file: nowhere.csv"),
     ("test --data nowhere", "--data: no such folder: nowhere"),
     ("test --protocol casting --checkpoint docs", "docs holds no folds; name the folder of"),
+    ("test --external .ci", "holds no class folder with images"),
     ("probe --protocol casting --checkpoint docs", "docs holds no folds"),
     ("probe --gate --external docs nowhere", "--external: no such folder: nowhere"),
     ("export --data nowhere", "--data: no such folder: nowhere"),
