@@ -7,7 +7,8 @@
     python predict.py line3/ --name-pattern '{lot}_{serial}_*'   A17_S0042_2.jpeg: lot and serial
 
 Preprocessing, classes and decision threshold come from the checkpoint. Prints the verdict of each
-of up to twenty images, and how many were decided how. Writes to --out one line an image:
+of up to twenty images, of more the twenty likeliest defects, and how many were decided how. Writes
+to --out one line an image:
 `path,sha256,status,prob_defect,decision,threshold,model,latency_ms,error,lot,serial`, and with
 --log a record that cannot be changed unnoticed (see records.py). The decision is ok, defect or
 review: with --review, or when the part is unlike all that the model was trained on (`error` says
@@ -17,11 +18,12 @@ inspections.partial.csv.
 """
 
 import argparse
+import heapq
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +49,7 @@ from traceability.log import InspectionLog, log_file
 if TYPE_CHECKING:
     from inspection.predictor import Prediction
 
+TABLES = (".csv", ".tsv", ".xlsx")
 LISTED = 20  # images at most, with a line each on the terminal
 
 
@@ -68,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UserError for options that contradict each other."""
     check_suffix("--out", args.out, ".csv")
+    if tables := [name for name in args.paths if Path(name).suffix.lower() in TABLES]:
+        raise UserError(f"{tables[0]} is a table, no photograph; a list of files is read from -")
     if args.log is None and args.station:
         raise UserError("--station goes into the log: name one, --log inspections.db")
 
@@ -87,10 +92,17 @@ def print_summary(counts: Counter, latencies_ms: Sequence[float], seconds: float
     )
 
 
+def part_line(path: Path, prediction: "Prediction", limits: Sequence[float]) -> str:
+    """'defect      0.97  line3/part.jpeg', and why a person is to decide."""
+    reason = f": {prediction.error}" if prediction.error else ""
+    number = chance(prediction.prob_defect, *limits)
+    return printable(f"{OUTCOMES[prediction.outcome]:10s}{number:>6s}  {printable(path)}{reason}")
+
+
 def tell_part(
     path: Path, prediction: "Prediction", note: str, *, listed: bool, limits: Sequence[float]
 ) -> None:
-    """The verdict of one part, if parts are `listed`: 'defect      0.97  line3/part.jpeg'.
+    """The verdict of one part, if parts are `listed`.
 
     What is wrong with a part is told of each, on standard error. `limits`: of the review band.
     """
@@ -100,9 +112,21 @@ def tell_part(
     if not prediction.decision:
         tqdm.write(printable(f"{word}: {name}: {prediction.error}"), sys.stderr)
     elif listed:
-        reason = f": {prediction.error}" if prediction.error else ""  # why a person is to decide
-        line = f"{word:10s}{chance(prediction.prob_defect, *limits):>6s}  {name}{reason}"
-        tqdm.write(printable(line))
+        tqdm.write(part_line(path, prediction, limits))
+
+
+def likeliest_defects(parts: Iterable[tuple[Path, "Prediction"]]) -> list:
+    """Of the parts that are no good ones, those with the highest defect probability."""
+    doubtful = [(path, p) for path, p in parts if p.decision not in ("", "ok")]
+    return heapq.nlargest(LISTED, doubtful, key=lambda part: part[1].prob_defect)
+
+
+def print_likeliest(parts: Sequence[tuple[Path, "Prediction"]], limits: Sequence[float]) -> None:
+    """A line each, where there are some."""
+    if parts:
+        print(f"likeliest defects, at most {LISTED}:")
+    for path, prediction in parts:
+        print(part_line(path, prediction, limits))
 
 
 def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
@@ -117,7 +141,7 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     origins = Origins.of_options(args)
     predictor = announced_predictor(args)
     shown = {"listed": len(paths) <= LISTED, "limits": args.review or ()}
-    started, counts, latencies_ms = time.perf_counter(), Counter(), []
+    started, counts, latencies_ms, worst = time.perf_counter(), Counter(), [], []
     with ExitStack() as stack:
         log = stack.enter_context(InspectionLog(args.log, "create")) if args.log else None
         partial = args.out.with_suffix(f".partial{args.out.suffix}")
@@ -135,7 +159,10 @@ def inspect(args: argparse.Namespace, paths: Sequence[Path]) -> int:
                 counts[prediction.outcome] += 1
                 latencies_ms.append(prediction.latency_ms)
                 tell_part(path, prediction, origin.note, **shown)
+            worst = likeliest_defects([*worst, *batch])
     print_summary(counts, latencies_ms, time.perf_counter() - started)
+    if not shown["listed"]:
+        print_likeliest(worst, shown["limits"])
     print(printable(f"-> {args.out}" + (f" and {args.log}" if args.log else "")))
     line = {name: counts[name] for name in OUTCOMES}
     print(json.dumps(line | {"out": str(args.out), "model": predictor.model_id}))

@@ -1,11 +1,12 @@
 """CSV for programs and, with --csv-dialect, for the spreadsheet of a person.
 
 A German Excel takes semicolons between cells and a comma within numbers, and reads umlauts when a
-mark at the file's beginning says that they are UTF-8.
+mark at the file's beginning says that they are UTF-8. It takes a text with a T in it for no time.
 """
 
 import argparse
 import csv
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ class CsvDialect:
     encoding: str
 
 
+LOG_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z")  # always UTC
+TIMES = ("time", "verdict_time", "start")  # columns of them
+DIGITS = 6  # significant ones, of numbers for a person
 PLAIN = CsvDialect(",", ".", "utf-8")
 DIALECTS = {"plain": PLAIN, "excel-de": CsvDialect(";", ",", "utf-8-sig")}
 
@@ -42,17 +46,25 @@ class CsvWriter:
     def __init__(self, stream: TextIO, columns: Iterable[str], dialect: CsvDialect = PLAIN):
         self.rows, self._dialect = 0, dialect
         self._writer = csv.writer(stream, delimiter=dialect.separator, lineterminator="\n")
-        self._writer.writerow(csv_cells(columns))
+        self._writer.writerow(map(self._head, csv_cells(columns)))
 
     def write(self, row: Iterable) -> None:
         """Add a row."""
         self._writer.writerow(map(self._cell, csv_cells(row)))
         self.rows += 1
 
+    def _head(self, name: str) -> str:
+        return f"{name} (UTC)" if name in TIMES and self._dialect != PLAIN else name
+
     def _cell(self, value: object) -> object:
-        if isinstance(value, float | Decimal) and self._dialect.decimal_point != ".":
+        if self._dialect == PLAIN:
+            return value
+        if isinstance(value, float):
+            value = Decimal(f"{value:.{DIGITS}g}")
+        if isinstance(value, Decimal):
             return str(value).replace(".", self._dialect.decimal_point)
-        return value
+        found = LOG_TIME.fullmatch(value) if isinstance(value, str) else None
+        return " ".join(found.groups()[:2]) if found else value
 
 
 def csv_on_stdout(columns: Iterable[str], dialect: CsvDialect) -> CsvWriter:

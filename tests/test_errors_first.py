@@ -76,6 +76,7 @@ WRONG = [
     ("test --review 0.8 0.2", "--review needs 0 <= LOW < HIGH <= 1"),
     ("test --out README.md", "cannot use README.md as output folder"),
     ("predict README.md --checkpoint none.pth", "no such checkpoint: none.pth"),
+    ("predict parts.csv", "parts.csv is a table, no photograph; a list of files is read from -"),
     ("predict README.md --out table.xlsx", "must end in .csv"),
     ("watch nowhere", "no such folder: nowhere"),
     ("explain README.md --checkpoint none.onnx", "no such checkpoint: none.onnx"),

@@ -186,13 +186,18 @@ def test_the_command_writes_a_row_an_image(trained, castings, tmp_path, capsys):
         assert shown in lines
 
 
-def test_of_many_parts_only_the_counts_are_printed(trained, part, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predict, "LISTED", 1)
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(part.read_bytes())
-    options = ["--checkpoint", str(trained / "best.pth"), "--device", "cpu"]
-    assert predict.main([str(tmp_path), *options, "--out", str(tmp_path / "out.csv")]) == 0
-    assert "a.png" not in capsys.readouterr().out
+@pytest.mark.parametrize("threshold", ["0", "1"])
+def test_of_many_parts_the_likeliest_defects_are_named(
+    trained, castings, tmp_path, monkeypatch, capsys, threshold
+):
+    monkeypatch.setattr(predict, "LISTED", 2)
+    _, rows = run(tmp_path, trained, castings / "unseen", "--threshold", threshold)
+    printed = capsys.readouterr().out
+    assert ("likeliest defects, at most 2:" in printed) == (threshold == "0")
+    ranked = sorted(rows, key=lambda row: -float(row["prob_defect"]))
+    named = [line.split()[-1] for line in printed.splitlines() if line.startswith("defect      0.")]
+    assert len(rows) > 2
+    assert named == ([row["path"] for row in ranked[:2]] if threshold == "0" else [])
 
 
 def test_a_name_is_no_formula_in_the_table_and_nothing_a_terminal_obeys(

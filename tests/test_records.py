@@ -434,8 +434,9 @@ def test_a_table_on_standard_output_is_the_table_alone(filled, tmp_path, capsys,
     assert not (tmp_path / "-").exists()
     assert run("export", "--csv", "-", "--csv-dialect", "excel-de", log=filled) == 0
     header, first = capsys.readouterr().out.splitlines()[:2]
-    assert header.startswith("\ufeffid;time;")
+    assert header.startswith("\ufeffid;time (UTC);")
     assert ";0,25;" in first
+    assert first.startswith("1;2026-11-24 10:00:00;")
 
 
 def test_a_reader_of_the_table_may_leave_early(path):

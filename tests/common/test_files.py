@@ -231,6 +231,15 @@ def test_a_german_excel_reads_a_table_and_so_do_we(tmp_path):
     assert (line["name"], line["formula"], line["number"]) == ("größe; 1.5", "=1+1", "-0,5")
 
 
+def test_a_person_reads_rounded_numbers_and_times_without_letters(tmp_path):
+    row = ["2026-11-24T09:30:07.123Z", 0.123456789, 1.0, "S0042"]
+    columns = ["time", "number", "whole", "serial"]
+    write_csv(tmp_path / "a.csv", columns, [row], DIALECTS["excel-de"])
+    head, line = (tmp_path / "a.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert head == "time (UTC);number;whole;serial"
+    assert line == "2026-11-24 09:30:07;0,123457;1;S0042"
+
+
 def test_by_default_numbers_have_points_and_keep_their_digits(tmp_path):
     write_csv(tmp_path / "a.csv", ["a", "b"], [[1e-07, Decimal("0.000000")]])
     assert (tmp_path / "a.csv").read_bytes() == b"a,b\n1e-07,0.000000\n"
