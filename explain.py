@@ -17,6 +17,8 @@ Exit code 4: some files could not be read, or were not judged.
 """
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from common.arguments import checkpoint_file, probability, script_parser
@@ -46,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def explain(args: argparse.Namespace) -> int:
+def explain(args: argparse.Namespace, command: str) -> int:
     """Write what was asked for of each file; returns the exit code."""
     paths = find_images(args.paths)
     inside = [path for path in paths if path.resolve().parent == args.out.resolve()]
@@ -54,43 +56,50 @@ def explain(args: argparse.Namespace) -> int:
         raise UserError(f"--out {args.out} holds {inside[0].name}, which is to be explained")
 
     load_pytorch(args.threads)
-    from imaging.overlays import write_sheets
-    from inspection.explained_files import Outcome, explain_files, write_report
-    from inspection.explanation import CONTACT_SHEET
+    from inspection.explained_files import Outcome, explain_files
+    from inspection.explained_report import facts_of, write_report
     from inspection.heatmap import Explainer
     from inspection.predictor import load_predictor
+    from model import find_checkpoint
 
-    gate = not args.no_gate
-    predictor = load_predictor(args.checkpoint, args.device, args.threshold, gate=gate)
+    checkpoint = find_checkpoint(args.checkpoint)
+    predictor = load_predictor(checkpoint, args.device, args.threshold, gate=not args.no_gate)
+    facts = facts_of(checkpoint, predictor)
     if warning := predictor.without_gate:
         tell(f"warning: {warning}")
     explainer = Explainer(predictor.checkpoint, predictor.device)
     method, outcome = args.method or explainer.methods[0], Outcome()
     tiles = explain_files(args, predictor, explainer, paths, outcome)
-    sheets = 0
-    if len(paths) > 1:
-        title = f"What speaks for a defect in {count_of(len(paths), 'photograph')}, method {method}"
-        drawn_from = origin(f"model: {predictor.model_id}")
-        sheets = write_sheets(args.out / f"{CONTACT_SHEET}.png", tiles, title, drawn_from)
-    else:
-        list(tiles)
-    unreadable, refused = len(outcome.unreadable), len(outcome.refused)
-    done = count_of(len(paths) - unreadable - refused, "heatmap")
-    others = f"{unreadable} unreadable, {refused} not judged"
-    facts = {"model": predictor.model_id, "method": method, "found": f"{done}, {others}"}
+    sheets = write_tiles(args.out, tiles, len(paths), f"method {method}", predictor.model_id)
+    found = outcome.text()
+    facts = {"found": f"{found}; {count_of(len(paths), 'photograph')} in all"} | facts
+    facts["method"] = method
     if method == explainer.methods[0]:
         facts["how to read them"] = explainer.legend
-    write_report(args.out, outcome, facts, sheets)
-    print(f"{done} in {printable(args.out)}, model {predictor.model_id}, {others}")
-    return EXIT_UNREADABLE if unreadable or refused else EXIT_OK
+    write_report(args.out, outcome, facts, predictor, sheets, command)
+    print(f"{found}; in {printable(args.out)}, model {predictor.model_id}")
+    return EXIT_UNREADABLE if outcome.unreadable or outcome.refused else EXIT_OK
+
+
+def write_tiles(out: Path, tiles, photographs: int, method: str, model_id: str) -> int:
+    """The contact sheets of several photographs, how many; of one none is needed."""
+    from imaging.overlays import write_sheets
+    from inspection.explanation import CONTACT_SHEET
+
+    if photographs == 1:
+        list(tiles)  # to have its heatmap written
+        return 0
+    title, path = f"What speaks for a defect, {method}", out / f"{CONTACT_SHEET}.png"
+    return write_sheets(path, tiles, title, origin(f"model: {model_id}"), photographs)
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     if args.checkpoint and args.checkpoint.suffix == ".onnx":
         raise UserError("heatmaps need gradients: name the checkpoint, not its ONNX file")
     with output_folder(args.out):
-        return explain(args)
+        return explain(args, shlex.join(["python", "explain.py", *argv]))
 
 
 if __name__ == "__main__":

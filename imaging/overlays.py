@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from common.files import write_atomic
 from common.marks import own_mark
 from common.origin import NO_BREAK_SPACE
+from common.text import count_of
 
 INK, PAPER = "#202020", "#ffffff"
 OUTLINE = (0, 255, 255)  # stands out from grey metal and from every colour of the heatmap
@@ -109,21 +110,27 @@ def wrapped(
 
 
 def contact_sheets(
-    tiles: Iterable[tuple[Image.Image, str, str]], tile_px: int, title: str, origin: str = ""
+    tiles: Iterable[tuple[Image.Image, str, str]],
+    tile_px: int,
+    title: str,
+    origin: str = "",
+    of: int = 0,
 ) -> Iterator[Image.Image]:
     """Sheets of square tiles `(image, caption, colour)`, at least one; holds one at a time.
 
     Args:
         title: what they show.
         origin: what they were drawn from (common/origin.py).
+        of: of how many photographs they show some; each title says how many it shows.
     """
     tiles = iter(tiles)
     for number in count(1):
         chosen = list(islice(tiles, COLUMNS * LINES))
         if not chosen and number > 1:
             return
-        head = title if number == 1 else f"{title}, sheet {number}"
-        yield _sheet(chosen, tile_px, head, origin)
+        shown = f", {len(chosen):,} of {count_of(of, 'photograph')}" if of else ""
+        sheet = f", sheet {number}" if number > 1 else ""
+        yield _sheet(chosen, tile_px, f"{title}{shown}{sheet}", origin)
 
 
 def columns_of(tiles: int) -> int:
@@ -169,18 +176,23 @@ def png(image: Image.Image) -> bytes:
 
 
 def write_sheets(
-    path: Path, tiles: Iterable[tuple[Image.Image, str, str]], title: str, origin: str = ""
+    path: Path,
+    tiles: Iterable[tuple[Image.Image, str, str]],
+    title: str,
+    origin: str = "",
+    of: int = 0,
 ) -> int:
     """Contact sheets of `(image, caption, colour)`: name.png, name_2.png, ...; how many.
 
-    Those of an earlier run that has had more are removed.
+    Title, origin and `of` as of `contact_sheets`. Those of an earlier run that has had more are
+    removed.
     """
 
     def page(number: int) -> Path:
         return path if number == 1 else path.with_name(f"{path.stem}_{number}{path.suffix}")
 
     number = 0
-    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title, origin), 1):
+    for number, sheet in enumerate(contact_sheets(tiles, TILE_PX, title, origin, of), 1):
         write_atomic(page(number), png(sheet))
     old = number + 1
     while page(old).exists():

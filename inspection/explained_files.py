@@ -14,15 +14,7 @@ from tqdm import tqdm
 
 from common.colours import outcome_colour
 from common.files import write_atomic
-from common.html_page import (
-    html_facts,
-    html_figure,
-    html_page,
-    html_table,
-    made_by,
-    paragraph,
-    section,
-)
+from common.labels import is_defect
 from common.progress import ProgressBar
 from common.text import chance, count_of, printable
 from imaging.overlays import TILE_PX, captioned, png
@@ -32,23 +24,39 @@ from inspection.heatmap import Explainer
 from inspection.options import BATCH_SIZE, OUTCOMES
 from inspection.predictor import Prediction, Predictor
 
-REPORT, MOST_SHEETS = "report.html", 10
+
+@dataclass(frozen=True)
+class Told:
+    """What was decided of a photograph, in words."""
+
+    path: str
+    name: str  # of its heatmap, without suffix
+    decision: str
+    kind: str  # of the defect; empty for a good part
+    probability: str  # of a defect, or why there is none
 
 
 @dataclass
 class Outcome:
     """What became of the files."""
 
-    told: list[tuple[str, str, str, str]] = field(default_factory=list)  # a line a heatmap
+    told: list[Told] = field(default_factory=list)  # one a photograph that could be read
     unreadable: list[Path] = field(default_factory=list)
     refused: list[Path] = field(default_factory=list)  # by the gate
 
+    def text(self) -> str:
+        """'10 heatmaps, 1 unreadable, 1 not judged'."""
+        done = count_of(len(self.told) - len(self.refused), "heatmap")
+        return f"{done}, {len(self.unreadable)} unreadable, {len(self.refused)} not judged"
 
-def told(prediction: Prediction) -> tuple[str, str]:
-    """Decision and probability in words."""
-    if prediction.decision:
-        return prediction.decision, chance(prediction.prob_defect)
-    return OUTCOMES[prediction.outcome], prediction.error
+
+def told(path: Path, name: str, prediction: Prediction) -> Told:
+    """Decision, kind of defect and probability in words."""
+    p = prediction
+    if not p.decision:
+        return Told(printable(path), name, OUTCOMES[p.outcome], "", p.error)
+    kind = p.predicted_class if is_defect(p.predicted_class) else ""
+    return Told(printable(path), name, p.decision, printable(kind), chance(p.prob_defect))
 
 
 def tile_text(prediction: Prediction) -> str:
@@ -91,7 +99,7 @@ def explain_files(
             for path, one in zip(images, found, strict=True):
                 write_explained(args.out / names[path], one, args.arrays)
                 p = one.prediction
-                outcome.told.append((printable(path), names[path], *told(p)))
+                outcome.told.append(told(path, names[path], p))
                 if not p.decision:
                     outcome.refused.append(path)
                     tqdm.write(f"{OUTCOMES[p.outcome]}: {printable(path)}: {p.error}", sys.stderr)
@@ -119,25 +127,3 @@ def write_explained(target: Path, one: Explained, arrays: bool) -> None:
         data = io.BytesIO()
         np.save(data, one.heat)
         write_atomic(target.with_name(f"{target.name}.npy"), data.getvalue())
-
-
-def write_report(out: Path, outcome: Outcome, facts: dict[str, str], sheets: int) -> None:
-    """report.html: the heatmaps in one file, with what was decided of each part.
-
-    Args:
-        sheets: how many contact sheets there are; without any the one heatmap is shown.
-    """
-    pictures = [out / f"{name}.png" for _, name, *_ in outcome.told[:1]]
-    if sheets:
-        numbered = (f"_{number}" for number in range(2, min(sheets, MOST_SHEETS) + 1))
-        pictures = [out / f"{CONTACT_SHEET}{number}.png" for number in ("", *numbered)]
-    left_out = sheets - len(pictures) if sheets else 0
-    body = [
-        html_facts(facts),
-        *(html_figure(path, path.name) for path in pictures),
-        paragraph(f"{count_of(left_out, 'more sheet')} in the folder." if left_out else ""),
-        html_table(("photograph", "heatmap", "decision", "defect probability"), outcome.told),
-        section("Unreadable", *(paragraph(printable(path)) for path in outcome.unreadable)),
-        made_by("explain.py"),
-    ]
-    write_atomic(out / REPORT, html_page("Where decisions come from", "\n".join(body)))

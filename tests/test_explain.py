@@ -1,5 +1,8 @@
 """explain.py draws a map for every part, over the whole image, whatever the prediction."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
@@ -7,10 +10,14 @@ from PIL import Image, ImageColor
 import explain
 from common.colours import UNDECIDED_COLOUR
 from common.errors import EXIT_UNREADABLE, UserError
+from dataset.manifest import read_split, write_split
+from imaging import overlays
 from imaging.overlays import OUTLINE, columns_of, contact_sheets, outline, overlay, write_sheets
-from inspection.explained_files import output_names, tile_text
+from inspection.explained_files import output_names, tile_text, told
+from inspection.explained_report import decisions, training_sessions
 from inspection.explanation import decision_text
 from inspection.predictor import Prediction
+from model import load_checkpoint
 
 
 def run(trained, out, *arguments) -> int:
@@ -73,7 +80,42 @@ def test_a_folder_gets_a_contact_sheet_and_an_unreadable_file_a_line(
     assert page.count("data:image/png;base64,") == 1
     assert all(f"<td>{number}</td>" in page for number in range(6))
     assert "bad.jpeg" in page
-    assert "6 heatmaps, 1 unreadable" in page
+    assert "6 heatmaps, 1 unreadable, 0 not judged; 7 photographs in all" in page
+
+
+def test_the_report_says_which_model_decided_and_by_which_command(trained, castings, tmp_path):
+    part = sorted((castings / "unseen" / "def_front").iterdir())[0]
+    assert run(trained, tmp_path, part, "--threshold", "0.25") == 0
+    page = (tmp_path / "report.html").read_text()
+    described = json.loads((trained / "best.json").read_text())
+    assert described["sha256"] in page
+    for fact, value in (("recipe", "reference"), ("trained on", "synthetic castings"),
+                        ("threshold", "0.25"), ("photo sessions", "not told apart")):  # fmt: skip
+        assert f"<td>{fact}</td><td>{value}</td>" in page
+    assert "by python explain.py " in page
+    assert "--threshold 0.25" in page
+    assert "<th>kind</th>" not in page  # a model of one class of defects
+
+
+def test_sessions_are_those_of_the_split_beside_the_model(trained, tmp_path):
+    checkpoint = load_checkpoint(trained / "best.pth")
+    assert "no split.csv" in training_sessions(tmp_path / "best.pth", checkpoint)
+    rows = [replace(row, session="dark") for row in read_split(trained / "split.csv")]
+    write_split(tmp_path / "split.csv", rows)
+    assert training_sessions(tmp_path / "best.pth", checkpoint).startswith("dark ")
+    write_split(tmp_path / "split.csv", rows[1:])  # of another model
+    assert "no split.csv" in training_sessions(tmp_path / "best.pth", checkpoint)
+
+
+def test_the_kind_of_a_defect_is_told_where_the_model_tells_kinds(trained, tmp_path):
+    names = ["crack", "ok_front", "pore"]
+    checkpoint = replace(load_checkpoint(trained / "best.pth"), class_names=names)
+    found = Prediction("ok", "defect", 0.8, "pore", (), threshold=0.5, latency_ms=0)
+    good = replace(found, decision="ok", prob_defect=0.1, predicted_class="ok_front")
+    rows = [told(tmp_path / "a.png", "a", found), told(tmp_path / "b.png", "b", good)]
+    page = decisions(rows, checkpoint)
+    assert "<td>a</td><td>defect</td><td>pore</td><td>0.80</td>" in page
+    assert "<td>b</td><td>ok</td><td></td><td>0.10</td>" in page
 
 
 @pytest.mark.parametrize(
@@ -141,6 +183,13 @@ def test_many_parts_make_several_sheets_and_none_makes_one():
     assert len(list(contact_sheets([tile] * 17, 20, "17"))) == 2
     (empty,) = contact_sheets([], 20, "no errors")
     assert empty.width > 0
+
+
+def test_each_sheet_says_how_many_it_shows_of_how_many(monkeypatch):
+    heads = []
+    monkeypatch.setattr(overlays, "_sheet", lambda tiles, side, head, origin: heads.append(head))
+    list(contact_sheets([(None, "", "")] * 17, 20, "parts", of=20))
+    assert heads == ["parts, 16 of 20 photographs", "parts, 1 of 20 photographs, sheet 2"]
 
 
 def test_few_parts_stand_in_lines_that_a_page_can_show():
