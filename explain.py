@@ -21,7 +21,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.arguments import checkpoint_file, probability, script_parser
+from common.arguments import checkpoint_file, device, probability, script_parser
 from common.errors import EXIT_OK, EXIT_UNREADABLE, UserError, run_script, tell
 from common.files import output_folder
 from common.origin import origin
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=checkpoint_file, metavar="FILE", help="default: the latest")
     add("--threshold", type=probability, metavar="T", help="default: the model's")
     add("--no-gate", action="store_true", help=NO_GATE_HELP)
-    add("--device", help="cuda, cpu; default: CUDA when there is one")
+    add("--device", type=device, help="cuda, cpu; default: CUDA when there is one")
     add_threads_argument(parser)
     return parser
 

@@ -37,6 +37,7 @@ WRONG = [
     ("synthetic --copies 1001", "copies, photos and unseen-copies must be from 1 to 1,000"),
     ("synthetic --unseen-castings -1", "argument --unseen-castings: must be at least 0"),
     ("train --device gpu", "argument --device: must be cpu, cuda, cuda:1 or the like, or mps"),
+    ("explain README.md --device gpu", "argument --device: must be cpu, cuda, cuda:1"),
     ("predict README.md --device meta", "argument --device: must be cpu, cuda, cuda:1"),
     ("test --device cuda:x", "argument --device: must be cpu, cuda, cuda:1"),
     ("train --out README.md", "cannot use README.md as output folder: README.md is not a folder"),
