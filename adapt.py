@@ -190,7 +190,7 @@ def print_result(out: Path, sha256: str, found) -> None:
     if text := advice(found):
         print(f"advice   {text}")
     print("next:")
-    for command in next_commands(out):
+    for command in next_commands(out, found):
         print(f"  {command}")
     print(json.dumps({"out": printable(out), "model": sha256[:12]} | found.headline()))
 

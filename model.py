@@ -206,6 +206,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     write_json(description, checkpoint.description() | identity)
 
 
+def sha256_of(checkpoint: Checkpoint) -> str:
+    """The SHA-256 of the file that `save_checkpoint` makes of it."""
+    return hashlib.sha256(to_bytes(asdict(checkpoint))).hexdigest()
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of this repository; nothing in the file is ever executed.
 

@@ -151,16 +151,16 @@ def refuse_few(good: Material) -> None:
 
 
 def framing(photographs: Sequence[Photograph]) -> str:
-    """Whether the parts lie alike in the photographs; a line for people."""
+    """Whether the parts lie alike in the photographs; words for people."""
     found = [one.measures for one in photographs if "hub_size" in one.measures]
     if not found:
-        return "framing: unknown, for no hub is found"
+        return "whether the parts lie alike is unknown, for no hub is found"
     sizes = [one["hub_size"] for one in found]
     apart = max(np.ptp([one[name] for one in found]) for name in ("hub_x", "hub_y"))
     text = (
-        f"hubs of {min(sizes):.0%} to {max(sizes):.0%} of the width, "
-        f"at most {apart:.0%} of it apart"
+        f"the hub takes {100 * min(sizes):.0f} to {100 * max(sizes):.0f} % of the picture's width "
+        f"and moves by {100 * apart:.0f} % of it at most"
     )
     if max(sizes) <= EVEN_SIZE * min(sizes) and apart <= EVEN_PLACE:
-        return f"framing: even ({text})"
-    return f"framing: uneven ({text}); a camera that stands still makes every decision surer"
+        return f"the parts lie alike: {text}"
+    return f"the parts do not lie alike: {text}; a camera that stands still makes decisions surer"

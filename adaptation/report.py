@@ -1,34 +1,30 @@
-"""The page of an adaptation: one HTML file without links to others, and its figures as JSON."""
+"""The page of an adaptation: one HTML file without links to others."""
 
-import html
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-from matplotlib.ticker import ScalarFormatter
-from PIL import Image
 from torch import nn
 
 from adaptation.checking import Checked
 from adaptation.leaving_out import HeldOut
-from adaptation.task import Parent, Task
-from common.colours import DEFECT_COLOUR, GOOD_COLOUR, outcome_colour
-from common.html_page import html_page, html_picture, html_table, made_by, paragraph
-from common.origin import origin
-from common.plotting import figure_png, legend_above
+from adaptation.report_pictures import hottest, score_chart
+from adaptation.task import Task
+from common.html_page import (
+    escaped,
+    html_facts,
+    html_page,
+    html_picture,
+    html_table,
+    made_by,
+    paragraph,
+)
 from common.text import count_of, printable
-from dataset.batches import unit_range
-from imaging.overlays import contact_sheets, overlay, png
-from inspection.heatmap import has_cells, hottest_region, margin_of_cells
 from metrics.decisions import format_rate
 from metrics.exact import certificate_text
 
 TEMPLATE = Path(__file__).with_name("page.html")
-TILES, TILE_PX = 8, 220
 
 
 def report_path(out: Path, suffix: str) -> Path:
@@ -51,12 +47,14 @@ def page_text(
     network: nn.Module,
     found: Checked,
     scores: tuple[HeldOut, float],
+    sha256: str,
     first: Section | None = None,
 ) -> str:
     """The page of the checkpoint `out`.
 
     Args:
         scores: without each part, and where the adapted model decides.
+        sha256: of the checkpoint's file.
         first: what comes before all else, if anything.
     """
     parent = task.parent.sha256[:12]
@@ -69,21 +67,22 @@ def page_text(
         "certificate": _sentence(found),
         "seen": seen,
         "tuned": "as long as" if task.thorough else "more briefly than",
-        "point": f"{round(scores[1], 1) + 0.0:.1f}",
         "old": old_text(found),
-        "next": "\n".join(first.commands if first else next_commands(out)),
+        "next": "\n".join(first.commands if first else next_commands(out, found)),
     }
     title = first.title if first else f"{printable(out.stem)}: model {parent} on a new line"
-    values = {name: html.escape(text) for name, text in texts.items()} | {
+    values = {name: escaped(text) for name, text in texts.items()} | {
         "first": first.body if first else paragraph(advice(found), "warning"),
-        "facts": html_table(("", ""), facts(found)),
+        "facts": html_facts(facts(found, task.parent.sha256, sha256)),
         "held_out": _held_out(found),
         "defects": _defects(found),
         "scores": html_picture(
-            score_chart(task, *scores), "scores of good parts and drawn defects"
+            score_chart(task, *scores), "defect probabilities of good parts and drawn defects"
         ),
         "synthetic": _synthetic(found),
-        "hottest": html_picture(hottest(task, network), "good parts with their hottest places"),
+        "hottest": html_picture(
+            hottest(task, network, scores[1]), "good parts with their hottest places"
+        ),
     }
     body = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
     return html_page(title, body + made_by("adapt.py"))
@@ -101,9 +100,11 @@ def advice(found: Checked) -> str:
     )
 
 
-def next_commands(out: Path) -> list[str]:
-    """What to do with the checkpoint."""
+def next_commands(out: Path, found: Checked) -> list[str]:
+    """What to do with the checkpoint: no more than to look at it where it does not pay."""
     name = shlex.quote(printable(out))
+    if not found.pays:
+        return [f"python explain.py line3/ --checkpoint {name} --out heatmaps/    # not for use"]
     return [
         f"python watch.py incoming/ --checkpoint {name} --log inspections.db",
         f"python export.py --checkpoint {name}    # after pip install -r requirements-deploy.txt",
@@ -113,18 +114,19 @@ def next_commands(out: Path) -> list[str]:
 # --- the sections --------------------------------------------------------------------------------
 
 
-def facts(found: Checked) -> list[tuple[str, str]]:
-    """What was found."""
-    rows = [
-        ("photographs of good parts", f"{found.photographs:,}"),
-        ("parts that they show", f"{found.parts:,}" if found.recognised else "not recognised"),
-        ("framing", found.framing.removeprefix("framing: ")),
-        ("the model before rejects of them", format_rate(found.rejected_before)),
-        ("it leaves to a person", f"{found.handed_over_before} of {found.photographs}"),
-    ]
-    for one in found.left_out:
-        rows.append((f"left out: {one['path']}", one["reason"]))
-    return rows
+def facts(found: Checked, before: str, sha256: str) -> dict[str, object]:
+    """What was found; `before` and `sha256` are the hashes of the two models' files."""
+    left_out = "; ".join(f"{one['path']}: {one['reason']}" for one in found.left_out)
+    return {
+        "SHA-256 of this model": sha256,
+        "of the model before": before,
+        "photographs of good parts": f"{found.photographs:,}",
+        "parts that they show": f"{found.parts:,}" if found.recognised else "not recognised",
+        "position of the part": found.framing,
+        "the model before rejects of them": format_rate(found.rejected_before),
+        "it leaves to a person": f"{found.handed_over_before} of {found.photographs}",
+        "left out": left_out or None,
+    }
 
 
 def _and_defects(task: Task) -> str:
@@ -133,14 +135,14 @@ def _and_defects(task: Task) -> str:
 
 def _held_out(found: Checked) -> str:
     if found.held_out is None:
-        return "<p>All photographs show one part: nothing can be left out.</p>"
+        return paragraph("All photographs show one part: nothing can be left out.")
     rows = [(one["part"], one["photographs"], one["rejected"]) for one in found.held_out["each"]]
     total = found.held_out
     text = (
-        f"<p>Rejected: {html.escape(format_rate(total['photographs']))} of the photographs, "
-        f"{html.escape(format_rate(total['parts']))} of the parts.</p>"
+        f"Rejected: {format_rate(total['photographs'])} of the photographs, "
+        f"{format_rate(total['parts'])} of the parts."
     )
-    return text + html_table(("part", "photographs", "rejected"), rows)
+    return paragraph(text) + html_table(("part", "photographs", "rejected"), rows)
 
 
 def _sentence(found: Checked) -> str:
@@ -160,12 +162,11 @@ def _defects(found: Checked) -> str:
         return ""
     caught = found.defects["caught"]
     without = format_rate(caught) if caught else "unknown: nothing could be left out"
-    text = (
+    return paragraph(
         f"Photographs of real defects: the model before rejects "
         f"{format_rate(found.defects['caught_before'])}; models that have not seen the part, "
         f"{without}."
     )
-    return f"<p>{html.escape(text)}</p>"
 
 
 def _synthetic(found: Checked) -> str:
@@ -200,70 +201,3 @@ def old_text(found: Checked) -> str:
         f"{old['false_alarms_before']} before, {old['false_alarms']} now, of {good}."
         f"{better}"
     )
-
-
-# --- the pictures --------------------------------------------------------------------------------
-
-
-def score_chart(task: Task, held_out: HeldOut, point: float) -> bytes:
-    """Scores of good photographs and of drawn defects by size, before and now, as PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, layout="constrained")
-    panels = ((task.before, 0.0, "before"), ((held_out.good, held_out.drawn), point, "now"))
-    width = 100 * task.drawn.width
-    for axis, ((of_good, of_drawn), decision, title) in zip(axes, panels, strict=True):
-        axis.scatter(
-            width, of_drawn, 9, DEFECT_COLOUR, alpha=0.6, label="defects drawn on good parts"
-        )
-        axis.scatter(
-            np.zeros(len(of_good)), of_good, 22, GOOD_COLOUR, marker="D", label="good parts"
-        )
-        axis.axhline(decision, color="black", linewidth=1)
-        axis.annotate("rejected", (1, decision), (-4, 4), ("axes fraction", "data"),
-                      "offset points", ha="right", fontsize=8)  # fmt: skip
-        axis.set_yscale("symlog", linthresh=2)
-        axis.yaxis.set_major_formatter(ScalarFormatter())  # 10, not a power of it
-        axis.set(xlabel="size of the defect, % of the width", xlim=(-1, None))
-        axis.set_title(title, loc="right", fontsize=10)
-    axes[0].set_ylabel("score (logit margin of a defect)")
-    legend_above(axes[0], columns=1)
-    return figure_png(figure, origin=origin_of(task))
-
-
-def origin_of(task: Task) -> str:
-    """What stands by the pictures."""
-    return origin(
-        f"model: adapted from {task.parent.sha256[:12]}",
-        f"data: the new line, {task.good.describe()}",
-    )
-
-
-def hottest(task: Task, network: nn.Module) -> bytes:
-    """The good photographs that are nearest to being rejected, and where, as PNG."""
-    scores = task.parent.scores(network, task.good.pixels)
-    tiles = []
-    for index in np.argsort(-scores)[:TILES]:
-        one = task.good.photographs[index]
-        heat = relative_heat(network, one.pixels, task.parent)
-        picture = Image.fromarray(one.pixels).resize((TILE_PX, TILE_PX))
-        region = hottest_region(heat)
-        caption = f"{one.path.name}\n{task.good.parts[index]}, score {scores[index]:.1f}"
-        tiles.append((overlay(picture, heat, region), caption, outcome_colour("ok")))
-    (sheet, *_) = contact_sheets(
-        tiles, TILE_PX, "good parts, the most suspicious first", origin_of(task)
-    )
-    return png(sheet)
-
-
-@torch.inference_mode()
-def relative_heat(network: nn.Module, pixels: np.ndarray, parent: Parent) -> np.ndarray:
-    """The hottest tenth of an image's cells (S, S), 0 to 1 on this image's own scale.
-
-    Nothing need be probable there. A network without cells has no such map: zeros.
-    """
-    if not has_cells(network):
-        return np.zeros(pixels.shape, np.float32)
-    image = unit_range(torch.tensor(pixels[None]).to(parent.device))
-    margins = margin_of_cells(network, image, parent.checkpoint.class_names)
-    usual = margins.quantile(0.9)
-    heat = ((margins - usual) / (margins.max() - usual).clamp(min=1e-6)).clamp(0, 1)
-    return heat[0].cpu().numpy()

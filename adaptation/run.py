@@ -42,6 +42,7 @@ from model import (
     find_checkpoint,
     load_identified,
     save_checkpoint,
+    sha256_of,
     with_logit_bias,
 )
 from networks.devices import choose_device
@@ -103,9 +104,9 @@ def write(out: Path, adapted: Adapted, verdicts: Section | None = None) -> str:
     adapted.checkpoint.check()
     task, scores = adapted.task, (adapted.held_out, adapted.point)
     with announced("writing the page"):
-        page = page_text(out, task, adapted.network, adapted.figures, scores, verdicts)
+        sha256 = sha256_of(adapted.checkpoint)  # the page is whole before anything is written
+        page = page_text(out, task, adapted.network, adapted.figures, scores, sha256, verdicts)
     save_checkpoint(out, adapted.checkpoint)
-    _, sha256 = load_identified(out)
     # A candidate that is promoted gets another name
     name = {} if verdicts else {"checkpoint": printable(out)}
     figures = name | {"sha256": sha256} | adapted.checkpoint.adaptation

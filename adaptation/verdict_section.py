@@ -1,22 +1,21 @@
 """What the page of a candidate says first: whether it was promoted, and what persons corrected."""
 
-import html
 import shlex
 
 from PIL import Image
 
 from adaptation.promotion import Comparison
-from adaptation.report import TILE_PX, Section
+from adaptation.report import Section
 from adaptation.verdicts import Verdicts
 from common.colours import outcome_colour
-from common.html_page import html_picture, html_table
+from common.html_page import escaped, html_picture, html_table, paragraph
 from common.origin import origin
 from common.text import chance, printable
-from imaging.overlays import contact_sheets, png
+from imaging.overlays import COLUMNS, LINES, TILE_PX, contact_sheets, png
 from metrics.exact import CONFIDENCE
 from traceability.models import ID_DIGITS, Models
 
-TILES = 24
+TILES = COLUMNS * LINES  # one sheet
 HEAD = ("photographs of", "parts", "right before", "right now", "became wrong", "became right",
         "by chance", "become wrong at most")  # fmt: skip
 
@@ -47,7 +46,7 @@ def _outcome(comparison: Comparison) -> str:
     if not comparison.reasons:
         text = "By the test below the candidate is not worse than the model before: promoted."
         return f"<p><strong>{text}</strong></p>"
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in comparison.reasons)
+    items = "".join(f"<li>{escaped(reason)}</li>" for reason in comparison.reasons)
     return (
         "<p><strong>The candidate was not promoted. The model before stays in use.</strong></p>"
         f"<ul>{items}</ul>"
@@ -66,9 +65,9 @@ def _comparison(comparison: Comparison) -> str:
         f"{html_table(HEAD, rows)}<p>Verdicts are decided by models that have not seen their part; "
         "frozen castings are those of the line before that no candidate learns. A part is wrong "
         "when half of its photographs or more are. Promoted is what is right on as many parts with "
-        "a verdict as the model in use, if in no line parts became wrong beyond chance (sign test, "
-        f"5 %). The last column is what few parts leave open, with {100 * CONFIDENCE:g} % "
-        "confidence.</p>"
+        "a verdict as the model in use, if in no line parts became wrong beyond chance (a sign "
+        "test: chance alone would do as much in fewer than 5 % of cases). The last column is what "
+        f"few parts leave open, with {100 * CONFIDENCE:g} % confidence.</p>"
     )
 
 
@@ -77,7 +76,7 @@ def _verdicts(verdicts: Verdicts, parent: str) -> str:
     if verdicts.missing:
         text += f". Without a photograph: {len(verdicts.missing)}"
     found = verdicts.disagreements
-    body = f"<h2>Verdicts of persons</h2><p>{html.escape(printable(verdicts.log))}, {text}.</p>"
+    body = "<h2>Verdicts of persons</h2>" + paragraph(f"{printable(verdicts.log)}, {text}.")
     if not found:
         return body
     rows = []
@@ -100,5 +99,6 @@ def _sheet(verdicts: Verdicts, parent: str) -> str:
         f"model: {parent[:ID_DIGITS]}", f"data: {printable(verdicts.log)}, {verdicts.describe()}"
     )
     title = "where the model had said otherwise"
-    (sheet, *_) = contact_sheets(tiles, TILE_PX, title, drawn_from)
+    of = len(verdicts.disagreements)
+    (sheet,) = contact_sheets(tiles, TILE_PX, title, drawn_from, of)
     return html_picture(png(sheet), "photographs on which model and person disagree")

@@ -88,13 +88,26 @@ def draw_curves(path: Path, curves: dict[str, dict]) -> None:
     save(figure, path, "How many parts are enough", curves_origin(curves))
 
 
+def folds_text(curves: dict[str, dict]) -> str:
+    """'folds 1, 2, 3', 'fold 1 alone'; of each curve, where they differ."""
+    texts = [
+        f"folds {', '.join(map(str, one['folds']))}" if one["folds"][1:]
+        else f"fold {one['folds'][0]} alone"
+        for one in curves.values()
+    ]  # fmt: skip
+    return " and ".join(dict.fromkeys(texts))
+
+
 def curves_origin(curves: dict[str, dict]) -> str:
     """What stands below the curves."""
     tested = [one["tested"]["defective"] + one["tested"]["good"] for one in curves.values()]
     data = ", ".join(sorted({one["data"] for one in curves.values()}))
     models = sum(len(one["points"]) * len(one["folds"]) for one in curves.values())
+    several = any(len(one["folds"]) > 1 for one in curves.values())
+    shaded = "; shaded: from the worst to the best fold" if several else ""
     text = origin(
-        f"models: one a point and fold, {models} in all; shaded: from the worst to the best fold",
+        f"models: one a point and fold, {models} in all{shaded}",
+        folds_text(curves),
         f"data: {data}, tested on {' and '.join(f'{of:,}' for of in tested)} images",
         seen_text(0, sum(tested)),
         protocol="casting",

@@ -203,11 +203,13 @@ def conclusion(result: Perturbed, probes: dict[str, dict | None]) -> tuple[bool 
     if not result.castings_known:
         return None, f"no conclusion: {what}; it needs images of known castings, all unseen"
     if any(result.seen):
+        seen = f"{sum(result.seen)} of {count_of(len(result.seen), 'image')} show castings seen in "
+        why = "this may be memory as well as a shortcut"
+        if low <= 0.5 <= high:
+            why = "memory may hide a shortcut, and chance alone explains this AUC"
         return None, (
-            f"no conclusion: {what}, but {sum(result.seen)} of "
-            f"{count_of(len(result.seen), 'image')} "
-            "show castings seen in training, so that this may be memory as well as a shortcut; it "
-            "needs unseen castings (--protocol casting)"
+            f"no conclusion: {what}, but {seen}training, so that {why}; it needs unseen castings "
+            "(--protocol casting)"
         )
     ranges = ["{:.3f} to {:.3f}".format(*each["prob_5_to_95"]) for each in (gone, whole)]
     more = f"; P(defect) is then {ranges[0]} (5 % to 95 % of images), unmodified {ranges[1]}"

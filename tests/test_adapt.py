@@ -60,6 +60,9 @@ def test_an_adapted_checkpoint_inspects_and_knows_where_it_comes_from(
     assert "line3.pth" in page
     assert page.count("data:image/png") == 2
     assert "://" not in page
+    assert sha256_of_file(tmp_path / "line3.pth") in page
+    assert sha256_of_file(parent) in page
+    assert ("watch.py" in page) == line["pays"]
     table = tmp_path / "inspections.csv"
     options = ["--checkpoint", str(tmp_path / "line3.pth"), "--device", "cpu", "--out", str(table)]
     assert predict.main([str(photographs), *options]) in (0, 4)

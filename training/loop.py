@@ -157,7 +157,8 @@ def finish_epoch(run: Run, progress: Progress, validation: dict, saving: Saving)
         saving.best = run.checkpoint(progress.epoch, validation)
     write_history(run, progress)
     run.live.add_epoch(images_seen(run, progress), row)
-    print(epoch_line(row, validation, run.settings.epochs, is_best), flush=True)
+    is_chosen = is_best and run.settings.patience > 0  # else each is kept until the next
+    print(epoch_line(row, validation, run.settings.epochs, is_chosen), flush=True)
 
 
 def epoch_line(row: dict, validation: dict, epochs: int, is_best: bool) -> str:

@@ -127,8 +127,9 @@ def train(args: argparse.Namespace) -> Run:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise_out_of_memory(error, settings.batch_size)
     seconds = progress.seconds + sum(row["seconds"] for row in progress.history)
+    kept = "best epoch" if settings.patience else "kept, as the last one: epoch"
     print(
-        f"best epoch {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
+        f"{kept} {progress.best_epoch} of {progress.epoch}, {format_duration(seconds)}: "
         f"validation loss {progress.best_loss:.4f}; written: best.pth, history.csv, curves.png, "
         f"{REPORT} in {args.out}"
     )

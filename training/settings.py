@@ -9,7 +9,7 @@ from common.arguments import FITS, IMAGE_SIZES_PX
 from common.errors import UserError
 from dataset.arguments import PROTOCOLS, split_options
 from dataset.corrections import described
-from dataset.folds import SplitOptions
+from dataset.folds import NO_TEST_PART, SplitOptions
 from networks import devices
 from networks.description import (
     HEADS,
@@ -156,10 +156,13 @@ def resolve_settings(args: argparse.Namespace, stored: dict | None) -> Settings:
 
 
 def readable(values: dict) -> dict:
-    """Settings to print: how many labels are corrected, and the hash of them, not all of them."""
-    if "corrected_labels" not in values:
-        return values
-    return values | {"corrected_labels": described(values["corrected_labels"])}
+    """Settings to print: fold 0 is none; how many labels are corrected, and the hash of them."""
+    changed = {}
+    if values.get("fold") == NO_TEST_PART:
+        changed["fold"] = "none"
+    if "corrected_labels" in values:
+        changed["corrected_labels"] = described(values["corrected_labels"])
+    return values | changed
 
 
 def checked(stored: dict, out: Path) -> dict:

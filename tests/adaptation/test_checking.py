@@ -1,11 +1,12 @@
 """An adaptation says whether anything speaks for it."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from adaptation.checking import Checked
-from adaptation.report import advice
+from adaptation.report import advice, next_commands
 from metrics.exact import exact_rate
 
 
@@ -37,6 +38,7 @@ def test_less_rejected_or_handed_over_or_more_found_speaks_for_a_model(better):
     found = checked(**better)
     assert found.pays
     assert advice(found) == ""
+    assert "watch.py" in next_commands(Path("line3.pth"), found)[0]
 
 
 @pytest.mark.parametrize("worse", [{}, {"caught": 33}, {"rejected": 1}])
@@ -45,3 +47,5 @@ def test_else_the_model_before_is_to_be_kept(worse):
     assert not found.pays
     assert advice(found).startswith("Keep the model before")
     assert f"(40 of 50, the adapted one {worse.get('caught', 40)})" in advice(found)
+    (command,) = next_commands(Path("line3.pth"), found)
+    assert "explain.py" in command

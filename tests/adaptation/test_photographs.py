@@ -48,10 +48,10 @@ def test_parts_without_a_hub_count_one_by_one(photographs):
 
 
 def test_framing_is_said_to_be_even_or_not(photographs):
-    assert framing(photographs[:1]).startswith("framing: even")
+    assert framing(photographs[:1]).startswith("the parts lie alike")
     moved = photographs[0].measures | {"hub_size": 2 * photographs[0].measures["hub_size"]}
     assert framing([photographs[0], replace(photographs[0], measures=moved)]).startswith(
-        "framing: uneven"
+        "the parts do not lie alike"
     )
     assert "unknown" in framing([replace(photographs[0], measures={})])
 
