@@ -29,17 +29,19 @@ from common.sockets import listening_socket, port
 from common.threads import limit_threads
 from inspection.options import add_inspection_arguments, checked_band
 from traceability.clock import add_clock_arguments
-from traceability.log import InspectionLog, add_log_argument, warn_of_losses
+from traceability.log import InspectionLog, add_log_argument, log_file, warn_of_losses
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # as in .streamlit/config.toml
 OPTIONS_VARIABLE = "CASTING_APP_OPTIONS"  # how they reach the script that Streamlit runs
 
 
-def build_parser(model: Callable[[str], Path] = checkpoint) -> argparse.ArgumentParser:
-    """The options of app.py; `model` reads --checkpoint."""
+def build_parser(
+    model: Callable[[str], Path] = checkpoint, log: Callable[[str], Path] = log_file
+) -> argparse.ArgumentParser:
+    """The options of app.py; `model` reads --checkpoint, `log` reads --log."""
     parser = script_parser(__doc__)
     add_inspection_arguments(parser, model)
-    add_log_argument(parser)
+    add_log_argument(parser, log)
     add_clock_arguments(parser, "the browser's")
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--port", type=port, default=8501, help="default: 8501")
@@ -61,9 +63,9 @@ def start() -> None:
 
     place.empty()
     try:
-        # The model's file may be gone meanwhile, or another one: whoever loads it says so
+        # Model and log may be gone meanwhile, or other files: whoever opens them says so
         words = shlex.split(os.environ.get(OPTIONS_VARIABLE, ""))
-        options = build_parser(Path).parse_args(words)
+        options = build_parser(Path, Path).parse_args(words)
     except (SystemExit, ValueError):
         st.error(f"{OPTIONS_VARIABLE} holds wrong options; the terminal says which.")
         st.stop()

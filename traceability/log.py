@@ -234,9 +234,15 @@ def log_file(text: str) -> Path:
     return path
 
 
-def add_log_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of everything that cannot do without a log: which one."""
+def add_log_argument(
+    parser: argparse.ArgumentParser, log: Callable[[str], Path] = log_file
+) -> None:
+    """The option of everything that cannot do without a log: which one.
+
+    Args:
+        log: reads the name of its file, and refuses what is none.
+    """
     parser.add_argument(
-        "--log", type=log_file, default=str(DEFAULT_LOG), metavar="FILE",
+        "--log", type=log, default=str(DEFAULT_LOG), metavar="FILE",
         help=f"default: {DEFAULT_LOG}",
     )  # fmt: skip
