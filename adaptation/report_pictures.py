@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
+from scipy.special import expit, logit
 from torch import nn
 
 from adaptation.leaving_out import HeldOut
@@ -30,38 +31,32 @@ def score_chart(task: Task, held_out: HeldOut, point: float) -> bytes:
     )
     width = 100 * task.drawn.width
     for axis, ((of_good, of_drawn), even, title) in zip(axes, panels, strict=True):
-        good, drawn = (drawn_height(parent, scores, even) for scores in (of_good, of_drawn))
+        good, drawn = (
+            log_odds(parent, scores, even).clip(*logit(PROBABILITIES)[[0, -1]])
+            for scores in (of_good, of_drawn)
+        )
         axis.scatter(width, drawn, 9, DEFECT_COLOUR, alpha=0.6, label="defects drawn on good parts")
         axis.scatter(np.zeros(len(good)), good, 22, GOOD_COLOUR, marker="D", label="good parts")
         decision = parent.checkpoint.threshold if title == "before" else 0.5
-        axis.axhline(log_odds_of(decision), color="black", linewidth=1)
-        axis.annotate("rejected", (1, log_odds_of(decision)), (-4, 4), ("axes fraction", "data"),
+        axis.axhline(logit(decision), color="black", linewidth=1)
+        axis.annotate("rejected", (1, logit(decision)), (-4, 4), ("axes fraction", "data"),
                       "offset points", ha="right", fontsize=8)  # fmt: skip
         axis.set(xlabel="size of the defect, % of the width", xlim=(-1, None))
         axis.set_title(title, loc="right", fontsize=10)
     first, *between, last = PROBABILITIES
     labels = [f"up to {first}", *map(str, between), f"from {last}"]
-    axes[0].set_yticks([log_odds_of(one) for one in PROBABILITIES], labels)
+    axes[0].set_yticks(logit(PROBABILITIES), labels)
     axes[0].set_ylabel("probability of a defect")
     legend_above(axes[0], columns=1)
     return figure_png(figure, origin=origin_of(task))
 
 
-def log_odds_of(probability: float | np.ndarray) -> float | np.ndarray:
-    """The scale of the chart, which parts 0.99 from 0.999 as far as 0.9 from 0.99."""
-    return np.log(probability) - np.log1p(-probability)
+def log_odds(parent: Parent, scores: np.ndarray, even: float) -> np.ndarray:
+    """Of P(defect) (N,), by scores; `even`: the score at which it is 0.5.
 
-
-def probability_of(parent: Parent, scores: np.ndarray, even: float) -> np.ndarray:
-    """P(defect) (N,) of scores; `even`: the score at which it is 0.5."""
-    margins = np.clip((scores - even) / parent.checkpoint.temperature, -50, 50)  # no overflow
-    return 1 / (1 + np.exp(-margins))
-
-
-def drawn_height(parent: Parent, scores: np.ndarray, even: float) -> np.ndarray:
-    """Where the chart has these scores (N,): at their log odds, which its ends limit."""
-    found = probability_of(parent, scores, even)
-    return log_odds_of(np.clip(found, PROBABILITIES[0], PROBABILITIES[-1]))
+    The chart's scale, which parts 0.99 from 0.999 as far as 0.9 from 0.99.
+    """
+    return (scores - even) / parent.checkpoint.temperature
 
 
 def origin_of(task: Task) -> str:
@@ -79,7 +74,7 @@ def hottest(task: Task, network: nn.Module, point: float) -> bytes:
         point: the score at which the network decides.
     """
     scores = task.parent.scores(network, task.good.pixels)
-    found, tiles = probability_of(task.parent, scores, point), []
+    found, tiles = expit(log_odds(task.parent, scores, point)), []
     for index in np.argsort(-scores)[:TILES]:
         one = task.good.photographs[index]
         heat = relative_heat(network, one.pixels, task.parent)

@@ -132,12 +132,10 @@ def show_parts(desk: Desk, parts: Sequence[Shown]) -> None:
     """The film strip, where there are several parts, and the part that is chosen."""
     said = persons_say(desk, [one.inspection_id for one in parts if one.inspection_id])
     chosen = parts[0].id
-    just = just_spoken_on()
+    decided = just_spoken_on()
     if len(parts) > 1:
-        if just:
-            strip.pass_part(str(just))
         frames = [frame_of(one, said.get(one.inspection_id)) for one in parts]
-        chosen = strip.choose(strip.in_order(frames))
+        chosen = strip.choose(strip.in_order(frames), decided and str(decided))
     for one in parts:
         if one.id == chosen:
             show_part(desk, one, said.get(one.inspection_id))

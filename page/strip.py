@@ -9,9 +9,8 @@ import streamlit as st
 from page.words import SIGNS, WORDS, chance, escape_markdown
 
 ALL = "all"
-# In the session; the last two: to be shown whatever the filter is, and to be passed
-CHOSEN, PLACE, SHOWN = "strip", "place in strip", "outcome"
-WANTED, DECIDED = "wanted in strip", "decided in strip"
+# In the session; the last: to be shown whatever the filter is
+CHOSEN, PLACE, SHOWN, WANTED = "strip", "place in strip", "outcome", "wanted in strip"
 LONGEST_NAME = 40
 
 
@@ -45,8 +44,12 @@ def in_order(frames: Sequence[Frame]) -> list[Frame]:
     return sorted(frames, key=lambda one: (ranks.index(one.model_says), -(one.prob_defect or 0)))
 
 
-def choose(frames: Sequence[Frame]) -> str | None:
-    """The id of the part that is chosen; None when none has the outcome that is to be shown."""
+def choose(frames: Sequence[Frame], decided: str | None = None) -> str | None:
+    """The id of the part that is chosen; None when none has the outcome that is to be shown.
+
+    Args:
+        decided: a part on which a person has just spoken; from it the choice goes on.
+    """
     make_way(frames)
     with st.container(horizontal=True, vertical_alignment="center", key="strip_head"):
         outcome = choose_outcome(Counter(one.outcome for one in frames))
@@ -54,7 +57,7 @@ def choose(frames: Sequence[Frame]) -> str | None:
         ids = [one.id for one in shown]
         if ids:
             keep_place(ids)
-        if st.session_state.pop(DECIDED, None) == st.session_state.get(CHOSEN) and ids[1:]:
+        if decided and decided == st.session_state.get(CHOSEN) and ids[1:]:
             go(ids, 1)
         for name, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
             st.button(
@@ -102,11 +105,6 @@ def go(ids: list[str], step: int) -> None:
 def show_part(id: str) -> None:
     """Choose a part, whatever the filter is; before the strip is drawn."""
     st.session_state[WANTED] = id
-
-
-def pass_part(id: str) -> None:
-    """Go on from a part on which a person has spoken; before the strip is drawn."""
-    st.session_state[DECIDED] = id
 
 
 def make_way(frames: Sequence[Frame]) -> None:
